@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Regular files whose content is in the store.
+//!
+//! To EROFS they are files of one hole. What they hold is told to overlayfs by two attributes
+//! (`fs/overlayfs/overlayfs.h`): `trusted.overlay.metacopy`, with the fs-verity digest of the content, and
+//! `trusted.overlay.redirect`, with its path below a store.
+
+use super::bytes::le32;
+use super::source::{Window, SHORT_BLOCK};
+use super::xattr::Entries;
+use super::{Algorithm, Digest, Error, Image, Node, Source, XattrValue};
+
+const METACOPY: &[u8] = b"overlay.metacopy";
+const REDIRECT: &[u8] = b"overlay.redirect";
+/// Longest metacopy attribute: 4 bytes and a digest of SHA-512.
+const METACOPY_MAX: usize = 4 + 64;
+/// Longest redirect: `PATH_MAX` less the final NUL.
+const REDIRECT_MAX: usize = 4095;
+/// The chunk pointer that stands for a hole.
+const NULL_ADDRESS: u32 = u32::MAX;
+
+/// Where the content of an external file is, and what it must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct External {
+    /// The fs-verity digest that the content must have, if the image says.
+    pub digest: Option<Digest>,
+    /// The path of the content below a store, if the image says: at most 4095 bytes, the first `/`, none NUL.
+    pub redirect: Option<XattrValue>,
+}
+
+impl<S: Source> Image<S> {
+    /// Where the content of a regular file in the store is; `None` for every other file.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the attributes that say so are missing or malformed, [`Error::Unsupported`] if the file
+    /// has content in EROFS chunks instead, or the source's.
+    pub fn external(&self, node: &Node) -> Result<Option<External>, S::Error> {
+        if !node.is_external() {
+            return Ok(None);
+        }
+        self.check_hole(node)?;
+        let (mut metacopy, mut redirect) = (None, None);
+        if let Some(mut entries) = Entries::new(self, node)? {
+            while metacopy.is_none() || redirect.is_none() {
+                let Some(entry) = entries.next()? else { break };
+                if !entry.is_trusted() {
+                    continue;
+                }
+                if metacopy.is_none() && entries.is_named(&entry, METACOPY)? {
+                    metacopy = Some(entry.value());
+                } else if redirect.is_none() && entries.is_named(&entry, REDIRECT)? {
+                    redirect = Some(entry.value());
+                }
+            }
+        }
+        let metacopy = metacopy.ok_or(Error::Corrupt("external file without metacopy"))?;
+        let digest = self.digest(&metacopy)?;
+        if let Some(redirect) = &redirect {
+            self.check_redirect(redirect)?;
+        }
+        Ok(Some(External { digest, redirect }))
+    }
+
+    /// Checks that the file is a hole to EROFS.
+    ///
+    /// Of a file larger than a chunk can be (8 TiB), composefs-rs in version 2 writes one pointer only, and both
+    /// writers put those of files near 8 PiB elsewhere. Nothing reads the pointers, so such files work; they are not
+    /// looked at here.
+    fn check_hole(&self, node: &Node) -> Result<(), S::Error> {
+        if !node.is_one_chunk() {
+            return Ok(());
+        }
+        let mut window = Window::new(self);
+        let pointer = le32(window.bytes(node.xattr_end())?, 0).ok_or(SHORT_BLOCK)?;
+        if pointer != NULL_ADDRESS {
+            return Err(Error::Unsupported("file content in EROFS chunks").into());
+        }
+        Ok(())
+    }
+
+    fn digest(&self, metacopy: &XattrValue) -> Result<Option<Digest>, S::Error> {
+        let mut buffer = [0; METACOPY_MAX];
+        let bytes = buffer
+            .get_mut(..metacopy.len())
+            .ok_or(Error::Corrupt("metacopy is too long"))?;
+        self.read_xattr(metacopy, bytes)?;
+        Ok(parse_metacopy(bytes)?)
+    }
+
+    fn check_redirect(&self, redirect: &XattrValue) -> Result<(), S::Error> {
+        if redirect.len() == 0 || redirect.len() > REDIRECT_MAX {
+            return Err(Error::Corrupt("redirect is empty or too long").into());
+        }
+        let mut window = Window::new(self);
+        let (mut pos, mut left) = (redirect.offset(), redirect.len());
+        if window.bytes(pos)?.first() != Some(&b'/') {
+            return Err(Error::Corrupt("redirect is not absolute").into());
+        }
+        while left != 0 {
+            let bytes = window.bytes(pos)?;
+            let len = bytes.len().min(left);
+            if bytes.iter().take(len).any(|byte| *byte == 0) {
+                return Err(Error::Corrupt("redirect contains a NUL").into());
+            }
+            pos = pos.saturating_add(len as u64);
+            left = left.saturating_sub(len);
+        }
+        Ok(())
+    }
+}
+
+/// The digest in the value of a metacopy attribute: `struct ovl_metacopy`, or nothing where there is no digest.
+fn parse_metacopy(bytes: &[u8]) -> Result<Option<Digest>, Error> {
+    let (version, len, flags, algorithm, digest) = match bytes {
+        [] => return Ok(None),
+        [version, len, flags, algorithm, digest @ ..] => {
+            (*version, *len, *flags, *algorithm, digest)
+        }
+        _ => return Err(Error::Corrupt("metacopy is too short")),
+    };
+    if version != 0 || flags != 0 {
+        return Err(Error::Corrupt("metacopy of an unknown version"));
+    }
+    if usize::from(len) != bytes.len() {
+        return Err(Error::Corrupt("metacopy has the wrong length"));
+    }
+    if algorithm == 0 && digest.is_empty() {
+        return Ok(None);
+    }
+    let algorithm = Algorithm::from_id(algorithm)
+        .ok_or(Error::Corrupt("metacopy has an unknown digest algorithm"))?;
+    Digest::from_bytes(algorithm, digest)
+        .map(Some)
+        .ok_or(Error::Corrupt("metacopy has a digest of the wrong length"))
+}

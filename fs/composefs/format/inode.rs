@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! Inodes: compact ones of 32 bytes and extended ones of 64, in slots of 32 bytes counted from the image's start.
+
+use super::bytes::{le16, le32, le64};
+use super::source::{Window, SHORT_BLOCK};
+use super::superblock::{Superblock, SUPERBLOCK_END};
+use super::{Error, FileType, Image, Source, BLOCK_SIZE};
+
+const SLOT_SIZE: u64 = 32;
+const COMPACT_SIZE: u64 = 32;
+const EXTENDED_SIZE: u64 = 64;
+
+const FORMAT_EXTENDED: u16 = 0x1;
+const FORMAT_LAYOUT: u16 = 0xe;
+const FORMAT_KNOWN: u16 = FORMAT_EXTENDED | FORMAT_LAYOUT;
+const LAYOUT_PLAIN: u16 = 0 << 1;
+const LAYOUT_INLINE: u16 = 2 << 1;
+const LAYOUT_CHUNKS: u16 = 4 << 1;
+
+/// A chunk is 1 to 2^31 blocks: so many bits of the chunk format say which power of two.
+const CHUNK_BITS_MASK: u16 = 0x1f;
+
+/// Longest symlink target in bytes: `PATH_MAX` less the final NUL.
+const SYMLINK_MAX: u64 = 4095;
+
+/// A point in time, counted from 1970.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds.
+    pub sec: i64,
+    /// Nanoseconds to add to them, less than 1,000,000,000.
+    pub nsec: u32,
+}
+
+impl Time {
+    #[inline]
+    pub(super) fn is_valid(&self) -> bool {
+        self.nsec < 1_000_000_000
+    }
+}
+
+/// Where an inode's parts are: all that is needed to use a file of a known image later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    nid: u64,
+    size: u64,
+    /// First block of the data, or the chunk format in the low half.
+    address: u32,
+    /// On-disk measure of the attribute area: 0, or 1 + its 4-byte words after the header.
+    xattr_count: u16,
+    file_type: FileType,
+    /// On-disk format word: whether the inode is extended, and its data layout.
+    format: u8,
+}
+
+const _: () = assert!(size_of::<Node>() <= 24);
+
+impl Node {
+    /// Number of the inode, unique in its image.
+    #[inline]
+    pub fn nid(&self) -> u64 {
+        self.nid
+    }
+
+    /// Size in bytes, as `stat` reports it.
+    #[inline]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Type of the file.
+    #[inline]
+    pub fn file_type(&self) -> FileType {
+        self.file_type
+    }
+
+    /// Whether this is a regular file whose content is in the store.
+    #[inline]
+    pub fn is_external(&self) -> bool {
+        self.layout() == LAYOUT_CHUNKS
+    }
+
+    /// Whether the inode has extended attributes.
+    #[inline]
+    pub fn has_xattrs(&self) -> bool {
+        self.xattr_count != 0
+    }
+
+    /// Whether the last block of the data, full or not, follows the inode.
+    #[inline]
+    pub(super) fn has_tail(&self) -> bool {
+        self.layout() == LAYOUT_INLINE
+    }
+
+    /// Whether one chunk holds all of an external file.
+    #[inline]
+    pub(super) fn is_one_chunk(&self) -> bool {
+        self.size <= chunk_size(self.address)
+    }
+
+    /// First block of the data, not counting the tail.
+    #[inline]
+    pub(super) fn data_block(&self) -> u64 {
+        u64::from(self.address)
+    }
+
+    /// Position of the attribute area.
+    #[inline]
+    pub(super) fn xattr_pos(&self) -> u64 {
+        let size = if u16::from(self.format) & FORMAT_EXTENDED != 0 {
+            EXTENDED_SIZE
+        } else {
+            COMPACT_SIZE
+        };
+        self.nid.saturating_mul(SLOT_SIZE).saturating_add(size)
+    }
+
+    /// First position past the attribute area: that of the tail, or of the chunk pointers.
+    #[inline]
+    pub(super) fn xattr_end(&self) -> u64 {
+        let size = match self.xattr_count {
+            0 => 0,
+            // A header of 12 bytes; the word that it shares with the count is the one subtracted.
+            count => u64::from(count).saturating_mul(4).saturating_add(8),
+        };
+        self.xattr_pos().saturating_add(size)
+    }
+
+    #[inline]
+    fn layout(&self) -> u16 {
+        u16::from(self.format) & FORMAT_LAYOUT
+    }
+}
+
+/// An inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inode {
+    /// Where the parts of the file are.
+    pub node: Node,
+    /// Type and permissions.
+    pub mode: u16,
+    /// Number of names, as the writer counted them. For a directory that counts less than other file systems do.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time, which serves as every other time too.
+    pub mtime: Time,
+    /// Device number of a device as the kernel's `new_encode_dev` makes it, else 0.
+    pub rdev: u32,
+}
+
+impl Inode {
+    /// Major number of a device.
+    pub fn major(&self) -> u32 {
+        (self.rdev & 0xf_ff00) >> 8
+    }
+
+    /// Minor number of a device.
+    pub fn minor(&self) -> u32 {
+        (self.rdev & 0xff) | ((self.rdev >> 12) & 0xf_ff00)
+    }
+
+    /// Whether this is a whiteout: it says that the name does not exist.
+    #[inline]
+    pub fn is_whiteout(&self) -> bool {
+        self.node.file_type == FileType::CharDevice && self.rdev == 0
+    }
+}
+
+impl<S: Source> Image<S> {
+    /// Reads inode `nid` and checks all that it says about itself: format, type, and that its parts lie in the image.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] or [`Error::Corrupt`], or the source's.
+    #[inline]
+    pub fn inode(&self, nid: u64) -> Result<Inode, S::Error> {
+        read(&mut Window::new(self), nid)
+    }
+}
+
+/// Reads inode `nid` through `window`.
+pub(super) fn read<S: Source>(window: &mut Window<'_, S>, nid: u64) -> Result<Inode, S::Error> {
+    let superblock = window.image().superblock();
+    let pos = nid.saturating_mul(SLOT_SIZE);
+    if pos < SUPERBLOCK_END {
+        return Err(Error::Corrupt("inode number of a place before the inodes").into());
+    }
+    let bytes = window.bytes(pos)?;
+    let mut raw = Raw::common(bytes).ok_or(SHORT_BLOCK)?;
+    if raw.format & FORMAT_EXTENDED == 0 {
+        raw.compact(bytes, superblock.build_time())
+            .ok_or(SHORT_BLOCK)?;
+    } else {
+        raw.extended_first(bytes).ok_or(SHORT_BLOCK)?;
+        // Inodes start at multiples of 32, so one that straddles two blocks does so exactly in its middle.
+        let second = match bytes.get(32..) {
+            Some(second) if !second.is_empty() => second,
+            _ => window.bytes(pos.saturating_add(32))?,
+        };
+        raw.extended_second(second).ok_or(SHORT_BLOCK)?;
+    }
+    Ok(raw.check(nid, superblock)?)
+}
+
+/// The fields of an inode of either form, as stored.
+#[derive(Default)]
+struct Raw {
+    format: u16,
+    xattr_count: u16,
+    mode: u16,
+    /// High bits of the block address in an extended inode, 0 in a compact one.
+    address_high: u16,
+    size: u64,
+    address: u32,
+    nlink: u32,
+    uid: u32,
+    gid: u32,
+    mtime_sec: i64,
+    mtime_nsec: u32,
+}
+
+impl Raw {
+    /// What both forms have in the same place.
+    #[inline]
+    fn common(bytes: &[u8]) -> Option<Self> {
+        Some(Self {
+            format: le16(bytes, 0)?,
+            xattr_count: le16(bytes, 2)?,
+            mode: le16(bytes, 4)?,
+            address: le32(bytes, 16)?,
+            ..Self::default()
+        })
+    }
+
+    #[inline]
+    fn compact(&mut self, bytes: &[u8], build_time: Time) -> Option<()> {
+        self.nlink = u32::from(le16(bytes, 6)?);
+        self.size = u64::from(le32(bytes, 8)?);
+        // Composefs writers store 0 here; EROFS adds what it finds (fs/erofs/inode.c).
+        self.mtime_sec = build_time.sec.wrapping_add(i64::from(le32(bytes, 12)?));
+        self.mtime_nsec = build_time.nsec;
+        self.uid = u32::from(le16(bytes, 24)?);
+        self.gid = u32::from(le16(bytes, 26)?);
+        Some(())
+    }
+
+    #[inline]
+    fn extended_first(&mut self, bytes: &[u8]) -> Option<()> {
+        self.address_high = le16(bytes, 6)?;
+        self.size = le64(bytes, 8)?;
+        self.uid = le32(bytes, 24)?;
+        self.gid = le32(bytes, 28)?;
+        Some(())
+    }
+
+    #[inline]
+    fn extended_second(&mut self, bytes: &[u8]) -> Option<()> {
+        self.mtime_sec = le64(bytes, 0)? as i64;
+        self.mtime_nsec = le32(bytes, 8)?;
+        self.nlink = le32(bytes, 12)?;
+        Some(())
+    }
+
+    #[inline]
+    fn check(&self, nid: u64, superblock: &Superblock) -> Result<Inode, Error> {
+        if self.format & !FORMAT_KNOWN != 0 {
+            return Err(Error::Unsupported("unknown inode format"));
+        }
+        if self.address_high != 0 {
+            return Err(Error::Unsupported("inode with a 48-bit block address"));
+        }
+        let file_type =
+            FileType::from_mode(self.mode).ok_or(Error::Corrupt("inode of no known file type"))?;
+        let mtime = Time {
+            sec: self.mtime_sec,
+            nsec: self.mtime_nsec,
+        };
+        if !mtime.is_valid() {
+            return Err(Error::Corrupt("inode time has too many nanoseconds"));
+        }
+        if self.xattr_count == 1 {
+            return Err(Error::Corrupt(
+                "inode has an attribute area but no attributes",
+            ));
+        }
+        let node = Node {
+            nid,
+            size: self.size,
+            address: self.address,
+            xattr_count: self.xattr_count,
+            file_type,
+            format: (self.format & FORMAT_KNOWN) as u8,
+        };
+        if node.xattr_end() > superblock.end() {
+            return Err(Error::Corrupt("inode reaches past the end of the image"));
+        }
+        node.check_content(superblock)?;
+        let rdev = match file_type {
+            FileType::CharDevice | FileType::BlockDevice => self.address,
+            _ => 0,
+        };
+        Ok(Inode {
+            node,
+            mode: self.mode,
+            nlink: self.nlink,
+            uid: self.uid,
+            gid: self.gid,
+            mtime,
+            rdev,
+        })
+    }
+}
+
+impl Node {
+    /// Checks that size and layout fit the type of the file, and that data which the image holds lies inside it.
+    #[inline]
+    fn check_content(&self, superblock: &Superblock) -> Result<(), Error> {
+        match (self.file_type, self.layout()) {
+            (FileType::Regular, LAYOUT_CHUNKS) => self.check_chunks(),
+            (FileType::Symlink, LAYOUT_PLAIN | LAYOUT_INLINE) => {
+                if self.size == 0 || self.size > SYMLINK_MAX {
+                    return Err(Error::Corrupt("symlink target is empty or too long"));
+                }
+                self.check_extents(superblock)
+            }
+            (FileType::Regular | FileType::Directory, LAYOUT_PLAIN | LAYOUT_INLINE) => {
+                self.check_extents(superblock)
+            }
+            (
+                FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket,
+                LAYOUT_PLAIN,
+            ) if self.size == 0 => Ok(()),
+            (
+                FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket,
+                _,
+            ) => Err(Error::Corrupt("device, pipe or socket with content")),
+            (_, LAYOUT_CHUNKS) => Err(Error::Corrupt("external content of no regular file")),
+            _ => Err(Error::Unsupported("compressed or unknown data layout")),
+        }
+    }
+
+    fn check_chunks(&self) -> Result<(), Error> {
+        // The upper half is reserved; for files past 8 PiB both writers leave part of a block number in it.
+        let format = (self.address & 0xffff) as u16;
+        if format & !CHUNK_BITS_MASK != 0 {
+            return Err(Error::Unsupported("chunk format with indexes"));
+        }
+        if self.size == 0 || self.size > i64::MAX as u64 {
+            return Err(Error::Corrupt("size of an external file is out of range"));
+        }
+        if !self.is_one_chunk() && format != CHUNK_BITS_MASK {
+            return Err(Error::Unsupported("external file in several small chunks"));
+        }
+        Ok(())
+    }
+
+    /// Checks that blocks and tail lie in the image. Every size that passes is one that the image has room for.
+    fn check_extents(&self, superblock: &Superblock) -> Result<(), Error> {
+        let mut blocks = self.size.div_ceil(BLOCK_SIZE);
+        if self.has_tail() && blocks != 0 {
+            blocks = blocks.saturating_sub(1);
+            let len = self.size.saturating_sub(blocks.saturating_mul(BLOCK_SIZE));
+            let pos = self.xattr_end();
+            if (pos % BLOCK_SIZE).saturating_add(len) > BLOCK_SIZE {
+                return Err(Error::Corrupt("inline data straddles two blocks"));
+            }
+            if pos.saturating_add(len) > superblock.end() {
+                return Err(Error::Corrupt(
+                    "inline data reaches past the end of the image",
+                ));
+            }
+        }
+        if blocks == 0 {
+            return Ok(());
+        }
+        // Block 0 holds header and superblock, never data.
+        let end = self.data_block().saturating_add(blocks);
+        if self.address == 0 || end > u64::from(superblock.blocks()) {
+            return Err(Error::Corrupt("data blocks lie outside the image"));
+        }
+        Ok(())
+    }
+}
+
+/// Size in bytes of the chunks of an external file whose inode has `address`.
+#[inline]
+fn chunk_size(address: u32) -> u64 {
+    let bits = address & u32::from(CHUNK_BITS_MASK);
+    // At most 2^43, so nothing is lost.
+    BLOCK_SIZE.wrapping_shl(bits)
+}
