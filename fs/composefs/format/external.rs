@@ -4,9 +4,12 @@
 //! To EROFS they are files of one hole. What they hold is told to overlayfs by two attributes
 //! (`fs/overlayfs/overlayfs.h`): `trusted.overlay.metacopy`, with the fs-verity digest of the content, and
 //! `trusted.overlay.redirect`, with its path below a store.
+//!
+//! The chunk pointers of the hole are not looked at, no more than EROFS does where overlayfs has the content: they
+//! are missing, or elsewhere, for files that composefs-rs writes without digest in version 2, for files larger than a
+//! chunk of 8 TiB in version 2, and for files near 8 PiB.
 
-use super::bytes::le32;
-use super::source::{Window, SHORT_BLOCK};
+use super::source::Window;
 use super::xattr::Entries;
 use super::{Algorithm, Digest, Error, Image, Node, Source, XattrValue};
 
@@ -16,8 +19,6 @@ const REDIRECT: &[u8] = b"overlay.redirect";
 const METACOPY_MAX: usize = 4 + 64;
 /// Longest redirect: `PATH_MAX` less the final NUL.
 const REDIRECT_MAX: usize = 4095;
-/// The chunk pointer that stands for a hole.
-const NULL_ADDRESS: u32 = u32::MAX;
 
 /// Where the content of an external file is, and what it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +34,11 @@ impl<S: Source> Image<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if the attributes that say so are missing or malformed, [`Error::Unsupported`] if the file
-    /// has content in EROFS chunks instead, or the source's.
+    /// [`Error::Corrupt`] if the attributes that say so are missing or malformed, or the source's.
     pub fn external(&self, node: &Node) -> Result<Option<External>, S::Error> {
         if !node.is_external() {
             return Ok(None);
         }
-        self.check_hole(node)?;
         let (mut metacopy, mut redirect) = (None, None);
         if let Some(mut entries) = Entries::new(self, node)? {
             while metacopy.is_none() || redirect.is_none() {
@@ -60,23 +59,6 @@ impl<S: Source> Image<S> {
             self.check_redirect(redirect)?;
         }
         Ok(Some(External { digest, redirect }))
-    }
-
-    /// Checks that the file is a hole to EROFS.
-    ///
-    /// Of a file larger than a chunk can be (8 TiB), composefs-rs in version 2 writes one pointer only, and both
-    /// writers put those of files near 8 PiB elsewhere. Nothing reads the pointers, so such files work; they are not
-    /// looked at here.
-    fn check_hole(&self, node: &Node) -> Result<(), S::Error> {
-        if !node.is_one_chunk() {
-            return Ok(());
-        }
-        let mut window = Window::new(self);
-        let pointer = le32(window.bytes(node.xattr_end())?, 0).ok_or(SHORT_BLOCK)?;
-        if pointer != NULL_ADDRESS {
-            return Err(Error::Unsupported("file content in EROFS chunks").into());
-        }
-        Ok(())
     }
 
     fn digest(&self, metacopy: &XattrValue) -> Result<Option<Digest>, S::Error> {

@@ -92,12 +92,6 @@ impl Node {
         self.layout() == LAYOUT_INLINE
     }
 
-    /// Whether one chunk holds all of an external file.
-    #[inline]
-    pub(super) fn is_one_chunk(&self) -> bool {
-        self.size <= chunk_size(self.address)
-    }
-
     /// First block of the data, not counting the tail.
     #[inline]
     pub(super) fn data_block(&self) -> u64 {
@@ -343,16 +337,13 @@ impl Node {
     }
 
     fn check_chunks(&self) -> Result<(), Error> {
-        // The upper half is reserved; for files past 8 PiB both writers leave part of a block number in it.
+        // The upper half is reserved; for files near 8 PiB both writers leave part of a block number in it.
         let format = (self.address & 0xffff) as u16;
         if format & !CHUNK_BITS_MASK != 0 {
             return Err(Error::Unsupported("chunk format with indexes"));
         }
         if self.size == 0 || self.size > i64::MAX as u64 {
             return Err(Error::Corrupt("size of an external file is out of range"));
-        }
-        if !self.is_one_chunk() && format != CHUNK_BITS_MASK {
-            return Err(Error::Unsupported("external file in several small chunks"));
         }
         Ok(())
     }
@@ -383,12 +374,4 @@ impl Node {
         }
         Ok(())
     }
-}
-
-/// Size in bytes of the chunks of an external file whose inode has `address`.
-#[inline]
-fn chunk_size(address: u32) -> u64 {
-    let bits = address & u32::from(CHUNK_BITS_MASK);
-    // At most 2^43, so nothing is lost.
-    BLOCK_SIZE.wrapping_shl(bits)
 }

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! What the tests share.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use composefs_format::{Error, FileType, Image, Inode, Node, Source, XattrIndex, BLOCK_SIZE};
+
+/// Every image in `tests/images`, with the dump that it was made from.
+pub const IMAGES: &[(&str, &str)] = &[
+    ("c-v0.img", "tree.dump"),
+    ("c-v0-large.img", "large.dump"),
+    ("c-v1-whiteouts.img", "whiteouts.dump"),
+    ("rs-v1-sha512.img", "tree-sha512.dump"),
+    ("rs-v2-sha256.img", "tree.dump"),
+    ("rs-v2-sha512.img", "tree-sha512.dump"),
+    ("rs-v2-whiteouts.img", "whiteouts.dump"),
+];
+
+/// The bytes of a file in `tests/images`.
+pub fn file(name: &str) -> Vec<u8> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/images")
+        .join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// An image in memory, which counts the blocks that are asked for.
+pub struct Memory {
+    pub bytes: Vec<u8>,
+    pub fetched: Cell<u64>,
+}
+
+impl Memory {
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self {
+            bytes,
+            fetched: Cell::new(0),
+        }
+    }
+}
+
+impl Source for Memory {
+    type Error = Error;
+    type Block<'a> = &'a [u8];
+
+    fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn block(&self, index: u64) -> Result<&[u8], Error> {
+        self.fetched.set(self.fetched.get() + 1);
+        let start = usize::try_from(index * BLOCK_SIZE).unwrap();
+        assert!(start < self.bytes.len(), "block {index} is past the end");
+        let end = self.bytes.len().min(start + BLOCK_SIZE as usize);
+        Ok(&self.bytes[start..end])
+    }
+}
+
+pub fn open(bytes: Vec<u8>) -> Result<Image<Memory>, Error> {
+    Image::open(Memory::new(bytes))
+}
+
+/// A test image, which must be valid.
+pub fn image(name: &str) -> Image<Memory> {
+    open(file(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+pub fn root(image: &Image<Memory>) -> Node {
+    image.inode(image.root()).unwrap().node
+}
+
+/// The node that `path`, without a leading slash, leads to.
+pub fn find(image: &Image<Memory>, path: &str) -> Inode {
+    let mut inode = image.inode(image.root()).unwrap();
+    for name in path.split('/') {
+        let entry = image.lookup(&inode.node, name.as_bytes()).unwrap();
+        let entry = entry.unwrap_or_else(|| panic!("{path}: no {name}"));
+        inode = image.inode(entry.nid).unwrap();
+    }
+    inode
+}
+
+/// An entry of a directory, of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    pub name: Vec<u8>,
+    pub nid: u64,
+    pub file_type: FileType,
+    pub pos: u64,
+}
+
+/// The entries of `dir` from `pos` on, `max` at most, and where to go on.
+pub fn list(
+    image: &Image<Memory>,
+    dir: &Node,
+    pos: u64,
+    max: usize,
+) -> Result<(Vec<Listed>, u64), Error> {
+    let mut entries = Vec::new();
+    let end = image.read_dir(dir, pos, &mut |entry| {
+        if entries.len() == max {
+            return false;
+        }
+        entries.push(Listed {
+            name: entry.name.to_vec(),
+            nid: entry.nid,
+            file_type: entry.file_type,
+            pos: entry.pos,
+        });
+        true
+    })?;
+    Ok((entries, end))
+}
+
+/// All stored attributes by prefix and rest of the name.
+pub fn xattrs(
+    image: &Image<Memory>,
+    node: &Node,
+) -> Result<BTreeMap<(u8, Vec<u8>), Vec<u8>>, Error> {
+    let mut found = Vec::new();
+    image.list_xattrs(node, &mut |index, name, value| {
+        found.push((index, name.to_vec(), value));
+        true
+    })?;
+    let mut all = BTreeMap::new();
+    for (index, name, value) in found {
+        let mut bytes = vec![0; value.len()];
+        assert_eq!(image.read_xattr(&value, &mut bytes)?, bytes.len());
+        all.insert((index as u8, name), bytes);
+    }
+    Ok(all)
+}
+
+/// The content of `node`, read in pieces of `step` bytes.
+pub fn content(image: &Image<Memory>, node: &Node, step: usize) -> Result<Vec<u8>, Error> {
+    let mut all = Vec::new();
+    loop {
+        let mut piece = vec![0; step];
+        let copied = image.read_data(node, all.len() as u64, &mut piece)?;
+        all.extend_from_slice(&piece[..copied]);
+        if copied < step {
+            return Ok(all);
+        }
+    }
+}
+
+/// Uses all that can be reached in an image, and returns how many calls failed.
+///
+/// Every call must end after fetching about as many blocks as it can have use for.
+pub fn exercise(image: &Image<Memory>) -> usize {
+    let mut failures = 0;
+    let mut seen = BTreeSet::new();
+    let mut queue = vec![image.root()];
+    let blocks = image.source().size() / BLOCK_SIZE;
+    while let Some(nid) = queue.pop() {
+        if !seen.insert(nid) {
+            continue;
+        }
+        let Ok(inode) = image.inode(nid) else {
+            failures += 1;
+            continue;
+        };
+        let node = inode.node;
+        let before = image.source().fetched.get();
+        failures += usize::from(xattrs(image, &node).is_err());
+        for (index, name) in [
+            (XattrIndex::User, &b"a"[..]),
+            (XattrIndex::Trusted, b"overlay.overlay.opaque"),
+        ] {
+            failures += usize::from(image.xattr(&node, index, name).is_err());
+        }
+        failures += usize::from(image.external(&node).is_err());
+        let fetched = image.source().fetched.get() - before;
+        // A list and three searches: each own attribute and each of 255 shared ones in three blocks at most.
+        assert!(fetched <= 4 * (blocks + 255 * 34), "{fetched} blocks");
+        match node.file_type() {
+            FileType::Directory => {
+                failures += usize::from(image.lookup(&node, b"many").is_err());
+                match list(image, &node, 0, usize::MAX) {
+                    Ok((entries, _)) => queue.extend(entries.iter().map(|entry| entry.nid)),
+                    Err(_) => failures += 1,
+                }
+            }
+            FileType::Regular | FileType::Symlink if !node.is_external() => {
+                let before = image.source().fetched.get();
+                failures += usize::from(content(image, &node, 1 << 20).is_err());
+                let fetched = image.source().fetched.get() - before;
+                assert!(fetched <= blocks + 1, "{fetched} blocks");
+            }
+            _ => {}
+        }
+    }
+    failures
+}
