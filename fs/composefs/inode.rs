@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Inodes: from an image's to the VFS's. The number of an inode is its nid.
+
+use crate::{
+    format::{FileType, Node},
+    superblock::Super,
+    vfs::{
+        backing::BackingSlot,
+        inode::{Kind, NewInode},
+    },
+    Composefs,
+};
+use kernel::prelude::*;
+
+/// What the driver keeps for an inode.
+pub(crate) struct InodeData {
+    /// Where its parts are in the image.
+    pub(crate) node: Node,
+    /// The object of an external file, once it was opened and checked.
+    pub(crate) backing: BackingSlot,
+}
+
+// There is one of these for each cached inode, next to some 600 bytes of VFS.
+const _: () = assert!(size_of::<InodeData>() <= 64);
+
+/// Reads the inode `nid` of an image.
+pub(crate) fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
+    let inode = sb
+        .image
+        .inode(nid)
+        .map_err(|error| sb.report(nid, error))?;
+
+    let kind = match inode.node.file_type() {
+        FileType::Directory => Kind::directory(),
+        FileType::Symlink => Kind::symlink(),
+        FileType::Regular if inode.node.is_external() => Kind::backed_file(),
+        FileType::Regular => Kind::inline_file(),
+        FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket => {
+            Kind::special(inode.mode, inode.rdev).ok_or(EUCLEAN)?
+        }
+    };
+
+    Ok(NewInode {
+        kind,
+        mode: inode.mode,
+        nlink: inode.nlink,
+        uid: inode.uid,
+        gid: inode.gid,
+        size: inode.node.size(),
+        seconds: inode.mtime.sec,
+        nanoseconds: inode.mtime.nsec,
+        data: InodeData {
+            node: inode.node,
+            backing: BackingSlot::new(),
+        },
+    })
+}

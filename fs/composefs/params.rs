@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Mount options: their syntax, and how `/proc/mounts` shows them.
+
+use crate::{
+    format::Digest,
+    trust::{Named, Verity},
+    vfs::{
+        context::{errorf, Log, Param, Parsed, Value},
+        path::PrivateDirectory,
+        superblock::OptionWriter,
+    },
+};
+use kernel::{prelude::*, str::CString};
+
+/// The most basedirs that a mount may have, as in overlayfs.
+const MAX_BASEDIRS: usize = 500;
+
+/// What the mount options of one mount or remount say.
+pub(crate) struct Options {
+    /// Where objects are, in the order in which they are tried.
+    pub(crate) basedirs: KVec<Basedir>,
+    /// What the image must have.
+    pub(crate) digest: Option<Digest>,
+    /// What objects must prove, if it is said.
+    pub(crate) verity: Option<Verity>,
+}
+
+/// A directory of objects.
+pub(crate) struct Basedir {
+    /// How it is shown.
+    pub(crate) name: CString,
+    /// The directory, if it was given as an open file.
+    pub(crate) directory: Option<PrivateDirectory>,
+}
+
+impl Options {
+    pub(crate) fn new() -> Self {
+        Self {
+            basedirs: KVec::new(),
+            digest: None,
+            verity: None,
+        }
+    }
+
+    /// Takes one mount option.
+    pub(crate) fn parse(&mut self, param: &Param<'_>, log: &Log<'_>) -> Result<Parsed> {
+        match (param.key.to_bytes(), &param.value) {
+            (b"basedir", Value::String(paths)) => self.add_basedirs(paths, log)?,
+            (b"basedir", Value::File(file)) => {
+                let name = file.path()?;
+                let directory = PrivateDirectory::from_file(*file).inspect_err(|error| {
+                    errorf!(log, "basedir {}: cannot be used: {error:?}", &*name);
+                })?;
+                self.add_basedir(name, Some(directory), log)?;
+            }
+            (b"digest", Value::String(text)) => self.set_digest(text, log)?,
+            (b"verity", Value::String(level)) => self.set_verity(parse_level(level, log)?),
+            (b"verity", Value::Flag) => self.set_verity(Verity::Require),
+            (b"noverity", Value::Flag) => self.set_verity(Verity::Off),
+            (b"verity_check", Value::String(level)) => self.set_verity(parse_check(level, log)?),
+            (b"basedir" | b"digest" | b"verity" | b"noverity" | b"verity_check", _) => {
+                errorf!(log, "{}: no value of this kind is taken", param.key);
+                return Err(EINVAL);
+            }
+            _ => return Ok(Parsed::Unknown),
+        }
+        Ok(Parsed::Taken)
+    }
+
+    /// What objects must prove, all options considered.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`], described in `log`, if the options contradict one another.
+    pub(crate) fn verity(&self, log: &Log<'_>) -> Result<Verity> {
+        match (self.verity, &self.digest) {
+            (Some(level @ (Verity::Off | Verity::On)), Some(_)) => {
+                errorf!(
+                    log,
+                    "verity={} and digest= contradict each other: a digest implies verity=require",
+                    level.name(),
+                );
+                Err(EINVAL)
+            }
+            (_, Some(_)) => Ok(Verity::Require),
+            (level, None) => Ok(level.unwrap_or(Verity::On)),
+        }
+    }
+
+    fn set_digest(&mut self, text: &CStr, log: &Log<'_>) -> Result {
+        let digest = Digest::parse_hex(text.to_bytes()).map_err(|error| {
+            errorf!(log, "digest={text}: {}", error.reason());
+            EINVAL
+        })?;
+        if self.digest.replace(digest).is_some_and(|old| old != digest) {
+            errorf!(log, "digest={text}: another digest was given before");
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn set_verity(&mut self, level: Verity) {
+        self.verity = Some(level);
+    }
+
+    /// Adds the directories in `paths`, with colons between them. A backslash
+    /// takes away the meaning of a colon or backslash that follows.
+    fn add_basedirs(&mut self, paths: &CStr, log: &Log<'_>) -> Result {
+        let mut name = KVec::new();
+        let mut bytes = paths.to_bytes().iter().copied().peekable();
+        loop {
+            match bytes.next() {
+                Some(b'\\') if matches!(bytes.peek(), Some(b':' | b'\\')) => {
+                    name.extend_from_slice(bytes.next().as_slice(), GFP_KERNEL)?;
+                }
+                Some(b':') => {
+                    self.add_basedir(to_cstring(&name)?, None, log)?;
+                    name.clear();
+                }
+                Some(byte) => name.push(byte, GFP_KERNEL)?,
+                None => return self.add_basedir(to_cstring(&name)?, None, log),
+            }
+        }
+    }
+
+    fn add_basedir(
+        &mut self,
+        name: CString,
+        directory: Option<PrivateDirectory>,
+        log: &Log<'_>,
+    ) -> Result {
+        if name.is_empty() {
+            errorf!(log, "basedir: a path is empty");
+            return Err(EINVAL);
+        }
+        if self.basedirs.len() >= MAX_BASEDIRS {
+            errorf!(log, "basedir: more than {MAX_BASEDIRS} directories");
+            return Err(EINVAL);
+        }
+        self.basedirs
+            .push(Basedir { name, directory }, GFP_KERNEL)?;
+        Ok(())
+    }
+}
+
+fn to_cstring(bytes: &[u8]) -> Result<CString> {
+    CString::try_from_fmt(fmt!("{}", kernel::str::BStr::from_bytes(bytes)))
+}
+
+/// The levels by name.
+fn parse_level(level: &CStr, log: &Log<'_>) -> Result<Verity> {
+    match level.to_bytes() {
+        b"off" => Ok(Verity::Off),
+        b"on" => Ok(Verity::On),
+        b"require" => Ok(Verity::Require),
+        _ => {
+            errorf!(log, "verity={level}: is neither off, on nor require");
+            Err(EINVAL)
+        }
+    }
+}
+
+/// The levels by number, as the patches of 2023 had them.
+fn parse_check(level: &CStr, log: &Log<'_>) -> Result<Verity> {
+    match level.to_bytes() {
+        b"0" => Ok(Verity::Off),
+        b"1" => Ok(Verity::On),
+        b"2" => Ok(Verity::Require),
+        _ => {
+            errorf!(log, "verity_check={level}: is neither 0, 1 nor 2");
+            Err(EINVAL)
+        }
+    }
+}
+
+/// What `/proc/mounts` shows; a remount with these options changes nothing.
+pub(crate) struct Shown {
+    basedir: Option<CString>,
+    digest: Option<CString>,
+    verity: Verity,
+}
+
+impl Shown {
+    /// What is shown of `options`, with `verity` in force.
+    pub(crate) fn new(options: &Options, verity: Verity) -> Result<Self> {
+        Ok(Self {
+            basedir: join(&options.basedirs)?,
+            digest: options
+                .digest
+                .as_ref()
+                .map(|digest| CString::try_from_fmt(fmt!("{}", Named(digest))))
+                .transpose()?,
+            verity,
+        })
+    }
+
+    pub(crate) fn write(&self, writer: &OptionWriter<'_>) {
+        if let Some(basedir) = &self.basedir {
+            writer.show(c"basedir", basedir);
+        }
+        if let Some(digest) = &self.digest {
+            writer.show(c"digest", digest);
+        }
+        if self.verity != Verity::On {
+            writer.show(c"verity", self.verity.name());
+        }
+    }
+
+    /// Checks that a remount with `options` changes nothing.
+    pub(crate) fn check_unchanged(&self, options: &Options, log: &Log<'_>) -> Result {
+        let new = Self::new(options, options.verity.unwrap_or(self.verity))?;
+        let unchanged = |old: &Option<CString>, new: &Option<CString>| match (old, new) {
+            (Some(old), Some(new)) => old.to_bytes() == new.to_bytes(),
+            (None, Some(_)) => false,
+            (_, None) => true,
+        };
+        for (name, same) in [
+            ("basedir", unchanged(&self.basedir, &new.basedir)),
+            ("digest", unchanged(&self.digest, &new.digest)),
+            ("verity", self.verity == new.verity),
+        ] {
+            if !same {
+                errorf!(log, "{name}: cannot be changed while mounted");
+                return Err(EINVAL);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The names of the basedirs as one value of the mount option.
+fn join(basedirs: &[Basedir]) -> Result<Option<CString>> {
+    let mut joined = KVec::new();
+    for (index, basedir) in basedirs.iter().enumerate() {
+        if index > 0 {
+            joined.push(b':', GFP_KERNEL)?;
+        }
+        for &byte in basedir.name.to_bytes() {
+            if matches!(byte, b':' | b'\\') {
+                joined.push(b'\\', GFP_KERNEL)?;
+            }
+            joined.push(byte, GFP_KERNEL)?;
+        }
+    }
+    if joined.is_empty() {
+        return Ok(None);
+    }
+    to_cstring(&joined).map(Some)
+}

@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The superblock: an image, a store, and what they must prove.
+
+use crate::{
+    image::{self, Image, Manifest},
+    inode::InodeData,
+    objects::Store,
+    params::{Options, Shown},
+    trust, vfs,
+    vfs::{
+        context::{errorf, Log, Param, Parsed},
+        inode::{Inode, NewInode},
+        log::pr_err_ratelimited,
+        page_cache::FrozenFile,
+        path::PrivateDirectory,
+        superblock::{NewSuper, OptionWriter, StatFs, SuperBlock},
+        xattr::{List, Namespace},
+    },
+    Composefs,
+};
+use kernel::{prelude::*, str::CString};
+
+/// What `statfs(2)` calls the file system: the magic of an image's header.
+const MAGIC: u32 = 0xd078_629a;
+
+/// What belongs to a mounted image.
+pub(crate) struct Super {
+    pub(crate) image: Image,
+    pub(crate) store: Store,
+    /// The name of the image file, for messages.
+    source: CString,
+    shown: Shown,
+}
+
+impl Super {
+    /// Says in the kernel log what is wrong with inode `nid` of the image, and
+    /// gives the error for the system call that met it.
+    pub(crate) fn report(&self, nid: u64, error: image::Error) -> Error {
+        pr_err_ratelimited!("{}: inode {nid}: {error}\n", &*self.source);
+        error.at_use()
+    }
+}
+
+impl vfs::FileSystem for Composefs {
+    const NAME: &'static CStr = c"composefs";
+
+    type Options = Options;
+    type Super = Super;
+    type Inode = InodeData;
+
+    fn options() -> Result<Options> {
+        Ok(Options::new())
+    }
+
+    fn parse_param(options: &mut Options, param: &Param<'_>, log: &Log<'_>) -> Result<Parsed> {
+        options.parse(param, log)
+    }
+
+    fn fill_super(options: &mut Options, sb: &mut NewSuper<'_>, log: &Log<'_>) -> Result<Super> {
+        let verity = options.verity(log)?;
+        let source = sb.source().ok_or_else(|| {
+            errorf!(log, "no image was given to mount");
+            EINVAL
+        })?;
+
+        let file = FrozenFile::open(source).inspect_err(|error| match *error {
+            EINVAL => errorf!(log, "{source}: not a regular file with a page cache"),
+            ETXTBSY => errorf!(log, "{source}: image is open for writing"),
+            error => errorf!(log, "{source}: image cannot be opened: {error:?}"),
+        })?;
+        if let Some(digest) = &options.digest {
+            trust::check_image(&file, source, digest, log)?;
+        }
+        let mut depth = file.stack_depth();
+
+        let image = Image::open(Manifest::new(file)).map_err(|error| {
+            errorf!(log, "{source}: {error}");
+            error.at_mount()
+        })?;
+
+        let shown = Shown::new(options, verity)?;
+        let mut basedirs = KVec::with_capacity(options.basedirs.len(), GFP_KERNEL)?;
+        for basedir in &mut options.basedirs {
+            let directory = match basedir.directory.take() {
+                Some(directory) => directory,
+                None => PrivateDirectory::open(&basedir.name).inspect_err(|error| {
+                    errorf!(
+                        log,
+                        "basedir {}: cannot be used: {error:?}",
+                        &*basedir.name
+                    );
+                })?,
+            };
+            depth = depth.max(directory.stack_depth());
+            basedirs.push(directory, GFP_KERNEL)?;
+        }
+
+        sb.set_magic(MAGIC);
+        sb.set_stack_depth(depth.saturating_add(1))
+            .inspect_err(|_| {
+                errorf!(log, "too many file systems are stacked on one another");
+            })?;
+
+        Ok(Super {
+            image,
+            store: Store::new(basedirs, verity),
+            source: CString::try_from(source)?,
+            shown,
+        })
+    }
+
+    fn reconfigure(sb: &SuperBlock<Self>, options: &mut Options, log: &Log<'_>) -> Result {
+        sb.data().shown.check_unchanged(options, log)
+    }
+
+    fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result {
+        sb.data().shown.write(writer);
+        Ok(())
+    }
+
+    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs> {
+        let superblock = sb.data().image.superblock();
+
+        Ok(StatFs {
+            magic: MAGIC,
+            block_size: crate::format::BLOCK_SIZE as u32,
+            blocks: superblock.blocks().into(),
+            files: superblock.inos(),
+        })
+    }
+
+    fn root(sb: &SuperBlock<Self>) -> u64 {
+        sb.data().image.root()
+    }
+
+    fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>> {
+        crate::inode::read(sb.data(), ino)
+    }
+
+    fn get_xattr(
+        inode: &Inode<Self>,
+        namespace: Namespace,
+        name: &[u8],
+        value: &mut [u8],
+    ) -> Result<usize> {
+        crate::xattr::get(inode, namespace, name, value)
+    }
+
+    fn list_xattrs(inode: &Inode<Self>, list: &mut List<'_>) -> Result {
+        crate::xattr::list(inode, list)
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Symbolic links, whose targets are in the image.
+
+use crate::{
+    format,
+    vfs::{inode::Inode, symlink::Operations},
+    Composefs,
+};
+use kernel::prelude::*;
+
+impl Operations for Composefs {
+    fn read_link(inode: &Inode<Self>, target: &mut [u8]) -> Result {
+        let sb = inode.super_block().data();
+        let len = target.len();
+
+        match sb.image.read_data(&inode.data().node, 0, target) {
+            Ok(read) if read == len => Ok(()),
+            Ok(_) => Err(sb.report(
+                inode.number(),
+                format::Error::Corrupt("symlink target is cut off").into(),
+            )),
+            Err(error) => Err(sb.report(inode.number(), error)),
+        }
+    }
+}

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Backing files: files of other file systems that hold the content of ours.
+//!
+//! C header: [`include/linux/backing-file.h`](srctree/include/linux/backing-file.h)
+
+use super::{bindings, credential::Credential, verity};
+use core::ptr::NonNull;
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    sync::{
+        aref::{ARef, AlwaysRefCounted},
+        atomic::{ordering, Atomic},
+    },
+    types::Opaque,
+};
+
+/// How backing files are opened: reading them does not count as an access.
+const FLAGS: u32 = bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NOATIME;
+
+/// An open regular file of another file system.
+///
+/// # Invariants
+///
+/// A file that `backing_file_open()` made, of a regular file, open for
+/// reading.
+#[repr(transparent)]
+pub(crate) struct BackingFile(Opaque<bindings::file>);
+
+// SAFETY: A `struct file` may be used from any task; its position, the only
+// thing with a rule about that, is not used.
+unsafe impl Send for BackingFile {}
+
+// SAFETY: As for `Send`.
+unsafe impl Sync for BackingFile {}
+
+// SAFETY: The reference count of a file is atomic, and keeps it alive.
+unsafe impl AlwaysRefCounted for BackingFile {
+    fn inc_ref(&self) {
+        // SAFETY: A reference to `self` shows that the count is not zero.
+        unsafe { bindings::get_file(self.as_ptr()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives back a reference that it owns.
+        unsafe { bindings::fput(obj.cast().as_ptr()) };
+    }
+}
+
+impl BackingFile {
+    /// Opens the file at `path` with `credential`.
+    ///
+    /// `user` is the file that `/proc` and security modules are to see in
+    /// place of this one; its path is held until the backing file is closed.
+    ///
+    /// # Safety
+    ///
+    /// `user` must be an open file, and `path` valid and of a regular file.
+    pub(super) unsafe fn open(
+        user: *const bindings::file,
+        path: &bindings::path,
+        credential: &Credential,
+    ) -> Result<ARef<Self>> {
+        // SAFETY: See the contract of this function; the credential is alive.
+        let file = from_err_ptr(unsafe {
+            bindings::backing_file_open(user, FLAGS as c_int, path, credential.as_ptr())
+        })?;
+        let file = NonNull::new(file).ok_or(ENOENT)?;
+
+        // SAFETY: The reference is the one that was just made.
+        // INVARIANT: See the contract of this function.
+        Ok(unsafe { ARef::from_raw(file.cast()) })
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::file {
+        self.0.get()
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        // SAFETY: The file is open.
+        unsafe { bindings::rust_vfs_file_size(self.as_ptr()) }
+    }
+
+    /// Its fs-verity digest, if it has fs-verity.
+    pub(crate) fn verity_digest(&self) -> Option<verity::Digest> {
+        // SAFETY: The file is open.
+        unsafe { verity::digest(self.as_ptr()) }
+    }
+}
+
+/// A place for a backing file that is filled at most once.
+///
+/// # Invariants
+///
+/// The pointer is null, or of a [`BackingFile`] to which the slot owns a
+/// reference. Once it is not null it does not change.
+pub(crate) struct BackingSlot(Atomic<*mut BackingFile>);
+
+impl BackingSlot {
+    /// An empty slot.
+    pub(crate) const fn new() -> Self {
+        Self(Atomic::new(core::ptr::null_mut()))
+    }
+
+    /// The backing file, if there is one already.
+    pub(crate) fn get(&self) -> Option<&BackingFile> {
+        // Pairs with the release in `publish()`.
+        let file = NonNull::new(self.0.load(ordering::Acquire))?;
+
+        // SAFETY: By the type invariant it is alive for as long as the slot.
+        Some(unsafe { file.as_ref() })
+    }
+
+    /// Fills the slot unless another task was first. Returns what is in it.
+    pub(crate) fn publish(&self, file: ARef<BackingFile>) -> &BackingFile {
+        let ours = ARef::into_raw(file);
+
+        // INVARIANT: The slot takes over the reference of `file`.
+        let theirs = self
+            .0
+            .cmpxchg(core::ptr::null_mut(), ours.as_ptr(), ordering::Full)
+            .err()
+            .and_then(NonNull::new);
+        let winner = match theirs {
+            None => ours,
+            Some(theirs) => {
+                // SAFETY: The slot did not take over the reference.
+                drop(unsafe { ARef::from_raw(ours) });
+                theirs
+            }
+        };
+        // SAFETY: By the type invariant it is alive for as long as the slot.
+        unsafe { winner.as_ref() }
+    }
+}
+
+impl Drop for BackingSlot {
+    fn drop(&mut self) {
+        if let Some(file) = NonNull::new(*self.0.get_mut()) {
+            // SAFETY: By the type invariant there is a reference to give back.
+            drop(unsafe { ARef::from_raw(file) });
+        }
+    }
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What bindgen reads to make vfs/bindings_generated.rs; ../Makefile lists the
+ * items that are taken from these headers.
+ */
+#include <linux/backing-file.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/fsverity.h>
+#include <linux/mount.h>
+#include <linux/namei.h>
+#include <linux/statfs.h>
+
+#include "helpers.h"
+
+/* Flags that bindgen cannot evaluate. */
+const unsigned int RUST_VFS_SB_RDONLY = SB_RDONLY;

@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The way from mount options to a superblock.
+//!
+//! C header: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
+
+use super::{
+    bindings,
+    filesystem::FileSystem,
+    superblock::{self, SuperBlock},
+};
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::{
+    error::{from_err_ptr, from_result, to_result},
+    fmt, prelude::*, str::CString, types::NotThreadSafe};
+
+/// Where errors are described to whoever mounts: what `mount` prints, or the
+/// kernel log if the mount was made by `mount(2)`.
+pub(crate) struct Log<'a> {
+    fc: NonNull<bindings::fs_context>,
+    _context: PhantomData<&'a bindings::fs_context>,
+    _not_send: NotThreadSafe,
+}
+
+impl Log<'_> {
+    /// # Safety
+    ///
+    /// `fc` must be live for the lifetime that the caller chooses for the
+    /// result, and held by the current task.
+    unsafe fn new(fc: NonNull<bindings::fs_context>) -> Self {
+        Self {
+            fc,
+            _context: PhantomData,
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// Adds one line to the log; use [`errorf`].
+    pub(crate) fn error(&self, args: fmt::Arguments<'_>) {
+        // Without memory for the message its error code must do.
+        let Ok(message) = CString::try_from_fmt(args) else {
+            return;
+        };
+        // SAFETY: `fc` is live and held by this task (see `new()`), and the
+        // message is copied.
+        unsafe { bindings::rust_vfs_fc_error(self.fc.as_ptr(), message.as_char_ptr()) };
+    }
+}
+
+/// Describes an error in a [`Log`].
+macro_rules! errorf {
+    ($log:expr, $format:tt $(, $arg:expr)* $(,)?) => {
+        $log.error(::kernel::prelude::fmt!($format $(, $arg)*))
+    };
+}
+pub(crate) use errorf;
+
+/// One mount option.
+pub(crate) struct Param<'a> {
+    /// Its name.
+    pub(crate) key: &'a CStr,
+    /// What it is set to.
+    pub(crate) value: Value<'a>,
+}
+
+/// The value of a mount option.
+pub(crate) enum Value<'a> {
+    /// There is none: `-o verity`.
+    Flag,
+    /// Text: `-o verity=on`.
+    String(&'a CStr),
+    /// An open file, from `FSCONFIG_SET_FD`.
+    File(FileRef<'a>),
+    /// A kind that this file system has no use for.
+    Other,
+}
+
+/// A borrowed `struct file`.
+#[derive(Clone, Copy)]
+pub(crate) struct FileRef<'a>(NonNull<bindings::file>, PhantomData<&'a bindings::file>);
+
+impl FileRef<'_> {
+    /// # Safety
+    ///
+    /// `file` must be alive for the lifetime that the caller chooses.
+    pub(super) unsafe fn from_raw(file: *mut bindings::file) -> Self {
+        // SAFETY: A live file is not null.
+        Self(unsafe { NonNull::new_unchecked(file) }, PhantomData)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::file {
+        self.0.as_ptr()
+    }
+
+    /// Its path, as the current task sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`ENAMETOOLONG`] if it is longer than `PATH_MAX`, [`ENOMEM`].
+    pub(crate) fn path(&self) -> Result<CString> {
+        let mut buffer = KVec::<u8>::from_elem(0, bindings::PATH_MAX as usize, GFP_KERNEL)?;
+
+        // SAFETY: The file is alive, and the buffer has the size that is
+        // given. The result is an error or a NUL-terminated string in it.
+        let path = unsafe {
+            let path = from_err_ptr(bindings::file_path(
+                self.as_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len() as c_int,
+            ))?;
+            CStr::from_char_ptr(path)
+        };
+        Ok(CString::try_from(path)?)
+    }
+}
+
+/// Whether a mount option was one of the file system's own.
+pub(crate) enum Parsed {
+    /// It was, and is taken.
+    Taken,
+    /// It is not known.
+    Unknown,
+}
+
+/// The `init_fs_context` of file system type `T`.
+///
+/// # Safety
+///
+/// Called by the VFS only, with an fs_context that is being set up.
+pub(super) unsafe extern "C" fn init<T: FileSystem>(
+    fc: *mut kernel::bindings::fs_context,
+) -> c_int {
+    let fc = fc.cast::<bindings::fs_context>();
+
+    from_result(|| {
+        let options = KBox::new(T::options()?, GFP_KERNEL)?;
+
+        // SAFETY: The VFS gives this task the fs_context to set up.
+        unsafe {
+            (*fc).fs_private = KBox::into_raw(options).cast();
+            (*fc).ops = &Operations::<T>::TABLE;
+        }
+        Ok(0)
+    })
+}
+
+/// The C entry points of an fs_context of file system type `T`. Its
+/// `fs_private` is a `KBox<T::Options>`, from `init()` to `free()`.
+struct Operations<T>(PhantomData<T>);
+
+impl<T: FileSystem> Operations<T> {
+    const TABLE: bindings::fs_context_operations = bindings::fs_context_operations {
+        free: Some(Self::free),
+        dup: None,
+        parse_param: Some(Self::parse_param),
+        parse_monolithic: None,
+        get_tree: Some(Self::get_tree),
+        reconfigure: Some(Self::reconfigure),
+    };
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, once, when nobody else has the fs_context.
+    unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
+        // SAFETY: `fs_private` is the box that `init()` put there; the VFS
+        // calls this only where `init()` succeeded.
+        drop(unsafe { KBox::from_raw((*fc).fs_private.cast::<T::Options>()) });
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
+    unsafe extern "C" fn parse_param(
+        fc: *mut bindings::fs_context,
+        param: *mut bindings::fs_parameter,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a live fs_context, which is not null.
+            let log = unsafe { Log::new(NonNull::new_unchecked(fc)) };
+
+            // SAFETY: `fs_private` is a box of this type (see the struct), and
+            // the caller's lock makes this the only reference.
+            let options = unsafe { &mut *(*fc).fs_private.cast::<T::Options>() };
+
+            // SAFETY: The VFS gives a parameter with a NUL-terminated key; it
+            // is alive until this function returns. The type says which member
+            // of the union is set; strings and files are not null then.
+            let param = unsafe {
+                let anon = &(*param).__bindgen_anon_1;
+                Param {
+                    key: CStr::from_char_ptr((*param).key),
+                    value: match (*param).type_() {
+                        bindings::fs_value_type_fs_value_is_flag => Value::Flag,
+                        bindings::fs_value_type_fs_value_is_string => {
+                            Value::String(CStr::from_char_ptr(anon.string))
+                        }
+                        bindings::fs_value_type_fs_value_is_file => Value::File(FileRef(
+                            NonNull::new(anon.file).ok_or(EBADF)?,
+                            PhantomData,
+                        )),
+                        _ => Value::Other,
+                    },
+                }
+            };
+
+            match T::parse_param(options, &param, &log)? {
+                Parsed::Taken => Ok(0),
+                Parsed::Unknown => Err(ENOPARAM),
+            }
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
+    unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a live fs_context, which is not null, for
+            // the use of this task.
+            let (log, flags, mask) = unsafe {
+                (
+                    Log::new(NonNull::new_unchecked(fc)),
+                    (*fc).sb_flags,
+                    (*fc).sb_flags_mask,
+                )
+            };
+            if mask & bindings::RUST_VFS_SB_RDONLY != 0 && flags & bindings::RUST_VFS_SB_RDONLY == 0 {
+                errorf!(log, "rw: this file system can only be read");
+                return Err(EROFS);
+            }
+            // SAFETY: As above.
+            unsafe { (*fc).sb_flags |= bindings::RUST_VFS_SB_RDONLY };
+
+            // SAFETY: As above; `fill()` is for this type.
+            to_result(unsafe { bindings::get_tree_nodev(fc, Some(Self::fill_super)) })?;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by `get_tree_nodev()` only, with a superblock that nobody else
+    /// uses yet.
+    unsafe extern "C" fn fill_super(
+        sb: *mut bindings::super_block,
+        fc: *mut bindings::fs_context,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The pointers are live and this task's own to use for
+            // the call; the options are a box of this type (see the struct).
+            unsafe {
+                let log = Log::new(NonNull::new_unchecked(fc));
+                let options = &mut *(*fc).fs_private.cast::<T::Options>();
+                let source = (*fc).source;
+                let source = (!source.is_null()).then(|| CStr::from_char_ptr(source));
+
+                superblock::fill::<T>(sb, options, source, &log)?;
+            }
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, with `s_umount` of the superblock held for
+    /// writing.
+    unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
+        from_result(|| {
+            // SAFETY: The pointers are live and this task's own to use for
+            // the call; the root of a context for reconfiguration is that of
+            // a mounted superblock, of this type.
+            unsafe {
+                let log = Log::new(NonNull::new_unchecked(fc));
+                if (*fc).sb_flags & bindings::RUST_VFS_SB_RDONLY == 0 {
+                    errorf!(log, "rw: this file system can only be read");
+                    return Err(EROFS);
+                }
+                let options = &mut *(*fc).fs_private.cast::<T::Options>();
+                let sb = SuperBlock::<T>::from_raw((*(*fc).root).d_sb);
+
+                T::reconfigure(sb, options, &log)?;
+            }
+            Ok(0)
+        })
+    }
+}

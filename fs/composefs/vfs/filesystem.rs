@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! A file system type: what it must provide, and its registration.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    bindings,
+    context::{self, Log, Param, Parsed},
+    inode::{self, Inode, NewInode},
+    superblock::{self, NewSuper, OptionWriter, StatFs, SuperBlock},
+    xattr,
+};
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::{error::to_result, prelude::*, types::Opaque, InPlaceModule};
+
+/// A read-only file system whose superblocks have no block device.
+pub(crate) trait FileSystem: Sized + 'static {
+    /// What `mount -t` and `/proc/filesystems` call it.
+    const NAME: &'static CStr;
+
+    /// What the mount options say, collected before there is a superblock.
+    type Options: Send + 'static;
+
+    /// What belongs to a superblock.
+    type Super: Send + Sync + 'static;
+
+    /// What belongs to an inode. It is part of the same slab object.
+    type Inode: Send + Sync + 'static;
+
+    /// The options of a mount that gives none.
+    fn options() -> Result<Self::Options>;
+
+    /// Takes one mount option. Errors are described in `log`.
+    fn parse_param(
+        options: &mut Self::Options,
+        param: &Param<'_>,
+        log: &Log<'_>,
+    ) -> Result<Parsed>;
+
+    /// Makes a superblock from `options`. Errors are described in `log`.
+    fn fill_super(
+        options: &mut Self::Options,
+        sb: &mut NewSuper<'_>,
+        log: &Log<'_>,
+    ) -> Result<Self::Super>;
+
+    /// Applies the options of a remount.
+    fn reconfigure(
+        sb: &SuperBlock<Self>,
+        options: &mut Self::Options,
+        log: &Log<'_>,
+    ) -> Result;
+
+    /// Writes the options in force, as `/proc/mounts` shows them.
+    fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result;
+
+    /// The answer to `statfs(2)`.
+    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;
+
+    /// The inode number of the root directory.
+    fn root(sb: &SuperBlock<Self>) -> u64;
+
+    /// Reads the inode with number `ino`. Called once for each inode that is
+    /// not in the cache.
+    fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>>;
+
+    /// Reads the extended attribute `name` (less the prefix) of `namespace`
+    /// into `value`; returns its length. An empty `value` asks for the length.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODATA`] if there is no such attribute, [`ERANGE`] if `value` is too
+    /// short.
+    fn get_xattr(
+        inode: &Inode<Self>,
+        namespace: xattr::Namespace,
+        name: &[u8],
+        value: &mut [u8],
+    ) -> Result<usize>;
+
+    /// Adds the names of all extended attributes to `list`.
+    fn list_xattrs(inode: &Inode<Self>, list: &mut xattr::List<'_>) -> Result;
+}
+
+/// A `struct file_system_type` that is registered, and the slab cache of its
+/// inodes.
+///
+/// # Invariants
+///
+/// `cache` is a live slab cache of objects of the size and alignment of
+/// `inode::Slot<T>`, from before `fs_type` is registered until after it is
+/// unregistered and the last inode is freed.
+#[pin_data(PinnedDrop)]
+pub(super) struct Registration<T: FileSystem> {
+    #[pin]
+    fs_type: Opaque<bindings::file_system_type>,
+    cache: NonNull<bindings::kmem_cache>,
+    _filesystem: PhantomData<T>,
+}
+
+// SAFETY: `fs_type` is only accessed by the VFS, under its own locks, and the
+// slab allocator may be called from any task.
+unsafe impl<T: FileSystem> Send for Registration<T> {}
+
+// SAFETY: As for `Send`; there is no method that takes `&self` but `cache()`,
+// which only reads.
+unsafe impl<T: FileSystem> Sync for Registration<T> {}
+
+impl<T: FileSystem> Registration<T> {
+    fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            cache: inode::new_cache::<T>()?,
+            _filesystem: PhantomData,
+            fs_type <- Opaque::try_ffi_init(|slot: *mut bindings::file_system_type| {
+                // SAFETY: `slot` is valid for writes, and all-zeroes is a
+                // valid `file_system_type`.
+                unsafe {
+                    slot.write(core::mem::zeroed());
+                    (*slot).name = T::NAME.as_char_ptr();
+                    (*slot).owner = module.as_ptr();
+                    (*slot).fs_flags = bindings::FS_ALLOW_IDMAP as c_int;
+                    (*slot).init_fs_context = Some(context::init::<T>);
+                    (*slot).kill_sb = Some(superblock::kill::<T>);
+                }
+                // SAFETY: `slot` is fully initialised, pinned, and lives until
+                // it is unregistered in `drop()`. The slab cache that its
+                // superblocks use was made above.
+                let result = to_result(unsafe { bindings::register_filesystem(slot) });
+                if result.is_err() {
+                    pr_err!("cannot register the file system type\n");
+                }
+                result
+            }),
+        }? Error)
+    }
+
+    /// The slab cache for the inodes of a superblock.
+    ///
+    /// # Safety
+    ///
+    /// `sb` must point at a live superblock of the file system type `T`.
+    pub(super) unsafe fn cache(sb: *const bindings::super_block) -> *mut bindings::kmem_cache {
+        // SAFETY: `sb` is live according to the contract of this function.
+        // Every superblock of type `T` was made through `fs_type` of a
+        // `Registration<T>`: there is no other place that hands out
+        // `context::init::<T>`.
+        unsafe {
+            let fs_type = Opaque::cast_from((*sb).s_type);
+            let this = kernel::container_of!(fs_type, Self, fs_type);
+            (*this).cache.as_ptr()
+        }
+    }
+}
+
+#[pinned_drop]
+impl<T: FileSystem> PinnedDrop for Registration<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: `fs_type` was registered by `new()`. It can only fail for a
+        // type that is not registered.
+        unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
+
+        // SAFETY: May be called from any context that can sleep. It waits for
+        // the inodes that `inode::free()` is still to give back.
+        unsafe { bindings::rcu_barrier() };
+
+        // SAFETY: By the invariant the cache is live. Superblocks hold a
+        // reference to the module, and `Registration` lives in the module's
+        // static memory (see `Module`): there are none left, nor inodes.
+        unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
+    }
+}
+
+/// A kernel module that is one file system, for `module!`.
+///
+/// It cannot be taken apart: a `Registration` is dropped when the module is
+/// unloaded, which the VFS allows only when no superblock and no fs_context
+/// of its type exist, because each of them holds a module reference.
+#[pin_data]
+pub(crate) struct Module<T: FileSystem> {
+    #[pin]
+    registration: Registration<T>,
+}
+
+impl<T: FileSystem> InPlaceModule for Module<T> {
+    fn init(module: &'static ThisModule) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            registration <- Registration::new(module),
+        }? Error)
+    }
+}

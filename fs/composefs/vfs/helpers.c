@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * C functions for what the kernel offers only as macros and inline functions,
+ * and for what differs between kernel versions.
+ */
+#include <linux/backing-file.h>
+#include <linux/capability.h>
+#include <linux/cred.h>
+#include <linux/fs.h>
+#include <linux/fs_context.h>
+#include <linux/kdev_t.h>
+#include <linux/mount.h>
+#include <linux/namei.h>
+#include <linux/pagemap.h>
+#include <linux/ratelimit.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "helpers.h"
+
+int rust_vfs_deny_write_access(struct file *file)
+{
+	return deny_write_access(file);
+}
+
+void rust_vfs_allow_write_access(struct file *file)
+{
+	allow_write_access(file);
+}
+
+/*
+ * Whether the content of a file can be had from its page cache. It cannot on
+ * overlayfs (whose inodes have none) and with DAX.
+ */
+bool rust_vfs_has_page_cache(struct file *file)
+{
+	return file->f_mapping->a_ops->read_folio &&
+	       !IS_DAX(file->f_mapping->host);
+}
+
+int rust_vfs_lookup_directory(const char *name, struct path *path)
+{
+	return kern_path(name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, path);
+}
+
+/* Neither a symlink nor ".." leads out of the tree below the root of @mnt. */
+int rust_vfs_lookup_beneath(struct vfsmount *mnt, const char *name,
+			    struct path *path)
+{
+	return vfs_path_lookup(mnt->mnt_root, mnt, name,
+			       LOOKUP_BENEATH | LOOKUP_NO_SYMLINKS, path);
+}
+
+int rust_vfs_permission_to_read(const struct path *path)
+{
+	return inode_permission(mnt_idmap(path->mnt), d_inode(path->dentry),
+				MAY_OPEN | MAY_READ);
+}
+
+umode_t rust_vfs_path_mode(const struct path *path)
+{
+	return d_inode(path->dentry)->i_mode;
+}
+
+/* Borrowed: the path is valid for as long as the file is. */
+void rust_vfs_path_of_file(struct file *file, struct path *path)
+{
+	*path = file->f_path;
+}
+
+struct inode *rust_vfs_file_inode(const struct file *file)
+{
+	return file_inode(file);
+}
+
+u64 rust_vfs_file_size(const struct file *file)
+{
+	return i_size_read(file_inode(file));
+}
+
+u32 rust_vfs_file_stack_depth(const struct file *file)
+{
+	return file_inode(file)->i_sb->s_stack_depth;
+}
+
+/* Gives back the backing file of the mappings of @file, if it has one. */
+void rust_vfs_put_private_file(struct file *file)
+{
+	if (file->private_data)
+		fput(file->private_data);
+}
+
+ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
+				     loff_t *pos, struct pipe_inode_info *pipe,
+				     size_t len, unsigned int flags,
+				     struct backing_file_ctx *ctx)
+{
+	struct kiocb iocb;
+	ssize_t ret;
+
+	init_sync_kiocb(&iocb, user);
+	iocb.ki_pos = *pos;
+	ret = backing_file_splice_read(file, &iocb, pipe, len, flags, ctx);
+	*pos = iocb.ki_pos;
+	return ret;
+}
+
+/*
+ * The up-to-date folio at page @index of the page cache of @file, with a
+ * reference. Where it must be read, the @window pages (a power of two) around
+ * it are read in one request: what is near an inode is wanted next.
+ */
+struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
+				  unsigned int window)
+{
+	struct address_space *mapping = file->f_mapping;
+	struct folio *folio = filemap_get_folio(mapping, index);
+
+	if (!IS_ERR(folio)) {
+		if (likely(folio_test_uptodate(folio)))
+			return folio;
+		folio_put(folio);
+	} else {
+		pgoff_t start = round_down(index, window);
+		pgoff_t end = DIV_ROUND_UP(i_size_read(mapping->host),
+					   PAGE_SIZE);
+
+		if (start < end)
+			page_cache_sync_readahead(mapping, &file->f_ra, file,
+						  start,
+						  min_t(pgoff_t, window,
+							end - start));
+	}
+	return read_mapping_folio(mapping, index, file);
+}
+
+void rust_vfs_folio_put(struct folio *folio)
+{
+	folio_put(folio);
+}
+
+struct inode *rust_vfs_folio_inode(struct folio *folio)
+{
+	return folio->mapping->host;
+}
+
+void *rust_vfs_folio_address(struct folio *folio)
+{
+	return folio_address(folio);
+}
+
+size_t rust_vfs_folio_size(struct folio *folio)
+{
+	return folio_size(folio);
+}
+
+loff_t rust_vfs_folio_pos(struct folio *folio)
+{
+	return folio_pos(folio);
+}
+
+void rust_vfs_folio_end_read(struct folio *folio, bool success)
+{
+	if (success)
+		flush_dcache_folio(folio);
+	folio_end_read(folio, success);
+}
+
+unsigned int rust_vfs_inode_cache_flags(void)
+{
+	return (__force unsigned int)(SLAB_RECLAIM_ACCOUNT | SLAB_ACCOUNT);
+}
+
+struct inode *rust_vfs_alloc_inode(struct super_block *sb,
+				   struct kmem_cache *cache)
+{
+	return alloc_inode_sb(sb, cache, GFP_KERNEL);
+}
+
+bool rust_vfs_inode_is_new(struct inode *inode)
+{
+	return inode_state_read_once(inode) & I_NEW;
+}
+
+u64 rust_vfs_inode_number(const struct inode *inode)
+{
+	return inode->i_ino;
+}
+
+void rust_vfs_inode_set_operations(struct inode *inode,
+				   const struct inode_operations *i_op,
+				   const struct file_operations *i_fop,
+				   const struct address_space_operations *a_ops)
+{
+	inode->i_op = i_op;
+	if (i_fop)
+		inode->i_fop = i_fop;
+	if (a_ops)
+		inode->i_mapping->a_ops = a_ops;
+}
+
+void rust_vfs_inode_set_owner(struct inode *inode, u32 uid, u32 gid)
+{
+	i_uid_write(inode, uid);
+	i_gid_write(inode, gid);
+}
+
+void rust_vfs_inode_set_times(struct inode *inode, s64 sec, u32 nsec)
+{
+	inode_set_atime(inode, sec, nsec);
+	inode_set_mtime(inode, sec, nsec);
+	inode_set_ctime(inode, sec, nsec);
+}
+
+void rust_vfs_inode_set_special(struct inode *inode, umode_t mode, u32 rdev)
+{
+	init_special_inode(inode, mode, new_decode_dev(rdev));
+}
+
+/*
+ * Makes @link the cached target of a symlink unless another task was first.
+ * Return: the target that is cached now; @link is freed if it is not that.
+ *
+ * Pairs with the READ_ONCE() of i_link in pick_link().
+ */
+const char *rust_vfs_inode_publish_link(struct inode *inode, char *link)
+{
+	char *first = cmpxchg_release(&inode->i_link, NULL, link);
+
+	if (first) {
+		kfree(link);
+		return first;
+	}
+	return link;
+}
+
+/* For free_inode(): RCU path walk may follow the link until then. */
+void rust_vfs_inode_free_link(struct inode *inode)
+{
+	if (S_ISLNK(inode->i_mode))
+		kfree(inode->i_link);
+}
+
+const char *rust_vfs_dentry_name(const struct dentry *dentry, u32 *len)
+{
+	*len = dentry->d_name.len;
+	return dentry->d_name.name;
+}
+
+bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
+		       u64 ino, unsigned int type)
+{
+	return dir_emit(ctx, name, len, ino, type);
+}
+
+/* As overlayfs does it, without a trace in the audit log. */
+bool rust_vfs_may_list_trusted(void)
+{
+	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
+}
+
+const struct cred *rust_vfs_current_cred(void)
+{
+	return get_current_cred();
+}
+
+void rust_vfs_put_cred(const struct cred *cred)
+{
+	put_cred(cred);
+}
+
+const struct cred *rust_vfs_override_creds(const struct cred *cred)
+{
+	return override_creds(cred);
+}
+
+void rust_vfs_revert_creds(const struct cred *cred)
+{
+	revert_creds(cred);
+}
+
+void rust_vfs_fc_error(struct fs_context *fc, const char *msg)
+{
+	errorfc(fc, "%s", msg);
+}
+
+/* Whether a message about an error at run time may be printed now. */
+bool rust_vfs_ratelimit(void)
+{
+	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
+				      DEFAULT_RATELIMIT_BURST);
+
+	return __ratelimit(&state);
+}
+
+void rust_vfs_seq_show_option(struct seq_file *m, const char *name,
+			      const char *value)
+{
+	seq_show_option(m, name, value);
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * C functions for what the kernel offers only as macros and inline functions,
+ * and for what differs between kernel versions. Called from vfs/ only.
+ */
+#ifndef _COMPOSEFS_VFS_HELPERS_H
+#define _COMPOSEFS_VFS_HELPERS_H
+
+#include <linux/types.h>
+
+struct address_space_operations;
+struct backing_file_ctx;
+struct cred;
+struct dentry;
+struct dir_context;
+struct file;
+struct file_operations;
+struct folio;
+struct fs_context;
+struct inode;
+struct inode_operations;
+struct kmem_cache;
+struct path;
+struct pipe_inode_info;
+struct seq_file;
+struct super_block;
+struct vfsmount;
+
+/* Files and paths */
+int rust_vfs_deny_write_access(struct file *file);
+void rust_vfs_allow_write_access(struct file *file);
+bool rust_vfs_has_page_cache(struct file *file);
+int rust_vfs_lookup_directory(const char *name, struct path *path);
+int rust_vfs_lookup_beneath(struct vfsmount *mnt, const char *name,
+			    struct path *path);
+int rust_vfs_permission_to_read(const struct path *path);
+umode_t rust_vfs_path_mode(const struct path *path);
+void rust_vfs_path_of_file(struct file *file, struct path *path);
+struct inode *rust_vfs_file_inode(const struct file *file);
+u64 rust_vfs_file_size(const struct file *file);
+u32 rust_vfs_file_stack_depth(const struct file *file);
+void rust_vfs_put_private_file(struct file *file);
+ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
+				     loff_t *pos, struct pipe_inode_info *pipe,
+				     size_t len, unsigned int flags,
+				     struct backing_file_ctx *ctx);
+
+/* Folios */
+struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
+				  unsigned int window);
+void rust_vfs_folio_put(struct folio *folio);
+struct inode *rust_vfs_folio_inode(struct folio *folio);
+void *rust_vfs_folio_address(struct folio *folio);
+size_t rust_vfs_folio_size(struct folio *folio);
+loff_t rust_vfs_folio_pos(struct folio *folio);
+void rust_vfs_folio_end_read(struct folio *folio, bool success);
+
+/* Inodes */
+unsigned int rust_vfs_inode_cache_flags(void);
+struct inode *rust_vfs_alloc_inode(struct super_block *sb,
+				   struct kmem_cache *cache);
+bool rust_vfs_inode_is_new(struct inode *inode);
+u64 rust_vfs_inode_number(const struct inode *inode);
+void rust_vfs_inode_set_operations(struct inode *inode,
+				   const struct inode_operations *i_op,
+				   const struct file_operations *i_fop,
+				   const struct address_space_operations *a_ops);
+void rust_vfs_inode_set_owner(struct inode *inode, u32 uid, u32 gid);
+void rust_vfs_inode_set_times(struct inode *inode, s64 sec, u32 nsec);
+void rust_vfs_inode_set_special(struct inode *inode, umode_t mode, u32 rdev);
+const char *rust_vfs_inode_publish_link(struct inode *inode, char *link);
+void rust_vfs_inode_free_link(struct inode *inode);
+const char *rust_vfs_dentry_name(const struct dentry *dentry, u32 *len);
+bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
+		       u64 ino, unsigned int type);
+bool rust_vfs_may_list_trusted(void);
+
+/* Credentials */
+const struct cred *rust_vfs_current_cred(void);
+void rust_vfs_put_cred(const struct cred *cred);
+const struct cred *rust_vfs_override_creds(const struct cred *cred);
+void rust_vfs_revert_creds(const struct cred *cred);
+
+/* Messages */
+void rust_vfs_fc_error(struct fs_context *fc, const char *msg);
+bool rust_vfs_ratelimit(void);
+void rust_vfs_seq_show_option(struct seq_file *m, const char *name,
+			      const char *value);
+
+#endif

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Regular files whose content the file system itself reads into their page
+//! cache.
+
+use super::{
+    bindings,
+    filesystem::FileSystem,
+    inode::{Inode, Kind},
+    xattr,
+};
+use core::marker::PhantomData;
+use kernel::{error::from_result, prelude::*};
+
+/// What a file system with such files provides.
+pub(crate) trait Operations: FileSystem {
+    /// Reads the content at `offset` into `out`. Returns the number of bytes
+    /// read, which is less than asked for only at the end of the file.
+    fn read(inode: &Inode<Self>, offset: u64, out: &mut [u8]) -> Result<usize>;
+}
+
+impl<T: Operations> Kind<T> {
+    /// A regular file whose content goes through the page cache.
+    pub(crate) fn inline_file() -> Self {
+        Self {
+            file_type: bindings::S_IFREG,
+            inode_operations: &Tables::<T>::INODE,
+            file_operations: Some(&Tables::<T>::FILE),
+            mapping_operations: Some(&Tables::<T>::MAPPING),
+            rdev: 0,
+            _filesystem: PhantomData,
+        }
+    }
+}
+
+/// The C entry points of such files of file system type `T`.
+struct Tables<T>(PhantomData<T>);
+
+impl<T: Operations> Tables<T> {
+    const INODE: bindings::inode_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
+        table.listxattr = Some(xattr::list::<T>);
+        table
+    };
+
+    const FILE: bindings::file_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::file_operations = unsafe { core::mem::zeroed() };
+        table.llseek = Some(bindings::generic_file_llseek);
+        table.read_iter = Some(bindings::generic_file_read_iter);
+        table.splice_read = Some(bindings::filemap_splice_read);
+        table.mmap = Some(bindings::generic_file_readonly_mmap);
+        table
+    };
+
+    const MAPPING: bindings::address_space_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::address_space_operations = unsafe { core::mem::zeroed() };
+        table.read_folio = Some(Self::read_folio);
+        table
+    };
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, with a folio of the page cache of a file of
+    /// type `T` that is locked and not up to date.
+    unsafe extern "C" fn read_folio(
+        _file: *mut bindings::file,
+        folio: *mut bindings::folio,
+    ) -> c_int {
+        let result = || -> Result {
+            // SAFETY: A folio in the page cache keeps its inode alive while
+            // it is locked.
+            let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_folio_inode(folio)) };
+
+            // SAFETY: The folio is locked and not up to date: nobody else
+            // reads or writes its memory, which is mapped (there is no high
+            // memory, see Kconfig) and initialised here.
+            let (position, out) = unsafe {
+                let address = bindings::rust_vfs_folio_address(folio).cast::<u8>();
+                let size = bindings::rust_vfs_folio_size(folio);
+                address.write_bytes(0, size);
+                (
+                    bindings::rust_vfs_folio_pos(folio),
+                    core::slice::from_raw_parts_mut(address, size),
+                )
+            };
+            let position = u64::try_from(position).map_err(|_| EINVAL)?;
+            T::read(inode, position, out)?;
+            Ok(())
+        }();
+
+        // SAFETY: The folio is locked for this read, which ends here.
+        unsafe { bindings::rust_vfs_folio_end_read(folio, result.is_ok()) };
+        from_result(|| result.map(|()| 0))
+    }
+}

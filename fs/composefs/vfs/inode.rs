@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Inodes: their memory, their cache, and what is set when one is read.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{bindings, filesystem::FileSystem, superblock::SuperBlock, xattr};
+use core::{alloc::Layout, marker::PhantomData, ops::Deref, ptr::NonNull};
+use kernel::{prelude::*, types::Opaque};
+
+/// The slab object of an inode: the VFS's part, and the file system's.
+#[repr(C)]
+pub(super) struct Slot<T: FileSystem> {
+    inode: Opaque<bindings::inode>,
+    /// `None` until the inode is read, and again when it is destroyed.
+    data: Option<T::Inode>,
+}
+
+/// An inode of a file system of type `T` that has been read.
+///
+/// # Invariants
+///
+/// It is the `inode` of a [`Slot<T>`] whose `data` is set and does not change
+/// for as long as there is a reference to the inode. The superblock of the
+/// inode fulfils the invariants of [`SuperBlock<T>`].
+#[repr(transparent)]
+pub(crate) struct Inode<T: FileSystem>(Opaque<bindings::inode>, PhantomData<T>);
+
+impl<T: FileSystem> Inode<T> {
+    /// # Safety
+    ///
+    /// `inode` must be an inode of a superblock of type `T`, for which
+    /// `Inode::get()` has returned, and which is referenced (not only found by
+    /// RCU path walk) for `'a`.
+    pub(super) unsafe fn from_raw<'a>(inode: *mut bindings::inode) -> &'a Self {
+        // SAFETY: `Self` is transparent over `inode`, and the caller vouches
+        // for the rest.
+        unsafe { &*inode.cast() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::inode {
+        self.0.get()
+    }
+
+    /// Its number, which is unique in the file system.
+    pub(crate) fn number(&self) -> u64 {
+        // SAFETY: The inode is live, and its number does not change.
+        unsafe { bindings::rust_vfs_inode_number(self.as_ptr()) }
+    }
+
+    /// What the file system keeps for it.
+    pub(crate) fn data(&self) -> &T::Inode {
+        // SAFETY: By the type invariant this is part of a `Slot<T>`, and its
+        // data is set and only read.
+        unsafe {
+            let slot = kernel::container_of!(&raw const self.0, Slot<T>, inode);
+            (*slot).data.as_ref().unwrap_unchecked()
+        }
+    }
+
+    /// The superblock that it belongs to.
+    pub(crate) fn super_block(&self) -> &SuperBlock<T> {
+        // SAFETY: An inode does not outlive its superblock, nor does `i_sb`
+        // change; the rest is the type invariant.
+        unsafe { SuperBlock::from_raw((*self.as_ptr()).i_sb) }
+    }
+
+    pub(super) fn is_directory(&self) -> bool {
+        // SAFETY: The type of an inode does not change once it is read.
+        let mode = unsafe { (*self.as_ptr()).i_mode };
+        u32::from(mode) & bindings::S_IFMT == bindings::S_IFDIR
+    }
+
+    /// Finds the inode with number `ino` in the cache, or reads it.
+    pub(super) fn get(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
+        // SAFETY: The superblock is live.
+        let inode = unsafe { bindings::iget_locked(sb.as_ptr(), ino as _) };
+        let inode = NonNull::new(inode).ok_or(ENOMEM)?.as_ptr();
+
+        // SAFETY: The reference that `iget_locked()` gave.
+        if unsafe { bindings::rust_vfs_inode_is_new(inode) } {
+            match T::read_inode(sb, ino) {
+                // SAFETY: A new inode is locked and this task's to set up, and
+                // it is part of a `Slot<T>`, as all inodes of `sb`.
+                Ok(new) => unsafe { new.init(inode) },
+                Err(error) => {
+                    // SAFETY: As above. The reference is given back.
+                    unsafe { bindings::iget_failed(inode) };
+                    return Err(error);
+                }
+            }
+        }
+        // INVARIANT: Another task that found the inode has waited for it to
+        // be unlocked, and started again if reading it had failed.
+        // SAFETY: The inode is not null, see above.
+        Ok(InodeRef(unsafe {
+            NonNull::new_unchecked(inode.cast::<Inode<T>>())
+        }))
+    }
+}
+
+/// An owned reference to an inode.
+///
+/// # Invariants
+///
+/// Owns a reference to an inode that fulfils the invariants of [`Inode<T>`].
+pub(super) struct InodeRef<T: FileSystem>(NonNull<Inode<T>>);
+
+impl<T: FileSystem> InodeRef<T> {
+    /// Hands the reference to C code.
+    pub(super) fn into_raw(self) -> *mut bindings::inode {
+        core::mem::ManuallyDrop::new(self).as_ptr()
+    }
+}
+
+impl<T: FileSystem> Deref for InodeRef<T> {
+    type Target = Inode<T>;
+
+    fn deref(&self) -> &Inode<T> {
+        // SAFETY: By the type invariant.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl<T: FileSystem> Drop for InodeRef<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant there is a reference to give back.
+        unsafe { bindings::iput(self.as_ptr()) };
+    }
+}
+
+/// What an inode is; decides which operations it has.
+///
+/// The constructors are next to those operations, for example
+/// `Kind::directory()` in `directory.rs`.
+pub(crate) struct Kind<T: FileSystem> {
+    pub(super) file_type: u32,
+    pub(super) inode_operations: &'static bindings::inode_operations,
+    pub(super) file_operations: Option<&'static bindings::file_operations>,
+    pub(super) mapping_operations: Option<&'static bindings::address_space_operations>,
+    /// The device number of a device, in the encoding of `new_encode_dev()`.
+    pub(super) rdev: u32,
+    pub(super) _filesystem: PhantomData<T>,
+}
+
+/// What [`FileSystem::read_inode`] found.
+pub(crate) struct NewInode<T: FileSystem> {
+    /// What the inode is.
+    pub(crate) kind: Kind<T>,
+    /// The permission bits; the file type is that of `kind`.
+    pub(crate) mode: u16,
+    /// The number of names.
+    pub(crate) nlink: u32,
+    /// The owner, in the user namespace of the superblock.
+    pub(crate) uid: u32,
+    /// The group, in the user namespace of the superblock.
+    pub(crate) gid: u32,
+    /// The size in bytes, at most `i64::MAX`.
+    pub(crate) size: u64,
+    /// Access, modification and change time in seconds since 1970.
+    pub(crate) seconds: i64,
+    /// The nanoseconds that go with them, less than 10^9.
+    pub(crate) nanoseconds: u32,
+    /// What the file system keeps for it.
+    pub(crate) data: T::Inode,
+}
+
+impl<T: FileSystem> NewInode<T> {
+    /// Sets up an inode and unlocks it.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be new, locked by this task, and part of a [`Slot<T>`].
+    unsafe fn init(self, inode: *mut bindings::inode) {
+        let mode = (u32::from(self.mode) & !bindings::S_IFMT | self.kind.file_type) as u16;
+
+        // SAFETY: `inode` is part of a `Slot<T>` that is this task's to set
+        // up. The tables are static.
+        unsafe {
+            let slot = kernel::container_of!(Opaque::cast_from(inode), Slot<T>, inode).cast_mut();
+            (*slot).data = Some(self.data);
+
+            (*inode).i_mode = mode;
+            (*inode).i_size = self.size.min(i64::MAX as u64) as i64;
+            (*inode).i_blocks = (self.size.div_ceil(4096) << 3) as _;
+            bindings::set_nlink(inode, self.nlink);
+            bindings::rust_vfs_inode_set_owner(inode, self.uid, self.gid);
+            bindings::rust_vfs_inode_set_times(inode, self.seconds, self.nanoseconds);
+            if matches!(
+                self.kind.file_type,
+                bindings::S_IFCHR | bindings::S_IFBLK | bindings::S_IFIFO | bindings::S_IFSOCK
+            ) {
+                bindings::rust_vfs_inode_set_special(inode, mode, self.kind.rdev);
+            }
+            bindings::rust_vfs_inode_set_operations(
+                inode,
+                self.kind.inode_operations,
+                as_ptr(self.kind.file_operations),
+                as_ptr(self.kind.mapping_operations),
+            );
+            bindings::unlock_new_inode(inode);
+        }
+    }
+}
+
+fn as_ptr<O>(table: Option<&'static O>) -> *const O {
+    table.map_or(core::ptr::null(), core::ptr::from_ref)
+}
+
+/// Makes the slab cache for the inodes of file systems of type `T`.
+pub(super) fn new_cache<T: FileSystem>() -> Result<NonNull<bindings::kmem_cache>> {
+    /// # Safety
+    ///
+    /// Called by the slab allocator only, for a new object of the cache.
+    unsafe extern "C" fn construct<T: FileSystem>(object: *mut c_void) {
+        // SAFETY: The object has the size and alignment of a `Slot<T>`.
+        unsafe {
+            let slot = object.cast::<Slot<T>>();
+            bindings::inode_init_once(Opaque::cast_into(&raw const (*slot).inode));
+        }
+    }
+
+    let layout = Layout::new::<Slot<T>>();
+    // SAFETY: All-zeroes is a valid value of the type.
+    let mut args: bindings::kmem_cache_args = unsafe { core::mem::zeroed() };
+    args.align = layout.align() as c_uint;
+    args.ctor = Some(construct::<T>);
+
+    // SAFETY: The name is NUL-terminated and static; the constructor is for
+    // objects of this size.
+    let cache = unsafe {
+        bindings::__kmem_cache_create_args(
+            T::NAME.as_char_ptr(),
+            layout.size() as _,
+            &mut args,
+            bindings::rust_vfs_inode_cache_flags(),
+        )
+    };
+    NonNull::new(cache).ok_or(ENOMEM)
+}
+
+/// The `alloc_inode` of a superblock.
+///
+/// # Safety
+///
+/// `sb` must be live, and `cache` be for `Slot<T>`.
+pub(super) unsafe fn alloc<T: FileSystem>(
+    sb: *mut bindings::super_block,
+    cache: *mut bindings::kmem_cache,
+) -> *mut bindings::inode {
+    // SAFETY: The caller vouches for `sb` and `cache`.
+    let slot = unsafe { bindings::rust_vfs_alloc_inode(sb, cache) }.cast::<Slot<T>>();
+    if slot.is_null() {
+        return core::ptr::null_mut();
+    }
+    // SAFETY: The object is a new `Slot<T>`; what its `data` was before is
+    // not dropped.
+    unsafe {
+        (&raw mut (*slot).data).write(None);
+        Opaque::cast_into(&raw const (*slot).inode)
+    }
+}
+
+/// The `destroy_inode` of a superblock: frees what can be freed before the
+/// RCU grace period. Code that runs in RCU path walk does not touch `data`.
+///
+/// # Safety
+///
+/// Called by the VFS only, when there are no references to the inode.
+pub(super) unsafe extern "C" fn destroy<T: FileSystem>(inode: *mut bindings::inode) {
+    // SAFETY: `inode` is part of a `Slot<T>`, and nobody else uses its data.
+    unsafe {
+        let slot = kernel::container_of!(Opaque::cast_from(inode), Slot<T>, inode).cast_mut();
+        (*slot).data = None;
+    }
+}
+
+/// The `free_inode` of a superblock.
+///
+/// # Safety
+///
+/// Called by the VFS only, an RCU grace period after `destroy()`.
+pub(super) unsafe extern "C" fn free<T: FileSystem>(inode: *mut bindings::inode) {
+    // SAFETY: Nobody else uses the inode. It came from `alloc()`, which took
+    // it from a slab cache; the allocator knows which.
+    unsafe {
+        bindings::rust_vfs_inode_free_link(inode);
+        let slot = kernel::container_of!(Opaque::cast_from(inode), Slot<T>, inode);
+        bindings::kfree(slot.cast());
+    }
+}
+
+impl<T: FileSystem> Kind<T> {
+    /// A device, FIFO or socket; `None` if `file_type`, the `S_IFMT` part of
+    /// a mode, is of something else.
+    pub(crate) fn special(file_type: u16, rdev: u32) -> Option<Self> {
+        let file_type = u32::from(file_type) & bindings::S_IFMT;
+
+        matches!(
+            file_type,
+            bindings::S_IFCHR | bindings::S_IFBLK | bindings::S_IFIFO | bindings::S_IFSOCK
+        )
+        .then_some(Self {
+            file_type,
+            inode_operations: &Special::<T>::INODE,
+            file_operations: None,
+            mapping_operations: None,
+            rdev,
+            _filesystem: PhantomData,
+        })
+    }
+}
+
+/// The C entry points of devices, FIFOs and sockets of file system type `T`;
+/// their file operations are those of what they stand for.
+struct Special<T>(PhantomData<T>);
+
+impl<T: FileSystem> Special<T> {
+    const INODE: bindings::inode_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
+        table.listxattr = Some(xattr::list::<T>);
+        table
+    };
+}

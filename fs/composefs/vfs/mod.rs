@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Sound, safe abstractions over the Linux VFS, as much of it as a read-only
+//! file system needs that takes its metadata from one file and the content of
+//! its files from others.
+//!
+//! This is the only place of the driver with `unsafe` code. It knows nothing
+//! of composefs. What differs between kernel versions ends here, most of it
+//! in `helpers.c`.
+//!
+//! A file system implements [`FileSystem`], and one trait for each kind of
+//! object that it has: [`directory::Operations`], [`symlink::Operations`],
+//! [`inline_file::Operations`], [`backed_file::Operations`].
+//! [`Module`] is the kernel module around it.
+
+pub(crate) mod backed_file;
+pub(crate) mod backing;
+mod bindings;
+pub(crate) mod context;
+pub(crate) mod credential;
+pub(crate) mod directory;
+
+mod filesystem;
+pub(crate) mod inline_file;
+pub(crate) mod inode;
+pub(crate) mod log;
+pub(crate) mod page_cache;
+pub(crate) mod path;
+pub(crate) mod superblock;
+pub(crate) mod symlink;
+pub(crate) mod verity;
+pub(crate) mod xattr;
+
+pub(crate) use self::filesystem::{FileSystem, Module};

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Superblocks.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    bindings,
+    context::Log,
+    filesystem::{FileSystem, Registration},
+    inode::{self, Inode},
+    xattr,
+};
+use core::marker::PhantomData;
+use kernel::{
+    error::from_result,
+    prelude::*,
+    types::{NotThreadSafe, Opaque},
+};
+
+/// The superblock of a mounted file system of type `T`.
+///
+/// # Invariants
+///
+/// `s_fs_info` points at a `T::Super`, which does not change.
+#[repr(transparent)]
+pub(crate) struct SuperBlock<T: FileSystem>(Opaque<bindings::super_block>, PhantomData<T>);
+
+impl<T: FileSystem> SuperBlock<T> {
+    /// # Safety
+    ///
+    /// `sb` must be a superblock of type `T` on which `fill()` has succeeded
+    /// up to setting `s_fs_info`, and live for `'a`.
+    pub(super) unsafe fn from_raw<'a>(sb: *mut bindings::super_block) -> &'a Self {
+        // SAFETY: `Self` is transparent over `super_block`, and the caller
+        // vouches for the rest.
+        unsafe { &*sb.cast() }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::super_block {
+        self.0.get()
+    }
+
+    /// What the file system keeps for it.
+    pub(crate) fn data(&self) -> &T::Super {
+        // SAFETY: By the type invariant.
+        unsafe { &*(*self.as_ptr()).s_fs_info.cast() }
+    }
+}
+
+/// A superblock that is being set up.
+pub(crate) struct NewSuper<'a> {
+    sb: *mut bindings::super_block,
+    source: Option<&'a CStr>,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a> NewSuper<'a> {
+    /// What is to be mounted: the first argument of `mount`.
+    pub(crate) fn source(&self) -> Option<&'a CStr> {
+        self.source
+    }
+
+    /// Sets what `statfs(2)` says is the type of the file system.
+    pub(crate) fn set_magic(&mut self, magic: u32) {
+        // SAFETY: `sb` is being set up by this task.
+        unsafe { (*self.sb).s_magic = magic as c_ulong };
+    }
+
+    /// How many file systems are stacked on one another in this one, itself
+    /// included; the kernel allows `FILESYSTEM_MAX_STACK_DEPTH`.
+    pub(crate) fn set_stack_depth(&mut self, depth: u32) -> Result {
+        if depth > bindings::FILESYSTEM_MAX_STACK_DEPTH {
+            return Err(EINVAL);
+        }
+        // SAFETY: `sb` is being set up by this task.
+        unsafe { (*self.sb).s_stack_depth = depth as c_int };
+        Ok(())
+    }
+}
+
+/// The answer to `statfs(2)`.
+pub(crate) struct StatFs {
+    /// The type of the file system.
+    pub(crate) magic: u32,
+    /// The size of a block in bytes.
+    pub(crate) block_size: u32,
+    /// The number of blocks, all of them in use.
+    pub(crate) blocks: u64,
+    /// The number of inodes, all of them in use.
+    pub(crate) files: u64,
+}
+
+/// Where `show_options` writes to.
+pub(crate) struct OptionWriter<'a> {
+    seq: *mut bindings::seq_file,
+    _seq: PhantomData<&'a bindings::seq_file>,
+    _not_send: NotThreadSafe,
+}
+
+impl OptionWriter<'_> {
+    /// Writes `,name=value`, escaped.
+    pub(crate) fn show(&self, name: &CStr, value: &CStr) {
+        // SAFETY: `seq` is this task's for as long as `self` lives.
+        unsafe {
+            bindings::rust_vfs_seq_show_option(self.seq, name.as_char_ptr(), value.as_char_ptr());
+        }
+    }
+}
+
+/// Sets up a superblock.
+///
+/// # Safety
+///
+/// `sb` must be a new superblock of type `T` that only this task uses.
+pub(super) unsafe fn fill<T: FileSystem>(
+    sb: *mut bindings::super_block,
+    options: &mut T::Options,
+    source: Option<&CStr>,
+    log: &Log<'_>,
+) -> Result {
+    // SAFETY: `sb` is this task's to set up.
+    unsafe {
+        (*sb).s_op = &Operations::<T>::TABLE;
+        (*sb).s_xattr = xattr::handlers::<T>();
+        (*sb).s_maxbytes = bindings::loff_t::MAX;
+        (*sb).s_time_gran = 1;
+        (*sb).s_blocksize = BLOCK_SIZE as c_ulong;
+        (*sb).s_blocksize_bits = BLOCK_SIZE_BITS;
+    }
+    let data = T::fill_super(
+        options,
+        &mut NewSuper {
+            sb,
+            source,
+            _not_send: NotThreadSafe,
+        },
+        log,
+    )?;
+    let data = KBox::into_raw(KBox::new(data, GFP_KERNEL)?);
+
+    // SAFETY: As above. From here on `kill()` frees `data`.
+    let this = unsafe {
+        (*sb).s_fs_info = data.cast();
+        SuperBlock::<T>::from_raw(sb)
+    };
+    let root = Inode::get(this, T::root(this))?;
+    if !root.is_directory() {
+        return Err(EUCLEAN);
+    }
+
+    // SAFETY: `d_make_root()` consumes the reference to the inode, also when
+    // it fails. `sb` is still this task's.
+    unsafe {
+        (*sb).s_root = bindings::d_make_root(root.into_raw());
+        if (*sb).s_root.is_null() {
+            return Err(ENOMEM);
+        }
+    }
+    Ok(())
+}
+
+/// What `stat(2)` gives as the best size of a request.
+const BLOCK_SIZE_BITS: u8 = 12;
+const BLOCK_SIZE: u32 = 1 << BLOCK_SIZE_BITS;
+
+/// The `kill_sb` of file system type `T`.
+///
+/// # Safety
+///
+/// Called by the VFS only, for a superblock of type `T` without users.
+pub(super) unsafe extern "C" fn kill<T: FileSystem>(sb: *mut bindings::super_block) {
+    // SAFETY: The superblock was made by `get_tree_nodev()`.
+    unsafe { bindings::kill_anon_super(sb) };
+
+    // SAFETY: The VFS holds `sb` until this function returns. There are no
+    // inodes any more, and so nobody who could use `s_fs_info`; it is null if
+    // `fill()` did not get to setting it.
+    unsafe {
+        let data = (*sb).s_fs_info.cast::<T::Super>();
+        if !data.is_null() {
+            (*sb).s_fs_info = core::ptr::null_mut();
+            drop(KBox::from_raw(data));
+        }
+    }
+}
+
+/// The C entry points of a superblock of file system type `T`.
+struct Operations<T>(PhantomData<T>);
+
+impl<T: FileSystem> Operations<T> {
+    const TABLE: bindings::super_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::super_operations = unsafe { core::mem::zeroed() };
+        table.alloc_inode = Some(Self::alloc_inode);
+        table.destroy_inode = Some(inode::destroy::<T>);
+        table.free_inode = Some(inode::free::<T>);
+        table.statfs = Some(Self::statfs);
+        table.show_options = Some(Self::show_options);
+        table
+    };
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a superblock of type `T`.
+    unsafe extern "C" fn alloc_inode(sb: *mut bindings::super_block) -> *mut bindings::inode {
+        // SAFETY: The VFS gives a live superblock of type `T`, and the cache
+        // is the one for its inodes.
+        unsafe { inode::alloc::<T>(sb, Registration::<T>::cache(sb)) }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a dentry of a mounted superblock of type
+    /// `T`.
+    unsafe extern "C" fn statfs(
+        dentry: *mut bindings::dentry,
+        buf: *mut kernel::bindings::kstatfs,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The dentry is live, and its superblock was filled.
+            let sb = unsafe { SuperBlock::<T>::from_raw((*dentry).d_sb) };
+            let stat = T::statfs(sb)?;
+
+            // SAFETY: The VFS gives a buffer that is zeroed, to write to.
+            let buf = unsafe { &mut *buf.cast::<bindings::kstatfs>() };
+            buf.f_type = stat.magic as c_long;
+            buf.f_bsize = stat.block_size as c_long;
+            buf.f_frsize = stat.block_size as c_long;
+            buf.f_blocks = stat.blocks;
+            buf.f_files = stat.files;
+            buf.f_namelen = bindings::NAME_MAX as c_long;
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a dentry of a mounted superblock of type
+    /// `T`.
+    unsafe extern "C" fn show_options(
+        seq: *mut bindings::seq_file,
+        root: *mut bindings::dentry,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The dentry is live, and its superblock was filled.
+            let sb = unsafe { SuperBlock::<T>::from_raw((*root).d_sb) };
+
+            T::show_options(
+                sb,
+                &OptionWriter {
+                    seq,
+                    _seq: PhantomData,
+                    _not_send: NotThreadSafe,
+                },
+            )?;
+            Ok(0)
+        })
+    }
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Symbolic links.
+
+use super::{
+    bindings,
+    filesystem::FileSystem,
+    inode::{Inode, Kind},
+    xattr,
+};
+use core::marker::PhantomData;
+use kernel::prelude::*;
+
+/// What a file system with symbolic links provides.
+pub(crate) trait Operations: FileSystem {
+    /// Reads the target into `target`, which is as long as the size of the
+    /// inode, but at most `PATH_MAX - 1` bytes. Called again for an inode
+    /// only after it was evicted, or if several tasks are first.
+    fn read_link(inode: &Inode<Self>, target: &mut [u8]) -> Result;
+}
+
+impl<T: Operations> Kind<T> {
+    /// A symbolic link.
+    pub(crate) fn symlink() -> Self {
+        Self {
+            file_type: bindings::S_IFLNK,
+            inode_operations: &Tables::<T>::INODE,
+            file_operations: None,
+            mapping_operations: None,
+            rdev: 0,
+            _filesystem: PhantomData,
+        }
+    }
+}
+
+/// The C entry points of the symbolic links of file system type `T`.
+struct Tables<T>(PhantomData<T>);
+
+impl<T: Operations> Tables<T> {
+    const INODE: bindings::inode_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
+        table.get_link = Some(Self::get_link);
+        table.listxattr = Some(xattr::list::<T>);
+        table
+    };
+
+    /// Reads the target and caches it in `i_link`, where later walks find it
+    /// without a call.
+    ///
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a symlink of type `T`, with no dentry in
+    /// RCU path walk.
+    unsafe extern "C" fn get_link(
+        dentry: *mut bindings::dentry,
+        inode: *mut bindings::inode,
+        _done: *mut bindings::delayed_call,
+    ) -> *const c_char {
+        if dentry.is_null() {
+            return ECHILD.to_ptr::<c_char>();
+        }
+        let target = || -> Result<KVec<u8>> {
+            // SAFETY: This is not RCU path walk: there is a reference.
+            let inode = unsafe { Inode::<T>::from_raw(inode) };
+
+            // SAFETY: The size does not change once the inode is read.
+            let size = unsafe { (*inode.as_ptr()).i_size };
+            let size = usize::try_from(size)
+                .ok()
+                .filter(|&size| size < bindings::PATH_MAX as usize)
+                .ok_or(ENAMETOOLONG)?;
+
+            let mut target = KVec::from_elem(0, size, GFP_KERNEL)?;
+            T::read_link(inode, &mut target)?;
+            target.push(0, GFP_KERNEL)?;
+            Ok(target)
+        };
+        match target() {
+            Ok(target) => {
+                let (target, _, _) = target.into_raw_parts();
+
+                // SAFETY: The string is NUL-terminated; it came from kmalloc()
+                // and is freed with the inode. The inode is live.
+                unsafe { bindings::rust_vfs_inode_publish_link(inode, target.cast()) }
+            }
+            Err(error) => error.to_ptr::<c_char>(),
+        }
+    }
+}

@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Extended attributes.
+//!
+//! C header: [`include/linux/xattr.h`](srctree/include/linux/xattr.h)
+
+use super::{bindings, filesystem::FileSystem, inode::Inode};
+use core::marker::PhantomData;
+use kernel::{error::from_result, prelude::*};
+
+/// The namespaces that a file system is asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Namespace {
+    /// `user.`, for everyone who may read the file.
+    User,
+    /// `trusted.`, for `CAP_SYS_ADMIN`.
+    Trusted,
+    /// `security.`, for security modules and file capabilities.
+    Security,
+}
+
+impl Namespace {
+    const fn prefix(self) -> &'static CStr {
+        match self {
+            Self::User => c"user.",
+            Self::Trusted => c"trusted.",
+            Self::Security => c"security.",
+        }
+    }
+}
+
+/// Collects the names for `listxattr(2)`.
+pub(crate) struct List<'a> {
+    /// Null if only the size is asked for.
+    buffer: *mut u8,
+    size: usize,
+    used: usize,
+    trusted: bool,
+    _buffer: PhantomData<&'a mut [u8]>,
+}
+
+impl List<'_> {
+    /// Adds the attribute `name` (less the prefix) of `namespace`, unless the
+    /// caller may not see it.
+    ///
+    /// # Errors
+    ///
+    /// [`ERANGE`] if the buffer is too short.
+    pub(crate) fn add(&mut self, namespace: Namespace, name: &[u8]) -> Result {
+        if namespace == Namespace::Trusted && !self.trusted {
+            return Ok(());
+        }
+        self.push(namespace.prefix().to_bytes())?;
+        self.push(name)?;
+        self.push(&[0])
+    }
+
+    fn push(&mut self, bytes: &[u8]) -> Result {
+        let end = self.used.checked_add(bytes.len()).ok_or(ERANGE)?;
+        if !self.buffer.is_null() {
+            if end > self.size {
+                return Err(ERANGE);
+            }
+            // SAFETY: `list()` vouches for `size` bytes at `buffer`, and the
+            // range was just checked to lie in them.
+            unsafe {
+                self.buffer
+                    .add(self.used)
+                    .copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            }
+        }
+        self.used = end;
+        Ok(())
+    }
+}
+
+/// The `listxattr` of every kind of inode.
+///
+/// # Safety
+///
+/// Called by the VFS only, for a dentry of type `T` and a kernel buffer of
+/// `size` bytes, or null to ask for the size.
+pub(super) unsafe extern "C" fn list<T: FileSystem>(
+    dentry: *mut bindings::dentry,
+    buffer: *mut c_char,
+    size: usize,
+) -> isize {
+    from_result(|| {
+        // SAFETY: A dentry that is in use for this is positive, and holds its
+        // inode. The other function has no preconditions.
+        let (inode, trusted) = unsafe {
+            (
+                Inode::<T>::from_raw((*dentry).d_inode),
+                bindings::rust_vfs_may_list_trusted(),
+            )
+        };
+        let mut list = List {
+            buffer: if size == 0 {
+                core::ptr::null_mut()
+            } else {
+                buffer.cast()
+            },
+            size,
+            used: 0,
+            trusted,
+            _buffer: PhantomData,
+        };
+        T::list_xattrs(inode, &mut list)?;
+        isize::try_from(list.used).map_err(|_| ERANGE)
+    })
+}
+
+/// The `s_xattr` of a superblock of type `T`.
+pub(super) fn handlers<T: FileSystem>() -> *const *const bindings::xattr_handler {
+    Handlers::<T>::TABLE.as_ptr()
+}
+
+/// The C entry points of the attributes of file system type `T`. The `flags`
+/// of a handler are its [`Namespace`].
+struct Handlers<T>(PhantomData<T>);
+
+impl<T: FileSystem> Handlers<T> {
+    const USER: bindings::xattr_handler = Self::handler(Namespace::User);
+    const TRUSTED: bindings::xattr_handler = Self::handler(Namespace::Trusted);
+    const SECURITY: bindings::xattr_handler = Self::handler(Namespace::Security);
+
+    const TABLE: &'static [*const bindings::xattr_handler; 4] = &[
+        &Self::USER,
+        &Self::TRUSTED,
+        &Self::SECURITY,
+        core::ptr::null(),
+    ];
+
+    const fn handler(namespace: Namespace) -> bindings::xattr_handler {
+        bindings::xattr_handler {
+            name: core::ptr::null(),
+            prefix: namespace.prefix().as_ptr().cast(),
+            flags: namespace as c_int,
+            list: None,
+            get: Some(Self::get),
+            set: None,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an inode of type `T`, with the name less
+    /// the prefix and a kernel buffer of `size` bytes.
+    unsafe extern "C" fn get(
+        handler: *const bindings::xattr_handler,
+        _dentry: *mut bindings::dentry,
+        inode: *mut bindings::inode,
+        name: *const c_char,
+        buffer: *mut c_void,
+        size: usize,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The handler is one of those above, and the VFS gives a
+            // NUL-terminated name and an inode that it holds.
+            let (namespace, name, inode) = unsafe {
+                (
+                    match (*handler).flags {
+                        flags if flags == Namespace::User as c_int => Namespace::User,
+                        flags if flags == Namespace::Trusted as c_int => Namespace::Trusted,
+                        _ => Namespace::Security,
+                    },
+                    CStr::from_char_ptr(name),
+                    Inode::<T>::from_raw(inode),
+                )
+            };
+            let buffer = if size == 0 || buffer.is_null() {
+                &mut []
+            } else {
+                // SAFETY: The VFS gives a buffer of this size, which is this
+                // task's own; it is initialised first.
+                unsafe {
+                    buffer.cast::<u8>().write_bytes(0, size);
+                    core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size)
+                }
+            };
+            let len = T::get_xattr(inode, namespace, name.to_bytes(), buffer)?;
+            c_int::try_from(len).map_err(|_| E2BIG)
+        })
+    }
+}
