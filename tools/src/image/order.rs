@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The order of a tree in an image: entries by name, inodes breadth first.
+
+use crate::image::FIRST_RESERVED_ID;
+use crate::tree::{NodeId, Tree, ROOT};
+
+/// Stands for the entry `.` among the children of a directory.
+const DOT: NodeId = FIRST_RESERVED_ID;
+/// Stands for the entry `..`.
+const DOT_DOT: NodeId = FIRST_RESERVED_ID + 1;
+
+/// One entry of a directory, as it is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry<'a> {
+    pub name: &'a [u8],
+    /// The node that the entry leads to.
+    pub target: NodeId,
+    /// Whether this is a subdirectory proper, which counts in the link count.
+    pub is_subdir: bool,
+}
+
+/// The sorted entries of every directory, and the sequence of inodes.
+pub(super) struct Order {
+    /// The entries of all directories, one directory after the other.
+    entries: Vec<NodeId>,
+    /// Where the entries of a node end in `entries`; they begin where the previous node's end.
+    ends: Vec<u32>,
+    /// Every node that has an inode of its own, in the order of their inodes.
+    pub inodes: Vec<NodeId>,
+}
+
+impl Order {
+    pub fn new(tree: &Tree) -> Self {
+        let mut order = Self {
+            entries: Vec::new(),
+            ends: vec![0; tree.len()],
+            inodes: Vec::new(),
+        };
+        order.sort_entries(tree);
+        order.number_inodes(tree);
+        order
+    }
+
+    /// The entries of a directory, `.` and `..` included. Empty for other files.
+    pub fn entries<'a>(&'a self, tree: &'a Tree, dir: NodeId) -> impl Iterator<Item = Entry<'a>> {
+        self.children(dir).iter().map(move |&child| match child {
+            DOT => Entry {
+                name: b".",
+                target: dir,
+                is_subdir: false,
+            },
+            DOT_DOT => Entry {
+                name: b"..",
+                target: tree.node(dir).parent(),
+                is_subdir: false,
+            },
+            child => {
+                let node = tree.node(child);
+                Entry {
+                    name: tree.name(child),
+                    target: node.link().unwrap_or(child),
+                    is_subdir: node.meta.is_dir(),
+                }
+            }
+        })
+    }
+
+    fn children(&self, dir: NodeId) -> &[NodeId] {
+        let dir = dir as usize;
+        let start = dir.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.entries[start as usize..self.ends[dir] as usize]
+    }
+
+    /// A counting sort by directory, then a sort by name of each.
+    fn sort_entries(&mut self, tree: &Tree) {
+        for id in tree.ids() {
+            if tree.node(id).meta.is_dir() && tree.node(id).link().is_none() {
+                self.ends[id as usize] += 2;
+            }
+            if id != ROOT {
+                self.ends[tree.node(id).parent() as usize] += 1;
+            }
+        }
+        // Turn counts into starts; filling then moves each start to its end.
+        let mut total = 0;
+        for end in &mut self.ends {
+            let count = *end;
+            *end = total;
+            total += count;
+        }
+        self.entries = vec![0; total as usize];
+        for id in tree.ids() {
+            if tree.node(id).meta.is_dir() && tree.node(id).link().is_none() {
+                self.append(id, DOT);
+                self.append(id, DOT_DOT);
+            }
+            if id != ROOT {
+                self.append(tree.node(id).parent(), id);
+            }
+        }
+        let name = |id: NodeId| match id {
+            DOT => b".".as_slice(),
+            DOT_DOT => b"..",
+            id => tree.name(id),
+        };
+        let mut start = 0;
+        for &end in &self.ends {
+            // Usually sorted already, but for the first two.
+            self.entries[start as usize..end as usize].sort_by(|&a, &b| name(a).cmp(name(b)));
+            start = end;
+        }
+    }
+
+    fn append(&mut self, dir: NodeId, child: NodeId) {
+        let end = &mut self.ends[dir as usize];
+        self.entries[*end as usize] = child;
+        *end += 1;
+    }
+
+    fn number_inodes(&mut self, tree: &Tree) {
+        let mut inodes = Vec::with_capacity(tree.len());
+        inodes.push(ROOT);
+        let mut next = 0;
+        while let Some(&dir) = inodes.get(next) {
+            let own = |&&child: &&NodeId| child < DOT && tree.node(child).link().is_none();
+            inodes.extend(self.children(dir).iter().filter(own));
+            next += 1;
+        }
+        self.inodes = inodes;
+    }
+}

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The library under `mkcomposefs` and `composefs-info`.
+//!
+//! A composefs image describes a file tree: metadata, small files and, for every larger file, the
+//! fs-verity digest of the object that holds its content. [`walk`] makes a [`tree::Tree`] from a
+//! directory and fills a [`store`]; [`image`] writes the tree out.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod bytes;
+mod copy;
+pub mod fsverity;
+pub mod image;
+mod ingest;
+pub mod mkcomposefs;
+mod output;
+pub mod overlay;
+pub mod quote;
+mod staged;
+pub mod store;
+pub mod tree;
+mod verity;
+pub mod walk;
+pub mod xattr;

@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command `mkcomposefs`.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use anyhow::{anyhow, Result};
+use clap::Parser;
+
+use crate::fsverity::{Algorithm, Digest};
+use crate::image;
+use crate::output;
+use crate::quote;
+use crate::store::Store;
+use crate::walk;
+
+/// Make a composefs image from a directory.
+///
+/// The image holds the metadata of every file below SOURCE, and the content of small ones. The
+/// content of larger files goes to an object store, if one is given: one file for each content,
+/// named by its fs-verity digest.
+#[derive(Debug, Parser)]
+#[command(
+    name = "mkcomposefs",
+    args_override_self = true,
+    infer_long_args = true
+)]
+pub struct Command {
+    /// Put the content of files into this directory (the basedir of a later mount)
+    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
+    digest_store: Option<PathBuf>,
+
+    /// Print the fs-verity digest of the image
+    #[arg(long)]
+    print_digest: bool,
+
+    /// Print the fs-verity digest of the image, and write no image
+    #[arg(long)]
+    print_digest_only: bool,
+
+    /// Enable fs-verity on the image, as a mount with digest= needs it
+    #[arg(long)]
+    enable_verity: bool,
+
+    /// Take 1970-01-01 for the modification time of every file
+    #[arg(long)]
+    use_epoch: bool,
+
+    /// Leave out devices
+    #[arg(long)]
+    skip_devices: bool,
+
+    /// Leave out all extended attributes
+    #[arg(long)]
+    skip_xattrs: bool,
+
+    /// Leave out extended attributes that do not begin with user.
+    #[arg(long)]
+    user_xattrs: bool,
+
+    /// Use at least this format version [default: 0]
+    #[arg(
+        long,
+        value_name = "N",
+        visible_alias = "version",
+        allow_hyphen_values = true
+    )]
+    min_version: Option<u32>,
+
+    /// Use at most this format version, where the image is better off with it [default: 1]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    max_version: Option<u32>,
+
+    /// Hash and copy with this many threads [default: the number of processors]
+    #[arg(long, value_name = "N", allow_hyphen_values = true)]
+    threads: Option<NonZeroUsize>,
+
+    /// The directory to make an image of
+    source: PathBuf,
+
+    /// The image to make; - is standard output
+    image: Option<PathBuf>,
+}
+
+impl Command {
+    /// Does what the command line says.
+    ///
+    /// # Errors
+    /// The message says what could not be done, and why; it is one line.
+    pub fn run(self) -> Result<()> {
+        let image = match (&self.image, self.print_digest_only) {
+            (None, false) => return Err(anyhow!("no destination path specified")),
+            (Some(_), true) => {
+                return Err(anyhow!(
+                    "a destination path cannot be specified with --print-digest-only"
+                ))
+            }
+            (image, _) => image.clone(),
+        };
+        if self.source.as_os_str().is_empty() {
+            return Err(anyhow!("empty source path specified"));
+        }
+        if self.skip_xattrs && self.user_xattrs {
+            return Err(anyhow!(
+                "--skip-xattrs and --user-xattrs exclude each other"
+            ));
+        }
+        let (min_version, max_version) = match (self.min_version, self.max_version) {
+            (None, None) => (0, 1),
+            (min, max) => (min.unwrap_or(0), max.unwrap_or(0)),
+        };
+        let print_digest = self.print_digest || self.print_digest_only;
+        let algorithm = Algorithm::Sha256;
+        let options = image::Options {
+            min_version,
+            max_version,
+            digest: print_digest.then_some(algorithm),
+        };
+        let tree = self.tree(algorithm)?;
+        let mut digest: Option<Digest> = None;
+        match image {
+            None => digest = image::write(tree, &options, None)?,
+            Some(path) => {
+                let verity = self.enable_verity.then_some(algorithm);
+                output::write(&path, verity, |out| {
+                    digest = image::write(tree, &options, Some(out))?;
+                    Ok(())
+                })?;
+            }
+        }
+        if let Some(digest) = digest {
+            writeln!(std::io::stdout(), "{digest}")?;
+        }
+        Ok(())
+    }
+
+    fn tree(&self, algorithm: Algorithm) -> Result<crate::tree::Tree> {
+        let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let content = walk::ContentOptions {
+            algorithm,
+            threads: self.threads.unwrap_or(processors).get(),
+        };
+        let options = walk::Options {
+            use_epoch: self.use_epoch,
+            skip_devices: self.skip_devices,
+            skip_xattrs: self.skip_xattrs,
+            user_xattrs: self.user_xattrs,
+        };
+        let store = self
+            .digest_store
+            .as_deref()
+            .map(|path| Store::open(path, algorithm))
+            .transpose()?;
+        let tree = walk::walk(&self.source, &options, &content, store.as_ref())?;
+        if let (Some(store), Some(path)) = (&store, &self.digest_store) {
+            if let Some(reason) = store.verity_problem() {
+                eprintln!(
+                    "mkcomposefs: note: objects in {} are without fs-verity: {reason}",
+                    quote::path(path)
+                );
+            }
+        }
+        Ok(tree)
+    }
+}

@@ -1,0 +1,347 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A file tree in memory: metadata only, laid out for trees of millions of entries.
+
+use anyhow::{anyhow, Result};
+
+use crate::bytes::{Bytes, Span};
+use crate::fsverity::{Algorithm, Digest};
+use crate::xattr::{Pool, XattrId, XattrList};
+
+/// Number of a node. The root is 0, and a parent always comes before its children.
+pub type NodeId = u32;
+
+/// The root of every tree.
+pub const ROOT: NodeId = 0;
+
+/// Largest content that an image may hold for a file.
+pub const INLINE_MAX: usize = 5000;
+
+/// Longest file name.
+pub const NAME_MAX: usize = 255;
+
+/// File type bits of a mode (`S_IFMT`).
+pub const S_IFMT: u32 = 0o170_000;
+/// Mode of a FIFO.
+pub const S_IFIFO: u32 = 0o010_000;
+/// Mode of a character device.
+pub const S_IFCHR: u32 = 0o020_000;
+/// Mode of a directory.
+pub const S_IFDIR: u32 = 0o040_000;
+/// Mode of a block device.
+pub const S_IFBLK: u32 = 0o060_000;
+/// Mode of a regular file.
+pub const S_IFREG: u32 = 0o100_000;
+/// Mode of a symbolic link.
+pub const S_IFLNK: u32 = 0o120_000;
+/// Mode of a socket.
+pub const S_IFSOCK: u32 = 0o140_000;
+
+/// A point in time. Ordered as time is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time {
+    /// Seconds since the epoch.
+    pub sec: i64,
+    /// Nanoseconds. A dump may hold any number here.
+    pub nsec: u32,
+}
+
+/// What `stat` says of a file.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meta {
+    /// File type and permissions.
+    pub mode: u32,
+    /// Number of hard links. For directories it is computed when the image is written.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number, as the kernel encodes it in 32 bits.
+    pub rdev: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification time.
+    pub mtime: Time,
+}
+
+impl Meta {
+    /// The file type bits of the mode.
+    pub fn file_type(&self) -> u32 {
+        self.mode & S_IFMT
+    }
+
+    /// Whether this is a directory.
+    pub fn is_dir(&self) -> bool {
+        self.file_type() == S_IFDIR
+    }
+
+    /// Whether this is what overlayfs calls a whiteout: a character device 0:0.
+    pub fn is_whiteout(&self) -> bool {
+        self.file_type() == S_IFCHR && self.rdev == 0
+    }
+}
+
+/// Whether a mode has one of the seven file types.
+pub fn is_valid_mode(mode: u32) -> bool {
+    matches!(
+        mode & S_IFMT,
+        S_IFIFO | S_IFCHR | S_IFDIR | S_IFBLK | S_IFREG | S_IFLNK | S_IFSOCK
+    )
+}
+
+/// A slice of the tree's list of xattr ids.
+#[derive(Clone, Copy, Debug, Default)]
+struct XattrRange {
+    start: u32,
+    len: u16,
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Attributes. Of a hard link only the mode counts.
+    pub meta: Meta,
+    parent: NodeId,
+    link: Option<NodeId>,
+    name: Span,
+    xattrs: XattrRange,
+    payload: Option<Span>,
+    content: Option<Span>,
+    digest: Option<Span>,
+}
+
+impl Node {
+    /// The directory that holds the node; the root holds itself.
+    pub fn parent(&self) -> NodeId {
+        self.parent
+    }
+
+    /// The node that this one is another name of.
+    pub fn link(&self) -> Option<NodeId> {
+        self.link
+    }
+}
+
+/// A tree. It begins with its root and only grows.
+#[derive(Debug, Default)]
+pub struct Tree {
+    nodes: Vec<Node>,
+    xattr_ids: Vec<XattrId>,
+    pub(crate) bytes: Bytes,
+    pub(crate) pool: Pool,
+}
+
+impl Tree {
+    /// An empty tree, without a root yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Number of nodes, the root and hard links included.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there is not even a root.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Every node's id, in the order in which they were added.
+    pub fn ids(&self) -> impl Iterator<Item = NodeId> {
+        0..self.nodes.len() as NodeId
+    }
+
+    /// A node.
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id as usize]
+    }
+
+    /// A node's attributes, to be changed.
+    pub fn meta_mut(&mut self, id: NodeId) -> &mut Meta {
+        &mut self.nodes[id as usize].meta
+    }
+
+    /// Adds the root.
+    ///
+    /// # Errors
+    /// If there is a root.
+    pub fn add_root(&mut self, meta: Meta) -> Result<NodeId> {
+        if !self.nodes.is_empty() {
+            return Err(anyhow!("the tree has a root already"));
+        }
+        self.push(ROOT, Span::default(), meta)
+    }
+
+    /// Adds an entry to a directory. That the name is not there yet is for the caller to know.
+    ///
+    /// # Errors
+    /// If `parent` is not a directory, or the name is not one.
+    pub fn add(&mut self, parent: NodeId, name: &[u8], meta: Meta) -> Result<NodeId> {
+        if !self.node(parent).meta.is_dir() {
+            return Err(anyhow!("parent is not a directory"));
+        }
+        if name.is_empty() {
+            return Err(anyhow!("file name is empty"));
+        }
+        if name.len() > NAME_MAX {
+            return Err(anyhow!("file name is longer than {NAME_MAX} bytes"));
+        }
+        let name = self.bytes.push(&[name])?;
+        self.push(parent, name, meta)
+    }
+
+    fn push(&mut self, parent: NodeId, name: Span, meta: Meta) -> Result<NodeId> {
+        let id = NodeId::try_from(self.nodes.len())
+            .ok()
+            .filter(|&id| id < crate::image::FIRST_RESERVED_ID)
+            .ok_or_else(|| anyhow!("the tree has too many entries"))?;
+        self.nodes.push(Node {
+            meta,
+            parent,
+            link: None,
+            name,
+            xattrs: XattrRange::default(),
+            payload: None,
+            content: None,
+            digest: None,
+        });
+        Ok(id)
+    }
+
+    /// The name of an entry; the root's is empty.
+    pub fn name(&self, id: NodeId) -> &[u8] {
+        self.bytes.get(self.node(id).name)
+    }
+
+    /// The absolute path of an entry.
+    pub fn path(&self, mut id: NodeId) -> Vec<u8> {
+        let mut names = Vec::new();
+        while id != ROOT {
+            names.push(self.name(id));
+            id = self.node(id).parent;
+        }
+        if names.is_empty() {
+            return b"/".to_vec();
+        }
+        let mut path = Vec::new();
+        for name in names.iter().rev() {
+            path.push(b'/');
+            path.extend_from_slice(name);
+        }
+        path
+    }
+
+    /// Makes a node another name of `target`.
+    pub fn set_link(&mut self, id: NodeId, target: NodeId) {
+        self.nodes[id as usize].link = Some(target);
+    }
+
+    /// Sets the target of a symlink, or the path of the object that holds a file's content.
+    ///
+    /// # Errors
+    /// [`Bytes::push`].
+    pub fn set_payload(&mut self, id: NodeId, payload: &[u8]) -> Result<()> {
+        // An object path appears in the image with a slash in front. Stored so, one copy is
+        // enough for both.
+        let span = self.bytes.push(&[b"/", payload])?;
+        self.nodes[id as usize].payload = Some(span);
+        Ok(())
+    }
+
+    /// The target of a symlink, or the path of the object that holds a file's content.
+    pub fn payload(&self, id: NodeId) -> Option<&[u8]> {
+        let span = self.node(id).payload?;
+        Some(self.bytes.get(span.skip(1)))
+    }
+
+    /// The payload with a slash in front: the value of the redirect xattr.
+    pub(crate) fn redirect(&self, id: NodeId) -> Option<Span> {
+        self.node(id).payload
+    }
+
+    /// Sets the content that the image is to hold for a file, and with it the file's size.
+    ///
+    /// # Errors
+    /// [`Bytes::push`].
+    pub fn set_content(&mut self, id: NodeId, content: &[u8]) -> Result<()> {
+        let span = if content.is_empty() {
+            None
+        } else {
+            Some(self.bytes.push(&[content])?)
+        };
+        let node = &mut self.nodes[id as usize];
+        node.content = span;
+        node.meta.size = content.len() as u64;
+        Ok(())
+    }
+
+    /// The content that the image is to hold for a file; `None` if it has none there.
+    pub fn content(&self, id: NodeId) -> Option<&[u8]> {
+        self.node(id).content.map(|span| self.bytes.get(span))
+    }
+
+    /// Sets the fs-verity digest of a file's content.
+    ///
+    /// # Errors
+    /// [`Bytes::push`].
+    pub fn set_digest(&mut self, id: NodeId, algorithm: Algorithm, digest: &[u8]) -> Result<()> {
+        // The metacopy xattr of overlayfs: version 0, its own length, no flags, the algorithm,
+        // the digest (struct ovl_metacopy). As with the payload, one copy serves both.
+        let header = [0, (4 + digest.len()) as u8, 0, algorithm.id()];
+        let span = self.bytes.push(&[&header, digest])?;
+        self.nodes[id as usize].digest = Some(span);
+        Ok(())
+    }
+
+    /// The fs-verity digest of a file's content.
+    pub fn digest(&self, id: NodeId) -> Option<Digest> {
+        let span = self.node(id).digest?;
+        Digest::from_bytes(self.bytes.get(span.skip(4)))
+    }
+
+    /// The value of the metacopy xattr.
+    pub(crate) fn metacopy(&self, id: NodeId) -> Option<Span> {
+        self.node(id).digest
+    }
+
+    /// The xattrs of a node, by name.
+    pub fn xattrs(&self, id: NodeId) -> &[XattrId] {
+        let range = self.node(id).xattrs;
+        let start = range.start as usize;
+        &self.xattr_ids[start..start + usize::from(range.len)]
+    }
+
+    /// The value of one xattr.
+    pub fn xattr(&self, id: NodeId, name: &[u8]) -> Option<&[u8]> {
+        self.xattrs(id)
+            .iter()
+            .find(|&&xattr| self.pool.name(&self.bytes, xattr) == name)
+            .map(|&xattr| self.pool.value(&self.bytes, xattr))
+    }
+
+    /// Adds an xattr to `list`, which is to become that of a node.
+    ///
+    /// # Errors
+    /// [`XattrList::set`].
+    pub fn collect_xattr(&mut self, list: &mut XattrList, name: &[u8], value: &[u8]) -> Result<()> {
+        list.set(&mut self.pool, &mut self.bytes, name, value)
+    }
+
+    /// Gives a node the xattrs of `list`.
+    ///
+    /// # Errors
+    /// If the tree holds too many.
+    pub fn set_xattrs(&mut self, id: NodeId, list: &XattrList) -> Result<()> {
+        let start = self.xattr_ids.len();
+        self.xattr_ids.extend_from_slice(list.ids());
+        let (pool, bytes) = (&self.pool, &self.bytes);
+        self.xattr_ids[start..].sort_unstable_by_key(|&xattr| pool.name(bytes, xattr));
+        self.nodes[id as usize].xattrs = XattrRange {
+            start: u32::try_from(start).map_err(|_| anyhow!("the tree has too many xattrs"))?,
+            // The limits on a node's xattrs keep their number far below 65536.
+            len: list.ids().len() as u16,
+        };
+        Ok(())
+    }
+}
