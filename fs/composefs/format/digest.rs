@@ -153,19 +153,22 @@ impl fmt::Debug for Digest {
 
 /// `N` bytes from `2 * N` hex digits.
 fn parse<const N: usize>(digits: &[u8]) -> Result<[u8; N], InvalidDigest> {
+    const LENGTH: InvalidDigest = InvalidDigest("digest has the wrong number of hex digits");
+
     let mut bytes = [0; N];
-    let pairs = digits.chunks_exact(2);
-    if pairs.len() != N || !pairs.remainder().is_empty() {
-        return Err(InvalidDigest("digest has the wrong number of hex digits"));
+    let mut rest = digits;
+    for byte in &mut bytes {
+        let [high, low, after @ ..] = rest else {
+            return Err(LENGTH);
+        };
+        *byte = (hex_value(*high)? << 4) | hex_value(*low)?;
+        rest = after;
     }
-    for (byte, pair) in bytes.iter_mut().zip(pairs) {
-        let mut value = 0_u8;
-        for digit in pair {
-            value = (value << 4) | hex_value(*digit)?;
-        }
-        *byte = value;
+    if rest.is_empty() {
+        Ok(bytes)
+    } else {
+        Err(LENGTH)
     }
-    Ok(bytes)
 }
 
 /// The lowercase digit of a value below 16.

@@ -22,8 +22,8 @@
     clippy::unreachable,
     clippy::unwrap_used
 )]
-// The kernel crate has this as a private module, where rustc wants no plain `pub`.
-#![allow(unreachable_pub)]
+// The kernel crate has this as a private module: there rustc wants no plain `pub`, and not all of it is in use.
+#![allow(unreachable_pub, unused_imports)]
 
 mod bytes;
 mod data;

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+//! The whole parser as machine code: what is generic is used with a source of bytes in memory. What rustc may inline
+//! into other crates it does not compile in this one, so every function here says that it may not.
+//!
+//! Compiled by the test `panic_free`, not by cargo.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![allow(missing_docs)]
+
+#[path = "../../mod.rs"]
+pub mod format;
+
+use format::{
+    Digest, DirEntry, Entry, Error, External, FileType, Image, Inode, InvalidDigest, Node, Source,
+    XattrIndex, XattrValue, BLOCK_SIZE,
+};
+
+pub struct Slice<'a>(&'a [u8]);
+
+impl Source for Slice<'_> {
+    type Error = Error;
+    type Block<'a>
+        = &'a [u8]
+    where
+        Self: 'a;
+
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn block(&self, index: u64) -> Result<&[u8], Error> {
+        let start = index.saturating_mul(BLOCK_SIZE) as usize;
+        let end = start
+            .saturating_add(BLOCK_SIZE as usize)
+            .min(self.0.len());
+        self.0.get(start..end).ok_or(Error::Corrupt("source"))
+    }
+}
+
+#[inline(never)]
+pub fn open(bytes: &[u8]) -> Result<Image<Slice<'_>>, Error> {
+    Image::open(Slice(bytes))
+}
+
+#[inline(never)]
+pub fn inode(image: &Image<Slice<'_>>, nid: u64) -> Result<Inode, Error> {
+    image.inode(nid)
+}
+
+#[inline(never)]
+pub fn lookup(
+    image: &Image<Slice<'_>>,
+    dir: &Node,
+    name: &[u8],
+) -> Result<Option<DirEntry>, Error> {
+    image.lookup(dir, name)
+}
+
+#[inline(never)]
+pub fn read_dir(
+    image: &Image<Slice<'_>>,
+    dir: &Node,
+    pos: u64,
+    emit: &mut dyn FnMut(&Entry<'_>) -> bool,
+) -> Result<u64, Error> {
+    image.read_dir(dir, pos, emit)
+}
+
+#[inline(never)]
+pub fn read_data(
+    image: &Image<Slice<'_>>,
+    node: &Node,
+    offset: u64,
+    out: &mut [u8],
+) -> Result<usize, Error> {
+    image.read_data(node, offset, out)
+}
+
+#[inline(never)]
+pub fn xattr(
+    image: &Image<Slice<'_>>,
+    node: &Node,
+    index: XattrIndex,
+    name: &[u8],
+) -> Result<Option<XattrValue>, Error> {
+    image.xattr(node, index, name)
+}
+
+#[inline(never)]
+pub fn visible_xattr(
+    image: &Image<Slice<'_>>,
+    node: &Node,
+    index: XattrIndex,
+    name: &[u8],
+) -> Result<Option<XattrValue>, Error> {
+    image.visible_xattr(node, index, name)
+}
+
+#[inline(never)]
+pub fn read_xattr(
+    image: &Image<Slice<'_>>,
+    value: &XattrValue,
+    out: &mut [u8],
+) -> Result<usize, Error> {
+    image.read_xattr(value, out)
+}
+
+#[inline(never)]
+pub fn list_xattrs(
+    image: &Image<Slice<'_>>,
+    node: &Node,
+    emit: &mut dyn FnMut(XattrIndex, &[u8], XattrValue) -> bool,
+) -> Result<(), Error> {
+    image.list_xattrs(node, emit)
+}
+
+#[inline(never)]
+pub fn external(image: &Image<Slice<'_>>, node: &Node) -> Result<Option<External>, Error> {
+    image.external(node)
+}
+
+#[inline(never)]
+pub fn parse_hex(text: &[u8]) -> Result<Digest, InvalidDigest> {
+    Digest::parse_hex(text)
+}
+
+#[inline(never)]
+pub fn print(digest: &Digest, to: &mut dyn core::fmt::Write) -> core::fmt::Result {
+    write!(to, "{digest} {digest:?}")
+}
+
+#[inline(never)]
+pub fn visible_name(index: XattrIndex, name: &[u8]) -> Option<&[u8]> {
+    format::overlay::visible_name(index, name)
+}
+
+#[inline(never)]
+pub fn file_type(mode: u16) -> Option<FileType> {
+    FileType::from_mode(mode)
+}
