@@ -82,6 +82,18 @@ pub(crate) fn chunks(size: u64) -> Chunks {
     }
 }
 
+/// Checks that an image can describe a file of `size` bytes whose content is elsewhere.
+///
+/// # Errors
+/// If it is larger than 8 PiB: one block of chunk addresses is all that composefs uses.
+pub fn check_size(size: u64) -> Result<()> {
+    const CHUNKS_MAX: u32 = 1024;
+    if chunks(size).count > CHUNKS_MAX {
+        return Err(anyhow!("a file of {size} bytes is too large"));
+    }
+    Ok(())
+}
+
 /// Writes `tree` as an image to `out` (nowhere, if only the digest is wanted). Returns the digest
 /// if `options` ask for it.
 ///

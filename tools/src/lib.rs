@@ -9,6 +9,7 @@
 
 pub mod bytes;
 mod copy;
+pub mod dump;
 pub mod fsverity;
 pub mod image;
 mod ingest;

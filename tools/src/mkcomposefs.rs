@@ -1,19 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command `mkcomposefs`.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufReader, Write};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use anyhow::{anyhow, Result};
+use anyhow::{anyhow, Context, Result};
 use clap::Parser;
 
+use crate::dump;
 use crate::fsverity::{Algorithm, Digest};
 use crate::image;
 use crate::output;
 use crate::quote;
 use crate::store::Store;
+use crate::tree::Tree;
 use crate::walk;
+
+/// How much of a dump is read at a time.
+const DUMP_BUFFER: usize = 256 * 1024;
 
 /// Make a composefs image from a directory.
 ///
@@ -76,6 +82,10 @@ pub struct Command {
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     threads: Option<NonZeroUsize>,
 
+    /// SOURCE is a file in the composefs-dump(5) format; - is standard input
+    #[arg(long)]
+    from_file: bool,
+
     /// The directory to make an image of
     source: PathBuf,
 
@@ -135,7 +145,10 @@ impl Command {
         Ok(())
     }
 
-    fn tree(&self, algorithm: Algorithm) -> Result<crate::tree::Tree> {
+    fn tree(&self, algorithm: Algorithm) -> Result<Tree> {
+        if self.from_file {
+            return self.tree_from_dump(algorithm);
+        }
         let processors = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let content = walk::ContentOptions {
             algorithm,
@@ -162,5 +175,20 @@ impl Command {
             }
         }
         Ok(tree)
+    }
+
+    fn tree_from_dump(&self, algorithm: Algorithm) -> Result<Tree> {
+        let options = dump::Options {
+            algorithm,
+            strict: std::env::var_os("CFS_PARSE_STRICT").is_some(),
+        };
+        let context = || format!("cannot read {}", quote::path(&self.source));
+        if self.source.as_os_str() == "-" {
+            let input = BufReader::with_capacity(DUMP_BUFFER, std::io::stdin());
+            return dump::read(input, &options).context("standard input");
+        }
+        let file = File::open(&self.source).with_context(context)?;
+        let input = BufReader::with_capacity(DUMP_BUFFER, file);
+        dump::read(input, &options).with_context(|| quote::path(&self.source).to_string())
     }
 }

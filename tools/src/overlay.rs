@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use anyhow::{anyhow, Context, Result};
 
-use crate::image::chunks;
+use crate::image;
 use crate::quote;
 use crate::tree::{Meta, NodeId, Tree, ROOT, S_IFCHR, S_IFMT, S_IFREG};
 use crate::xattr::XattrList;
@@ -35,9 +35,6 @@ const WHITEOUTS: [&[u8]; 2] = [
 const OPAQUE_WHITEOUTS: [&[u8]; 2] = [b"trusted.overlay.overlay.opaque", b"user.overlay.opaque"];
 
 const SELINUX: &[u8] = b"security.selinux";
-
-/// Most chunks that an image describes for one file: one block of chunk addresses.
-const CHUNKS_MAX: u32 = 1024;
 
 /// Whether the tree holds a whiteout; such trees are better off with format version 1.
 pub fn has_whiteouts(tree: &Tree) -> bool {
@@ -92,9 +89,7 @@ fn rewrite_node(
     let mut changed = escape(tree, list)?;
 
     if meta.file_type() == S_IFREG && meta.size > 0 && tree.content(id).is_none() {
-        if chunks(meta.size).count > CHUNKS_MAX {
-            return Err(anyhow!("file of {} bytes is too large", meta.size));
-        }
+        image::check_size(meta.size)?;
         match tree.metacopy(id) {
             Some(value) => {
                 let xattr = tree.pool.intern_span(&mut tree.bytes, METACOPY, value)?;
