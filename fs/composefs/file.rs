@@ -4,10 +4,10 @@
 
 use crate::{
     format::Error,
-    objects::Wanted,
+    objects::{Complaint, Wanted},
     vfs::{
-        backed_file, backing::BackingFile, context::FileRef, credential::Credential, inline_file,
-        inode::Inode, log::pr_err_ratelimited,
+        backed_file, backing::BackingFile, buffer::Buffer, context::FileRef,
+        credential::Credential, inline_file, inode::Inode, log::pr_err_ratelimited,
     },
     Composefs,
 };
@@ -54,24 +54,21 @@ fn find_object<'a>(inode: &'a Inode<Composefs>, user: FileRef<'_>) -> Result<&'a
         .map_err(report)?;
 
     // One more for the NUL.
-    let mut path = KVec::from_elem(0, redirect.len().saturating_add(1), GFP_KERNEL)?;
-    sb.image
-        .read_xattr(&redirect, &mut path)
-        .map_err(report)?;
-    let path = CStr::from_bytes_with_nul(&path)
-        .map_err(|_| report(Error::Corrupt("object path contains a NUL").into()))?;
+    let mut path = Buffer::zeroed(redirect.len().saturating_add(1))?;
+    sb.image.read_xattr(&redirect, &mut path).map_err(report)?;
+    let path = path.as_c_str().ok_or(EUCLEAN)?;
 
-    let found = sb.store.open(&Wanted {
+    let wanted = Wanted {
         path,
         digest: external.digest,
         size: node.size(),
-    });
-    match found {
+    };
+    match sb.store.open(&wanted) {
         Ok(file) => Ok(inode.data().backing.publish(file)),
         Err(refusal) => {
             if refusal.is_fault() {
                 let name = user.path()?;
-                pr_err_ratelimited!("{}: object {path} {refusal}\n", &*name);
+                pr_err_ratelimited!("{}: {}\n", &*name, Complaint(&wanted, &refusal));
             }
             Err(refusal.errno())
         }

@@ -26,10 +26,7 @@ const _: () = assert!(size_of::<InodeData>() <= 64);
 
 /// Reads the inode `nid` of an image.
 pub(crate) fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
-    let inode = sb
-        .image
-        .inode(nid)
-        .map_err(|error| sb.report(nid, error))?;
+    let inode = sb.image.inode(nid).map_err(|error| sb.report(nid, error))?;
 
     let kind = match inode.node.file_type() {
         FileType::Directory => Kind::directory(),

@@ -68,31 +68,27 @@ impl Store {
         basedir: &PrivateDirectory,
         wanted: &Wanted<'_>,
     ) -> Result<ARef<BackingFile>, Refusal> {
-        let file = basedir
-            .open_file(wanted.path, &self.credential)
-            .map_err(|error| match error {
-                ENOENT | ENOTDIR => Refusal::Missing,
-                error => Refusal::Open(error),
-            })?;
+        let file =
+            basedir
+                .open_file(wanted.path, &self.credential)
+                .map_err(|error| match error {
+                    ENOENT | ENOTDIR => Refusal::Missing,
+                    error => Refusal::Open(error),
+                })?;
 
         // fs-verity has the file system check each block that is read from
         // here on, so the object stays what it is found to be now.
         if let (Verity::On | Verity::Require, Some(expected)) = (self.verity, wanted.digest) {
             match file.verity_digest().map(|found| Digest::try_from(&found)) {
                 Some(Ok(found)) if found == expected => {}
-                Some(Ok(found)) => return Err(Refusal::WrongDigest { found, expected }),
-                Some(Err(UnknownAlgorithm(found))) => {
-                    return Err(Refusal::WrongAlgorithm { found, expected });
-                }
-                None => return Err(Refusal::NoVerity { expected }),
+                Some(Ok(found)) => return Err(Refusal::WrongDigest(found)),
+                Some(Err(UnknownAlgorithm(id))) => return Err(Refusal::WrongAlgorithm(id)),
+                None => return Err(Refusal::NoVerity),
             }
         }
         let found = file.size();
         if found != wanted.size {
-            return Err(Refusal::WrongSize {
-                found,
-                expected: wanted.size,
-            });
+            return Err(Refusal::WrongSize(found));
         }
         Ok(file)
     }
@@ -112,13 +108,13 @@ pub(crate) enum Refusal {
     /// It cannot be opened.
     Open(Error),
     /// It has no fs-verity.
-    NoVerity { expected: Digest },
+    NoVerity,
     /// It has another digest.
-    WrongDigest { found: Digest, expected: Digest },
+    WrongDigest(Digest),
     /// It has a digest by an algorithm that the format does not know.
-    WrongAlgorithm { found: u8, expected: Digest },
-    /// It has another size.
-    WrongSize { found: u64, expected: u64 },
+    WrongAlgorithm(u8),
+    /// It has another size, in bytes.
+    WrongSize(u64),
 }
 
 impl Refusal {
@@ -130,36 +126,43 @@ impl Refusal {
         }
     }
 
-    /// Whether it is worth a message: something is wrong with the store.
+    /// Whether something is wrong with the store, which is worth a message.
     pub(crate) fn is_fault(&self) -> bool {
         !matches!(self, Self::Open(error) if is_transient(*error))
     }
 }
 
-impl fmt::Display for Refusal {
+/// A refusal in words, with what was wanted.
+pub(crate) struct Complaint<'a>(pub(crate) &'a Wanted<'a>, pub(crate) &'a Refusal);
+
+impl fmt::Display for Complaint<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("is in no basedir"),
-            Self::NoDigest => f.write_str("has no digest in the image, which verity=require wants"),
-            Self::Open(error) => f.write_fmt(fmt!("cannot be opened: {error:?}")),
-            Self::NoVerity { expected } => f.write_fmt(fmt!(
-                "has no fs-verity, so no digest, expected {}",
-                Named(expected)
-            )),
-            Self::WrongDigest { found, expected } => f.write_fmt(fmt!(
-                "has the wrong digest: {}, expected {}",
-                Named(found),
-                Named(expected)
-            )),
-            Self::WrongAlgorithm { found, expected } => f.write_fmt(fmt!(
-                "has a digest by unknown algorithm {found}, expected {}",
-                Named(expected)
-            )),
-            Self::WrongSize { found, expected } => {
-                f.write_fmt(fmt!(
-                    "has the wrong size: {found} bytes, expected {expected}"
+        let Self(wanted, refusal) = self;
+
+        f.write_fmt(fmt!("object {} ", wanted.path))?;
+        match refusal {
+            Refusal::Missing => return f.write_str("is in no basedir"),
+            Refusal::NoDigest => {
+                return f.write_str("has no digest in the image, which verity=require wants")
+            }
+            Refusal::Open(error) => return f.write_fmt(fmt!("cannot be opened: {error:?}")),
+            Refusal::WrongSize(found) => {
+                return f.write_fmt(fmt!(
+                    "has the wrong size: {found} bytes, expected {}",
+                    wanted.size
                 ))
             }
+            Refusal::NoVerity => f.write_str("has no fs-verity, so no digest")?,
+            Refusal::WrongDigest(found) => {
+                f.write_fmt(fmt!("has the wrong digest: {}", Named(found)))?
+            }
+            Refusal::WrongAlgorithm(id) => {
+                f.write_fmt(fmt!("has a digest by unknown algorithm {id}"))?
+            }
+        }
+        match &wanted.digest {
+            Some(expected) => f.write_fmt(fmt!(", expected {}", Named(expected))),
+            None => Ok(()),
         }
     }
 }

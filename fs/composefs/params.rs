@@ -6,6 +6,7 @@ use crate::{
     format::Digest,
     trust::{Named, Verity},
     vfs::{
+        buffer::{bytes, Buffer},
         context::{errorf, Log, Param, Parsed, Value},
         path::PrivateDirectory,
         superblock::OptionWriter,
@@ -19,7 +20,7 @@ const MAX_BASEDIRS: usize = 500;
 /// What the mount options of one mount or remount say.
 pub(crate) struct Options {
     /// Where objects are, in the order in which they are tried.
-    pub(crate) basedirs: KVec<Basedir>,
+    pub(crate) basedirs: KVVec<Basedir>,
     /// What the image must have.
     pub(crate) digest: Option<Digest>,
     /// What objects must prove, if it is said.
@@ -37,7 +38,7 @@ pub(crate) struct Basedir {
 impl Options {
     pub(crate) fn new() -> Self {
         Self {
-            basedirs: KVec::new(),
+            basedirs: KVVec::new(),
             digest: None,
             verity: None,
         }
@@ -45,7 +46,7 @@ impl Options {
 
     /// Takes one mount option.
     pub(crate) fn parse(&mut self, param: &Param<'_>, log: &Log<'_>) -> Result<Parsed> {
-        match (param.key.to_bytes(), &param.value) {
+        match (bytes(param.key), &param.value) {
             (b"basedir", Value::String(paths)) => self.add_basedirs(paths, log)?,
             (b"basedir", Value::File(file)) => {
                 let name = file.path()?;
@@ -89,7 +90,7 @@ impl Options {
     }
 
     fn set_digest(&mut self, text: &CStr, log: &Log<'_>) -> Result {
-        let digest = Digest::parse_hex(text.to_bytes()).map_err(|error| {
+        let digest = Digest::parse_hex(bytes(text)).map_err(|error| {
             errorf!(log, "digest={text}: {}", error.reason());
             EINVAL
         })?;
@@ -107,21 +108,13 @@ impl Options {
     /// Adds the directories in `paths`, with colons between them. A backslash
     /// takes away the meaning of a colon or backslash that follows.
     fn add_basedirs(&mut self, paths: &CStr, log: &Log<'_>) -> Result {
-        let mut name = KVec::new();
-        let mut bytes = paths.to_bytes().iter().copied().peekable();
-        loop {
-            match bytes.next() {
-                Some(b'\\') if matches!(bytes.peek(), Some(b':' | b'\\')) => {
-                    name.extend_from_slice(bytes.next().as_slice(), GFP_KERNEL)?;
-                }
-                Some(b':') => {
-                    self.add_basedir(to_cstring(&name)?, None, log)?;
-                    name.clear();
-                }
-                Some(byte) => name.push(byte, GFP_KERNEL)?,
-                None => return self.add_basedir(to_cstring(&name)?, None, log),
-            }
+        let mut rest = Some(bytes(paths));
+        while let Some(paths) = rest {
+            let name;
+            (name, rest) = unescape(paths)?;
+            self.add_basedir(name, None, log)?;
         }
+        Ok(())
     }
 
     fn add_basedir(
@@ -134,23 +127,44 @@ impl Options {
             errorf!(log, "basedir: a path is empty");
             return Err(EINVAL);
         }
-        if self.basedirs.len() >= MAX_BASEDIRS {
-            errorf!(log, "basedir: more than {MAX_BASEDIRS} directories");
-            return Err(EINVAL);
+        if self.basedirs.capacity() == 0 {
+            self.basedirs = KVVec::with_capacity(MAX_BASEDIRS, GFP_KERNEL)?;
         }
         self.basedirs
-            .push(Basedir { name, directory }, GFP_KERNEL)?;
-        Ok(())
+            .push_within_capacity(Basedir { name, directory })
+            .map_err(|_| {
+                errorf!(log, "basedir: more than {MAX_BASEDIRS} directories");
+                EINVAL
+            })
     }
 }
 
-fn to_cstring(bytes: &[u8]) -> Result<CString> {
-    CString::try_from_fmt(fmt!("{}", kernel::str::BStr::from_bytes(bytes)))
+/// Takes the first path off `paths`, with its escapes undone; also gives the
+/// rest behind the colon, if there is one.
+fn unescape(paths: &[u8]) -> Result<(CString, Option<&[u8]>)> {
+    let mut name = Buffer::zeroed(paths.len().saturating_add(1))?;
+    let mut out = name.iter_mut();
+    let mut rest = paths;
+
+    let rest = loop {
+        let (byte, behind) = match rest {
+            [b'\\', byte @ (b':' | b'\\'), behind @ ..] => (*byte, behind),
+            [b':', behind @ ..] => break Some(behind),
+            [byte, behind @ ..] => (*byte, behind),
+            [] => break None,
+        };
+        if let Some(out) = out.next() {
+            *out = byte;
+        }
+        rest = behind;
+    };
+    let name = CString::try_from(name.as_c_str().ok_or(EINVAL)?)?;
+    Ok((name, rest))
 }
 
 /// The levels by name.
 fn parse_level(level: &CStr, log: &Log<'_>) -> Result<Verity> {
-    match level.to_bytes() {
+    match bytes(level) {
         b"off" => Ok(Verity::Off),
         b"on" => Ok(Verity::On),
         b"require" => Ok(Verity::Require),
@@ -163,7 +177,7 @@ fn parse_level(level: &CStr, log: &Log<'_>) -> Result<Verity> {
 
 /// The levels by number, as the patches of 2023 had them.
 fn parse_check(level: &CStr, log: &Log<'_>) -> Result<Verity> {
-    match level.to_bytes() {
+    match bytes(level) {
         b"0" => Ok(Verity::Off),
         b"1" => Ok(Verity::On),
         b"2" => Ok(Verity::Require),
@@ -211,7 +225,7 @@ impl Shown {
     pub(crate) fn check_unchanged(&self, options: &Options, log: &Log<'_>) -> Result {
         let new = Self::new(options, options.verity.unwrap_or(self.verity))?;
         let unchanged = |old: &Option<CString>, new: &Option<CString>| match (old, new) {
-            (Some(old), Some(new)) => old.to_bytes() == new.to_bytes(),
+            (Some(old), Some(new)) => bytes(old) == bytes(new),
             (None, Some(_)) => false,
             (_, None) => true,
         };
@@ -231,20 +245,36 @@ impl Shown {
 
 /// The names of the basedirs as one value of the mount option.
 fn join(basedirs: &[Basedir]) -> Result<Option<CString>> {
-    let mut joined = KVec::new();
-    for (index, basedir) in basedirs.iter().enumerate() {
-        if index > 0 {
-            joined.push(b':', GFP_KERNEL)?;
-        }
-        for &byte in basedir.name.to_bytes() {
-            if matches!(byte, b':' | b'\\') {
-                joined.push(b'\\', GFP_KERNEL)?;
-            }
-            joined.push(byte, GFP_KERNEL)?;
-        }
-    }
-    if joined.is_empty() {
+    if basedirs.is_empty() {
         return Ok(None);
     }
-    to_cstring(&joined).map(Some)
+    let mut len = 0_usize;
+    escaped(basedirs, |_| len = len.saturating_add(1));
+
+    // One more for the NUL.
+    let mut joined = Buffer::zeroed(len.saturating_add(1))?;
+    let mut out = joined.iter_mut();
+    escaped(basedirs, |byte| {
+        if let Some(out) = out.next() {
+            *out = byte;
+        }
+    });
+    Ok(Some(CString::try_from(joined.as_c_str().ok_or(EINVAL)?)?))
+}
+
+/// Calls `emit` for each byte of the value of the mount option.
+fn escaped(basedirs: &[Basedir], mut emit: impl FnMut(u8)) {
+    let mut is_first = true;
+    for basedir in basedirs {
+        if !is_first {
+            emit(b':');
+        }
+        is_first = false;
+        for &byte in bytes(&basedir.name) {
+            if matches!(byte, b':' | b'\\') {
+                emit(b'\\');
+            }
+            emit(byte);
+        }
+    }
 }

@@ -85,15 +85,13 @@ impl vfs::FileSystem for Composefs {
             let directory = match basedir.directory.take() {
                 Some(directory) => directory,
                 None => PrivateDirectory::open(&basedir.name).inspect_err(|error| {
-                    errorf!(
-                        log,
-                        "basedir {}: cannot be used: {error:?}",
-                        &*basedir.name
-                    );
+                    errorf!(log, "basedir {}: cannot be used: {error:?}", &*basedir.name);
                 })?,
             };
             depth = depth.max(directory.stack_depth());
-            basedirs.push(directory, GFP_KERNEL)?;
+            basedirs
+                .push_within_capacity(directory)
+                .map_err(|_| ENOMEM)?;
         }
 
         sb.set_magic(MAGIC);

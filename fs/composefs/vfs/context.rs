@@ -6,13 +6,18 @@
 
 use super::{
     bindings,
+    buffer::{self, Buffer},
     filesystem::FileSystem,
     superblock::{self, SuperBlock},
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     error::{from_err_ptr, from_result, to_result},
-    fmt, prelude::*, str::CString, types::NotThreadSafe};
+    fmt,
+    prelude::*,
+    str::CString,
+    types::NotThreadSafe,
+};
 
 /// Where errors are described to whoever mounts: what `mount` prints, or the
 /// kernel log if the mount was made by `mount(2)`.
@@ -98,7 +103,7 @@ impl FileRef<'_> {
     ///
     /// [`ENAMETOOLONG`] if it is longer than `PATH_MAX`, [`ENOMEM`].
     pub(crate) fn path(&self) -> Result<CString> {
-        let mut buffer = KVec::<u8>::from_elem(0, bindings::PATH_MAX as usize, GFP_KERNEL)?;
+        let mut buffer = Buffer::zeroed(bindings::PATH_MAX as usize)?;
 
         // SAFETY: The file is alive, and the buffer has the size that is
         // given. The result is an error or a NUL-terminated string in it.
@@ -108,7 +113,7 @@ impl FileRef<'_> {
                 buffer.as_mut_ptr().cast(),
                 buffer.len() as c_int,
             ))?;
-            CStr::from_char_ptr(path)
+            buffer::c_str(path)
         };
         Ok(CString::try_from(path)?)
     }
@@ -188,16 +193,15 @@ impl<T: FileSystem> Operations<T> {
             let param = unsafe {
                 let anon = &(*param).__bindgen_anon_1;
                 Param {
-                    key: CStr::from_char_ptr((*param).key),
+                    key: buffer::c_str((*param).key),
                     value: match (*param).type_() {
                         bindings::fs_value_type_fs_value_is_flag => Value::Flag,
                         bindings::fs_value_type_fs_value_is_string => {
-                            Value::String(CStr::from_char_ptr(anon.string))
+                            Value::String(buffer::c_str(anon.string))
                         }
-                        bindings::fs_value_type_fs_value_is_file => Value::File(FileRef(
-                            NonNull::new(anon.file).ok_or(EBADF)?,
-                            PhantomData,
-                        )),
+                        bindings::fs_value_type_fs_value_is_file => {
+                            Value::File(FileRef(NonNull::new(anon.file).ok_or(EBADF)?, PhantomData))
+                        }
                         _ => Value::Other,
                     },
                 }
@@ -224,7 +228,8 @@ impl<T: FileSystem> Operations<T> {
                     (*fc).sb_flags_mask,
                 )
             };
-            if mask & bindings::RUST_VFS_SB_RDONLY != 0 && flags & bindings::RUST_VFS_SB_RDONLY == 0 {
+            if mask & bindings::RUST_VFS_SB_RDONLY != 0 && flags & bindings::RUST_VFS_SB_RDONLY == 0
+            {
                 errorf!(log, "rw: this file system can only be read");
                 return Err(EROFS);
             }
@@ -252,7 +257,7 @@ impl<T: FileSystem> Operations<T> {
                 let log = Log::new(NonNull::new_unchecked(fc));
                 let options = &mut *(*fc).fs_private.cast::<T::Options>();
                 let source = (*fc).source;
-                let source = (!source.is_null()).then(|| CStr::from_char_ptr(source));
+                let source = (!source.is_null()).then(|| buffer::c_str(source));
 
                 superblock::fill::<T>(sb, options, source, &log)?;
             }

@@ -32,11 +32,8 @@ pub(crate) trait FileSystem: Sized + 'static {
     fn options() -> Result<Self::Options>;
 
     /// Takes one mount option. Errors are described in `log`.
-    fn parse_param(
-        options: &mut Self::Options,
-        param: &Param<'_>,
-        log: &Log<'_>,
-    ) -> Result<Parsed>;
+    fn parse_param(options: &mut Self::Options, param: &Param<'_>, log: &Log<'_>)
+        -> Result<Parsed>;
 
     /// Makes a superblock from `options`. Errors are described in `log`.
     fn fill_super(
@@ -46,11 +43,7 @@ pub(crate) trait FileSystem: Sized + 'static {
     ) -> Result<Self::Super>;
 
     /// Applies the options of a remount.
-    fn reconfigure(
-        sb: &SuperBlock<Self>,
-        options: &mut Self::Options,
-        log: &Log<'_>,
-    ) -> Result;
+    fn reconfigure(sb: &SuperBlock<Self>, options: &mut Self::Options, log: &Log<'_>) -> Result;
 
     /// Writes the options in force, as `/proc/mounts` shows them.
     fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result;

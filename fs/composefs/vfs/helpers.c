@@ -177,6 +177,11 @@ struct inode *rust_vfs_alloc_inode(struct super_block *sb,
 	return alloc_inode_sb(sb, cache, GFP_KERNEL);
 }
 
+struct inode *rust_vfs_iget_locked(struct super_block *sb, u64 ino)
+{
+	return iget_locked(sb, ino);
+}
+
 bool rust_vfs_inode_is_new(struct inode *inode)
 {
 	return inode_state_read_once(inode) & I_NEW;
@@ -197,6 +202,14 @@ void rust_vfs_inode_set_operations(struct inode *inode,
 		inode->i_fop = i_fop;
 	if (a_ops)
 		inode->i_mapping->a_ops = a_ops;
+}
+
+/* The blocks are those that the content would take up if it were here. */
+void rust_vfs_inode_set_size(struct inode *inode, u64 size)
+{
+	inode->i_size = size;
+	inode->i_blocks = DIV_ROUND_UP_ULL(size, i_blocksize(inode)) <<
+			  (inode->i_blkbits - 9);
 }
 
 void rust_vfs_inode_set_owner(struct inode *inode, u32 uid, u32 gid)
@@ -257,6 +270,17 @@ bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
 bool rust_vfs_may_list_trusted(void)
 {
 	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
+}
+
+void *rust_vfs_zalloc(size_t len)
+{
+	return kvzalloc(len, GFP_KERNEL);
+}
+
+/* For a symlink's target, which is kept for as long as its inode. */
+void *rust_vfs_zalloc_link(size_t len)
+{
+	return kzalloc(len, GFP_KERNEL_ACCOUNT);
 }
 
 const struct cred *rust_vfs_current_cred(void)

@@ -59,12 +59,14 @@ void rust_vfs_folio_end_read(struct folio *folio, bool success);
 unsigned int rust_vfs_inode_cache_flags(void);
 struct inode *rust_vfs_alloc_inode(struct super_block *sb,
 				   struct kmem_cache *cache);
+struct inode *rust_vfs_iget_locked(struct super_block *sb, u64 ino);
 bool rust_vfs_inode_is_new(struct inode *inode);
 u64 rust_vfs_inode_number(const struct inode *inode);
 void rust_vfs_inode_set_operations(struct inode *inode,
 				   const struct inode_operations *i_op,
 				   const struct file_operations *i_fop,
 				   const struct address_space_operations *a_ops);
+void rust_vfs_inode_set_size(struct inode *inode, u64 size);
 void rust_vfs_inode_set_owner(struct inode *inode, u32 uid, u32 gid);
 void rust_vfs_inode_set_times(struct inode *inode, s64 sec, u32 nsec);
 void rust_vfs_inode_set_special(struct inode *inode, umode_t mode, u32 rdev);
@@ -74,6 +76,10 @@ const char *rust_vfs_dentry_name(const struct dentry *dentry, u32 *len);
 bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
 		       u64 ino, unsigned int type);
 bool rust_vfs_may_list_trusted(void);
+
+/* Memory */
+void *rust_vfs_zalloc(size_t len);
+void *rust_vfs_zalloc_link(size_t len);
 
 /* Credentials */
 const struct cred *rust_vfs_current_cred(void);

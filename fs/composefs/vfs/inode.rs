@@ -74,7 +74,7 @@ impl<T: FileSystem> Inode<T> {
     /// Finds the inode with number `ino` in the cache, or reads it.
     pub(super) fn get(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
         // SAFETY: The superblock is live.
-        let inode = unsafe { bindings::iget_locked(sb.as_ptr(), ino as _) };
+        let inode = unsafe { bindings::rust_vfs_iget_locked(sb.as_ptr(), ino) };
         let inode = NonNull::new(inode).ok_or(ENOMEM)?.as_ptr();
 
         // SAFETY: The reference that `iget_locked()` gave.
@@ -181,8 +181,7 @@ impl<T: FileSystem> NewInode<T> {
             (*slot).data = Some(self.data);
 
             (*inode).i_mode = mode;
-            (*inode).i_size = self.size.min(i64::MAX as u64) as i64;
-            (*inode).i_blocks = (self.size.div_ceil(4096) << 3) as _;
+            bindings::rust_vfs_inode_set_size(inode, self.size.min(i64::MAX as u64));
             bindings::set_nlink(inode, self.nlink);
             bindings::rust_vfs_inode_set_owner(inode, self.uid, self.gid);
             bindings::rust_vfs_inode_set_times(inode, self.seconds, self.nanoseconds);
@@ -231,7 +230,7 @@ pub(super) fn new_cache<T: FileSystem>() -> Result<NonNull<bindings::kmem_cache>
     let cache = unsafe {
         bindings::__kmem_cache_create_args(
             T::NAME.as_char_ptr(),
-            layout.size() as _,
+            layout.size() as c_uint,
             &mut args,
             bindings::rust_vfs_inode_cache_flags(),
         )

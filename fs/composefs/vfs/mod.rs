@@ -16,6 +16,7 @@
 pub(crate) mod backed_file;
 pub(crate) mod backing;
 mod bindings;
+pub(crate) mod buffer;
 pub(crate) mod context;
 pub(crate) mod credential;
 pub(crate) mod directory;

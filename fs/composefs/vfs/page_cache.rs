@@ -6,7 +6,10 @@
 
 use super::{bindings, verity};
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
-use kernel::{error::{from_err_ptr, to_result}, prelude::*};
+use kernel::{
+    error::{from_err_ptr, to_result},
+    prelude::*,
+};
 
 /// How many pages are read at once where one is missing: 128 KiB of 4-KiB
 /// pages, the kernel's default read-ahead window.
@@ -99,7 +102,7 @@ impl FrozenFile {
 
         // SAFETY: The file is open and has a page cache.
         let folio = from_err_ptr(unsafe {
-            bindings::rust_vfs_read_folio(self.0.as_ptr(), (offset / page) as _, WINDOW)
+            bindings::rust_vfs_read_folio(self.0.as_ptr(), (offset / page) as c_ulong, WINDOW)
         })?;
         let folio = Folio(NonNull::new(folio).ok_or(EIO)?, PhantomData);
 

@@ -7,7 +7,11 @@
 
 use super::{backing::BackingFile, bindings, context::FileRef, credential::Credential};
 use core::ptr::NonNull;
-use kernel::{error::{from_err_ptr, to_result}, prelude::*, sync::aref::ARef};
+use kernel::{
+    error::{from_err_ptr, to_result},
+    prelude::*,
+    sync::aref::ARef,
+};
 
 /// A path that holds references to its mount and dentry.
 ///

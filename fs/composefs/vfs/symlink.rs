@@ -8,7 +8,7 @@ use super::{
     inode::{Inode, Kind},
     xattr,
 };
-use core::marker::PhantomData;
+use core::{marker::PhantomData, ptr::NonNull, slice};
 use kernel::prelude::*;
 
 /// What a file system with symbolic links provides.
@@ -60,31 +60,33 @@ impl<T: Operations> Tables<T> {
         if dentry.is_null() {
             return ECHILD.to_ptr::<c_char>();
         }
-        let target = || -> Result<KVec<u8>> {
+        let link = || -> Result<*const c_char> {
             // SAFETY: This is not RCU path walk: there is a reference.
-            let inode = unsafe { Inode::<T>::from_raw(inode) };
+            let this = unsafe { Inode::<T>::from_raw(inode) };
 
             // SAFETY: The size does not change once the inode is read.
-            let size = unsafe { (*inode.as_ptr()).i_size };
+            let size = unsafe { (*inode).i_size };
             let size = usize::try_from(size)
                 .ok()
                 .filter(|&size| size < bindings::PATH_MAX as usize)
                 .ok_or(ENAMETOOLONG)?;
 
-            let mut target = KVec::from_elem(0, size, GFP_KERNEL)?;
-            T::read_link(inode, &mut target)?;
-            target.push(0, GFP_KERNEL)?;
-            Ok(target)
-        };
-        match target() {
-            Ok(target) => {
-                let (target, _, _) = target.into_raw_parts();
+            // SAFETY: The function has no preconditions.
+            let link = unsafe { bindings::rust_vfs_zalloc_link(size.wrapping_add(1)) };
+            let link = NonNull::new(link.cast::<u8>()).ok_or(ENOMEM)?;
 
-                // SAFETY: The string is NUL-terminated; it came from kmalloc()
-                // and is freed with the inode. The inode is live.
-                unsafe { bindings::rust_vfs_inode_publish_link(inode, target.cast()) }
+            // SAFETY: The memory was just allocated, and initialised with
+            // zeroes; that of the terminating NUL is left alone.
+            let target = unsafe { slice::from_raw_parts_mut(link.as_ptr(), size) };
+            if let Err(error) = T::read_link(this, target) {
+                // SAFETY: The memory came from `kzalloc()` above.
+                unsafe { bindings::kfree(link.as_ptr().cast()) };
+                return Err(error);
             }
-            Err(error) => error.to_ptr::<c_char>(),
-        }
+            // SAFETY: The string is NUL-terminated, came from `kzalloc()`, and
+            // is freed with the inode, which is live.
+            Ok(unsafe { bindings::rust_vfs_inode_publish_link(inode, link.as_ptr().cast()) })
+        };
+        link().unwrap_or_else(|error| error.to_ptr::<c_char>().cast_const())
     }
 }

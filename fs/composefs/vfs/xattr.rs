@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/xattr.h`](srctree/include/linux/xattr.h)
 
-use super::{bindings, filesystem::FileSystem, inode::Inode};
+use super::{bindings, buffer, filesystem::FileSystem, inode::Inode};
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
@@ -50,7 +50,7 @@ impl List<'_> {
         if namespace == Namespace::Trusted && !self.trusted {
             return Ok(());
         }
-        self.push(namespace.prefix().to_bytes())?;
+        self.push(buffer::bytes(namespace.prefix()))?;
         self.push(name)?;
         self.push(&[0])
     }
@@ -134,7 +134,7 @@ impl<T: FileSystem> Handlers<T> {
     const fn handler(namespace: Namespace) -> bindings::xattr_handler {
         bindings::xattr_handler {
             name: core::ptr::null(),
-            prefix: namespace.prefix().as_ptr().cast(),
+            prefix: kernel::str::as_char_ptr_in_const_context(namespace.prefix()),
             flags: namespace as c_int,
             list: None,
             get: Some(Self::get),
@@ -164,7 +164,7 @@ impl<T: FileSystem> Handlers<T> {
                         flags if flags == Namespace::Trusted as c_int => Namespace::Trusted,
                         _ => Namespace::Security,
                     },
-                    CStr::from_char_ptr(name),
+                    buffer::c_str(name),
                     Inode::<T>::from_raw(inode),
                 )
             };
@@ -178,7 +178,7 @@ impl<T: FileSystem> Handlers<T> {
                     core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size)
                 }
             };
-            let len = T::get_xattr(inode, namespace, name.to_bytes(), buffer)?;
+            let len = T::get_xattr(inode, namespace, buffer::bytes(name), buffer)?;
             c_int::try_from(len).map_err(|_| E2BIG)
         })
     }
