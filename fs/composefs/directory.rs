@@ -4,6 +4,7 @@
 //! stays good when caches are dropped and when the image is mounted again.
 
 use crate::{
+    format,
     vfs::{
         directory::{Emitter, Operations},
         inode::Inode,
@@ -35,4 +36,14 @@ impl Operations for Composefs {
         emitter.set_position(next);
         Ok(())
     }
+}
+
+/// The directory that `dir` is in, for file handles.
+pub(crate) fn parent(dir: &Inode<Composefs>) -> Result<u64> {
+    Composefs::lookup(dir, b"..")?.ok_or_else(|| {
+        dir.super_block().data().report(
+            dir.number(),
+            format::Error::Corrupt("directory has no entry for its parent").into(),
+        )
+    })
 }

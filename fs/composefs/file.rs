@@ -3,8 +3,10 @@
 //! Regular files: small ones are in the image, others are objects.
 
 use crate::{
-    format::Error,
-    objects::{Complaint, Wanted},
+    format::{Error, External},
+    inode::InodeData,
+    objects::{Complaint, Refusal, Wanted},
+    trust::{Proof, Verity},
     vfs::{
         backed_file, backing::BackingFile, buffer::Buffer, context::FileRef,
         credential::Credential, inline_file, inode::Inode, log::pr_err_ratelimited,
@@ -25,9 +27,11 @@ impl inline_file::Operations for Composefs {
 
 impl backed_file::Operations for Composefs {
     fn open<'a>(inode: &'a Inode<Self>, user: FileRef<'_>) -> Result<&'a BackingFile> {
+        let level = inode.super_block().data().store.level().get();
+
         match inode.data().backing.get() {
-            Some(file) => Ok(file),
-            None => find_object(inode, user),
+            Some(file) if inode.data().proof.satisfies(level) => Ok(file),
+            _ => find_object(inode, user, level),
         }
     }
 
@@ -35,19 +39,56 @@ impl backed_file::Operations for Composefs {
         inode.data().backing.get()
     }
 
+    fn is_verified(inode: &Inode<Self>) -> Result<bool> {
+        let sb = inode.super_block().data();
+        let proof = &inode.data().proof;
+
+        Ok(match (sb.store.level().get(), proof.get()) {
+            (Verity::Off, _) => false,
+            (Verity::Require, _) => true,
+            (Verity::On, Proof::Unknown) => {
+                let has_digest = external(inode)?.digest.is_some();
+                proof.note(has_digest);
+                has_digest
+            }
+            (Verity::On, proof) => proof != Proof::NoDigest,
+        })
+    }
+
     fn credential(inode: &Inode<Self>) -> &Credential {
         inode.super_block().data().store.credential()
     }
 }
 
-/// Finds and checks the object of an inode. Only the first open gets here, or
-/// several at once if they are the first; one of them prevails.
-fn find_object<'a>(inode: &'a Inode<Composefs>, user: FileRef<'_>) -> Result<&'a BackingFile> {
+/// What the image says of the object of an inode.
+fn external(inode: &Inode<Composefs>) -> Result<External> {
     let sb = inode.super_block().data();
-    let node = &inode.data().node;
+
+    sb.image
+        .external(&inode.data().node)
+        .map_err(|error| sb.report(inode.number(), error))?
+        .ok_or(EUCLEAN)
+}
+
+/// Finds and checks the object of an inode: on the first open, and again on
+/// the first one after the level was raised.
+///
+/// If several tasks are the first, the file of one of them prevails, and the
+/// others check that one too: theirs may have had to prove more.
+fn find_object<'a>(
+    inode: &'a Inode<Composefs>,
+    user: FileRef<'_>,
+    level: Verity,
+) -> Result<&'a BackingFile> {
+    let sb = inode.super_block().data();
+    let InodeData {
+        node,
+        backing,
+        proof,
+    } = inode.data();
     let report = |error| sb.report(inode.number(), error);
 
-    let external = sb.image.external(node).map_err(report)?.ok_or(EUCLEAN)?;
+    let external = external(inode)?;
     let redirect = external
         .redirect
         .ok_or(Error::Corrupt("external file names no object").into())
@@ -56,17 +97,33 @@ fn find_object<'a>(inode: &'a Inode<Composefs>, user: FileRef<'_>) -> Result<&'a
     // One more for the NUL.
     let mut path = Buffer::zeroed(redirect.len().saturating_add(1))?;
     sb.image.read_xattr(&redirect, &mut path).map_err(report)?;
-    let path = path.as_c_str().ok_or(EUCLEAN)?;
-
     let wanted = Wanted {
-        path,
+        path: path.as_c_str().ok_or(EUCLEAN)?,
         digest: external.digest,
         size: node.size(),
     };
-    match sb.store.open(&wanted) {
-        Ok(file) => Ok(inode.data().backing.publish(file)),
+
+    let found = || {
+        let (file, is_checked) = match backing.get() {
+            Some(file) => (file, false),
+            None => backing.publish(sb.store.open(&wanted, level)?),
+        };
+        if !is_checked {
+            wanted.check(file, level)?;
+        }
+        Ok(file)
+    };
+    match found() {
+        Ok(file) => {
+            if level != Verity::Off && wanted.digest.is_some() {
+                proof.set_proven();
+            } else {
+                proof.note(wanted.digest.is_some());
+            }
+            Ok(file)
+        }
         Err(refusal) => {
-            if refusal.is_fault() {
+            if Refusal::is_fault(&refusal) {
                 let name = user.path()?;
                 pr_err_ratelimited!("{}: {}\n", &*name, Complaint(&wanted, &refusal));
             }

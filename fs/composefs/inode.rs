@@ -5,6 +5,7 @@
 use crate::{
     format::{FileType, Node},
     superblock::Super,
+    trust::ProofState,
     vfs::{
         backing::BackingSlot,
         inode::{Kind, NewInode},
@@ -19,6 +20,8 @@ pub(crate) struct InodeData {
     pub(crate) node: Node,
     /// The object of an external file, once it was opened and checked.
     pub(crate) backing: BackingSlot,
+    /// What is known of that object.
+    pub(crate) proof: ProofState,
 }
 
 // There is one of these for each cached inode, next to some 600 bytes of VFS.
@@ -28,6 +31,10 @@ const _: () = assert!(size_of::<InodeData>() <= 64);
 pub(crate) fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
     let inode = sb.image.inode(nid).map_err(|error| sb.report(nid, error))?;
 
+    if inode.is_whiteout() {
+        // No name leads here, but a file handle may.
+        return Err(ESTALE);
+    }
     let kind = match inode.node.file_type() {
         FileType::Directory => Kind::directory(),
         FileType::Symlink => Kind::symlink(),
@@ -50,6 +57,7 @@ pub(crate) fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
         data: InodeData {
             node: inode.node,
             backing: BackingSlot::new(),
+            proof: ProofState::new(),
         },
     })
 }

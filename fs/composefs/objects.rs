@@ -5,7 +5,7 @@
 
 use crate::{
     format::Digest,
-    trust::{Named, UnknownAlgorithm, Verity},
+    trust::{Level, Named, UnknownAlgorithm, Verity},
     vfs::{backing::BackingFile, credential::Credential, path::PrivateDirectory},
 };
 use kernel::{fmt, prelude::*, sync::aref::ARef};
@@ -14,7 +14,7 @@ use kernel::{fmt, prelude::*, sync::aref::ARef};
 pub(crate) struct Store {
     basedirs: KVec<PrivateDirectory>,
     credential: Credential,
-    verity: Verity,
+    level: Level,
 }
 
 /// What an image says of the object of a file.
@@ -33,7 +33,7 @@ impl Store {
         Self {
             basedirs,
             credential: Credential::current(),
-            verity,
+            level: Level::new(verity),
         }
     }
 
@@ -42,15 +42,29 @@ impl Store {
         &self.credential
     }
 
+    /// What objects must prove.
+    pub(crate) fn level(&self) -> &Level {
+        &self.level
+    }
+
     /// Opens an object: the first in the order of the basedirs that is what
     /// it should be. One that is not does not hide one that is.
-    pub(crate) fn open(&self, wanted: &Wanted<'_>) -> Result<ARef<BackingFile>, Refusal> {
-        if self.verity == Verity::Require && wanted.digest.is_none() {
-            return Err(Refusal::NoDigest);
-        }
+    pub(crate) fn open(
+        &self,
+        wanted: &Wanted<'_>,
+        level: Verity,
+    ) -> Result<ARef<BackingFile>, Refusal> {
         let mut refusal = Refusal::Missing;
         for basedir in &self.basedirs {
-            match self.open_in(basedir, wanted) {
+            let found = basedir
+                .open_file(wanted.path, &self.credential)
+                .map_err(|error| match error {
+                    ENOENT | ENOTDIR => Refusal::Missing,
+                    error => Refusal::Open(error),
+                })
+                .and_then(|file| wanted.check(&file, level).map(|()| file));
+
+            match found {
                 Ok(file) => return Ok(file),
                 // Whatever else was found is more telling.
                 Err(Refusal::Missing) => {}
@@ -62,35 +76,30 @@ impl Store {
         }
         Err(refusal)
     }
+}
 
-    fn open_in(
-        &self,
-        basedir: &PrivateDirectory,
-        wanted: &Wanted<'_>,
-    ) -> Result<ARef<BackingFile>, Refusal> {
-        let file =
-            basedir
-                .open_file(wanted.path, &self.credential)
-                .map_err(|error| match error {
-                    ENOENT | ENOTDIR => Refusal::Missing,
-                    error => Refusal::Open(error),
-                })?;
-
-        // fs-verity has the file system check each block that is read from
-        // here on, so the object stays what it is found to be now.
-        if let (Verity::On | Verity::Require, Some(expected)) = (self.verity, wanted.digest) {
-            match file.verity_digest().map(|found| Digest::try_from(&found)) {
-                Some(Ok(found)) if found == expected => {}
-                Some(Ok(found)) => return Err(Refusal::WrongDigest(found)),
-                Some(Err(UnknownAlgorithm(id))) => return Err(Refusal::WrongAlgorithm(id)),
-                None => return Err(Refusal::NoVerity),
+impl Wanted<'_> {
+    /// Checks that `file` is what is wanted, as far as `level` asks for it.
+    ///
+    /// fs-verity has the file system check each block that is read from a
+    /// file, so it stays what it is found to be.
+    pub(crate) fn check(&self, file: &BackingFile, level: Verity) -> Result<(), Refusal> {
+        match (level, self.digest) {
+            (Verity::Off, _) | (Verity::On, None) => {}
+            (Verity::Require, None) => return Err(Refusal::NoDigest),
+            (Verity::On | Verity::Require, Some(expected)) => {
+                match file.verity_digest().map(|found| Digest::try_from(&found)) {
+                    Some(Ok(found)) if found == expected => {}
+                    Some(Ok(found)) => return Err(Refusal::WrongDigest(found)),
+                    Some(Err(UnknownAlgorithm(id))) => return Err(Refusal::WrongAlgorithm(id)),
+                    None => return Err(Refusal::NoVerity),
+                }
             }
         }
-        let found = file.size();
-        if found != wanted.size {
-            return Err(Refusal::WrongSize(found));
+        match file.size() {
+            size if size == self.size => Ok(()),
+            size => Err(Refusal::WrongSize(size)),
         }
-        Ok(file)
     }
 }
 

@@ -192,12 +192,11 @@ fn parse_check(level: &CStr, log: &Log<'_>) -> Result<Verity> {
 pub(crate) struct Shown {
     basedir: Option<CString>,
     digest: Option<CString>,
-    verity: Verity,
 }
 
 impl Shown {
-    /// What is shown of `options`, with `verity` in force.
-    pub(crate) fn new(options: &Options, verity: Verity) -> Result<Self> {
+    /// What is shown of `options`.
+    pub(crate) fn new(options: &Options) -> Result<Self> {
         Ok(Self {
             basedir: join(&options.basedirs)?,
             digest: options
@@ -205,25 +204,25 @@ impl Shown {
                 .as_ref()
                 .map(|digest| CString::try_from_fmt(fmt!("{}", Named(digest))))
                 .transpose()?,
-            verity,
         })
     }
 
-    pub(crate) fn write(&self, writer: &OptionWriter<'_>) {
+    /// Shows them, and the level in force.
+    pub(crate) fn write(&self, verity: Verity, writer: &OptionWriter<'_>) {
         if let Some(basedir) = &self.basedir {
             writer.show(c"basedir", basedir);
         }
         if let Some(digest) = &self.digest {
             writer.show(c"digest", digest);
         }
-        if self.verity != Verity::On {
-            writer.show(c"verity", self.verity.name());
+        if verity != Verity::On {
+            writer.show(c"verity", verity.name());
         }
     }
 
-    /// Checks that a remount with `options` changes nothing.
+    /// Checks that a remount with `options` has the same image and store.
     pub(crate) fn check_unchanged(&self, options: &Options, log: &Log<'_>) -> Result {
-        let new = Self::new(options, options.verity.unwrap_or(self.verity))?;
+        let new = Self::new(options)?;
         let unchanged = |old: &Option<CString>, new: &Option<CString>| match (old, new) {
             (Some(old), Some(new)) => bytes(old) == bytes(new),
             (None, Some(_)) => false,
@@ -232,7 +231,6 @@ impl Shown {
         for (name, same) in [
             ("basedir", unchanged(&self.basedir, &new.basedir)),
             ("digest", unchanged(&self.digest, &new.digest)),
-            ("verity", self.verity == new.verity),
         ] {
             if !same {
                 errorf!(log, "{name}: cannot be changed while mounted");

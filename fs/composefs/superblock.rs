@@ -31,6 +31,8 @@ pub(crate) struct Super {
     /// The name of the image file, for messages.
     source: CString,
     shown: Shown,
+    /// Identifies the image, as well as can be told from its first block.
+    fsid: u64,
 }
 
 impl Super {
@@ -79,7 +81,9 @@ impl vfs::FileSystem for Composefs {
             error.at_mount()
         })?;
 
-        let shown = Shown::new(options, verity)?;
+        let fsid = image::fingerprint(image.source()).map_err(image::Error::at_mount)?;
+
+        let shown = Shown::new(options)?;
         let mut basedirs = KVec::with_capacity(options.basedirs.len(), GFP_KERNEL)?;
         for basedir in &mut options.basedirs {
             let directory = match basedir.directory.take() {
@@ -95,6 +99,9 @@ impl vfs::FileSystem for Composefs {
         }
 
         sb.set_magic(MAGIC);
+        if image.superblock().has_acl() {
+            sb.enable_acl();
+        }
         sb.set_stack_depth(depth.saturating_add(1))
             .inspect_err(|_| {
                 errorf!(log, "too many file systems are stacked on one another");
@@ -105,15 +112,25 @@ impl vfs::FileSystem for Composefs {
             store: Store::new(basedirs, verity),
             source: CString::try_from(source)?,
             shown,
+            fsid,
         })
     }
 
     fn reconfigure(sb: &SuperBlock<Self>, options: &mut Options, log: &Log<'_>) -> Result {
-        sb.data().shown.check_unchanged(options, log)
+        let this = sb.data();
+
+        this.shown.check_unchanged(options, log)?;
+        options.verity.map_or(Ok(()), |level| {
+            this.store.level().raise(level).inspect_err(|_| {
+                errorf!(log, "verity={}: cannot be lowered", level.name());
+            })
+        })
     }
 
     fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result {
-        sb.data().shown.write(writer);
+        let this = sb.data();
+
+        this.shown.write(this.store.level().get(), writer);
         Ok(())
     }
 
@@ -125,6 +142,7 @@ impl vfs::FileSystem for Composefs {
             block_size: crate::format::BLOCK_SIZE as u32,
             blocks: superblock.blocks().into(),
             files: superblock.inos(),
+            fsid: sb.data().fsid,
         })
     }
 
@@ -134,6 +152,10 @@ impl vfs::FileSystem for Composefs {
 
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>> {
         crate::inode::read(sb.data(), ino)
+    }
+
+    fn parent(dir: &Inode<Self>) -> Result<u64> {
+        crate::directory::parent(dir)
     }
 
     fn get_xattr(

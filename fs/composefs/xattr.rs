@@ -28,6 +28,8 @@ pub(crate) fn get(
         Namespace::User => XattrIndex::User,
         Namespace::Trusted => XattrIndex::Trusted,
         Namespace::Security => XattrIndex::Security,
+        Namespace::AclAccess => XattrIndex::PosixAclAccess,
+        Namespace::AclDefault => XattrIndex::PosixAclDefault,
     };
     let sb = inode.super_block().data();
 
@@ -55,6 +57,7 @@ pub(crate) fn list(inode: &Inode<Composefs>, list: &mut List<'_>) -> Result {
         return Ok(());
     }
     let sb = inode.super_block().data();
+    let has_acl = sb.image.superblock().has_acl();
     let mut result = Ok(());
 
     sb.image
@@ -63,6 +66,8 @@ pub(crate) fn list(inode: &Inode<Composefs>, list: &mut List<'_>) -> Result {
                 XattrIndex::User => Namespace::User,
                 XattrIndex::Trusted => Namespace::Trusted,
                 XattrIndex::Security => Namespace::Security,
+                XattrIndex::PosixAclAccess if has_acl => Namespace::AclAccess,
+                XattrIndex::PosixAclDefault if has_acl => Namespace::AclDefault,
                 _ => return true,
             };
             if let Some(name) = overlay::visible_name(index, name) {

@@ -3,6 +3,8 @@
 //!
 //! Every on-disk integer of EROFS is little-endian and may be unaligned in memory.
 
+use core::cmp::Ordering;
+
 /// The `u16` at byte `at`, if `bytes` holds all of it.
 #[inline]
 pub(super) fn le16(bytes: &[u8], at: usize) -> Option<u16> {
@@ -25,6 +27,15 @@ pub(super) fn le64(bytes: &[u8], at: usize) -> Option<u64> {
 #[inline]
 pub(super) fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
     bytes.get(at..)?.first_chunk().copied()
+}
+
+/// Compares byte strings as `memcmp()` does.
+///
+/// The order of slices itself is found by subtracting their lengths, in code of `core` that the kernel compiles with
+/// overflow checks and so with a reference to a panic.
+#[inline]
+pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
+    a.iter().cmp(b.iter())
 }
 
 /// Copies as many bytes as both slices have, and returns how many those are.

@@ -28,7 +28,7 @@ impl<S: Source> Image<S> {
             let bytes = view.bytes();
             let copied = copy(rest, bytes);
             let symlink = node.file_type() == FileType::Symlink;
-            if symlink && rest.iter().take(copied).any(|byte| *byte == 0) {
+            if symlink && rest.get(..copied).unwrap_or_default().contains(&0) {
                 return Err(Error::Corrupt("symlink target contains a NUL").into());
             }
             if copied == 0 {

@@ -3,7 +3,7 @@
 
 use core::cmp::Ordering;
 
-use super::bytes::{field, le16};
+use super::bytes::{compare, field, le16};
 use super::image::View;
 use super::source::Window;
 use super::{inode, Error, FileType, Image, Node, Source, BLOCK_SIZE};
@@ -66,7 +66,7 @@ impl<S: Source> Image<S> {
         while low < high {
             let middle = u64::midpoint(low, high);
             let view = self.data(dir, middle.saturating_mul(BLOCK_SIZE))?;
-            if Dirents::new(view.bytes())?.name(0)? <= name {
+            if compare(Dirents::new(view.bytes())?.name(0)?, name) != Ordering::Greater {
                 candidate = Some(view);
                 low = middle.saturating_add(1);
             } else {
@@ -222,7 +222,7 @@ impl<'a> Dirents<'a> {
         let (mut low, mut high) = (0, self.count);
         while low < high {
             let middle = usize::midpoint(low, high);
-            match self.name(middle)?.cmp(name) {
+            match compare(self.name(middle)?, name) {
                 Ordering::Less => low = middle.saturating_add(1),
                 Ordering::Equal => return self.entry(middle).map(Some),
                 Ordering::Greater => high = middle,

@@ -82,7 +82,7 @@ impl<S: Source> Image<S> {
         while left != 0 {
             let bytes = window.bytes(pos)?;
             let len = bytes.len().min(left);
-            if bytes.iter().take(len).any(|byte| *byte == 0) {
+            if bytes.get(..len).unwrap_or_default().contains(&0) {
                 return Err(Error::Corrupt("redirect contains a NUL").into());
             }
             pos = pos.saturating_add(len as u64);

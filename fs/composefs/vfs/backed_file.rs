@@ -7,6 +7,7 @@
 //! that carries the path that `/proc/PID/maps` shows.
 
 use super::{
+    acl,
     backing::{BackingFile, BackingSlot},
     bindings,
     context::FileRef,
@@ -29,6 +30,10 @@ pub(crate) trait Operations: FileSystem {
 
     /// The backing file of an inode for which `open` has succeeded.
     fn backing(inode: &Inode<Self>) -> Option<&BackingFile>;
+
+    /// Whether the content of an inode is, or will be when it is opened, known
+    /// to have a digest that the file system vouches for.
+    fn is_verified(inode: &Inode<Self>) -> Result<bool>;
 
     /// On whose behalf backing files are opened and read.
     fn credential(inode: &Inode<Self>) -> &Credential;
@@ -59,6 +64,10 @@ impl<T: Operations> Tables<T> {
         // SAFETY: All-zeroes is a valid value of the type: no operation.
         let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
         table.listxattr = Some(xattr::list::<T>);
+        table.get_inode_acl = Some(acl::get::<T>);
+        table.getattr = Some(Self::getattr);
+        table.fileattr_get = Some(Self::fileattr_get);
+        table.fiemap = Some(Self::fiemap);
         table
     };
 
@@ -67,10 +76,15 @@ impl<T: Operations> Tables<T> {
         let mut table: bindings::file_operations = unsafe { core::mem::zeroed() };
         table.open = Some(Self::open);
         table.release = Some(Self::release);
-        table.llseek = Some(bindings::generic_file_llseek);
+        table.llseek = Some(Self::llseek);
         table.read_iter = Some(Self::read_iter);
         table.splice_read = Some(Self::splice_read);
         table.mmap = Some(Self::mmap);
+        table.unlocked_ioctl = Some(Self::ioctl);
+        table.compat_ioctl = Some(Self::ioctl);
+        table.fadvise = Some(Self::fadvise);
+        table.fsync = Some(bindings::noop_fsync);
+        table.setlease = Some(bindings::generic_setlease);
         table
     };
 
@@ -93,7 +107,11 @@ impl<T: Operations> Tables<T> {
             // inode, and is alive itself.
             let (inode, user) = unsafe { (Inode::<T>::from_raw(inode), FileRef::from_raw(file)) };
 
-            T::open(inode, user)?;
+            let backing = T::open(inode, user)?;
+
+            // SAFETY: The user's file is this task's until it is open, and
+            // the backing file is open.
+            unsafe { bindings::rust_vfs_adopt_modes(file, backing.as_ptr()) };
             Ok(0)
         })
     }
@@ -116,11 +134,8 @@ impl<T: Operations> Tables<T> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         from_result(|| {
-            // SAFETY: The open file of the request holds a reference to the
-            // inode.
-            let inode =
-                unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode((*iocb).ki_filp)) };
-            let file = T::backing(inode).ok_or(EIO)?;
+            // SAFETY: The file of the request is open.
+            let (inode, file) = unsafe { Self::opened((*iocb).ki_filp)? };
 
             // SAFETY: The VFS gives a request and a buffer for the call; the
             // file is a backing file and outlives the call, as the inode does.
@@ -147,9 +162,8 @@ impl<T: Operations> Tables<T> {
         flags: c_uint,
     ) -> isize {
         from_result(|| {
-            // SAFETY: The open file holds a reference to the inode.
-            let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(user)) };
-            let file = T::backing(inode).ok_or(EIO)?;
+            // SAFETY: The file is open.
+            let (inode, file) = unsafe { Self::opened(user)? };
 
             // SAFETY: The VFS gives a position and a pipe for the call; the
             // file is a backing file and outlives the call, as the inode does.
@@ -176,9 +190,8 @@ impl<T: Operations> Tables<T> {
         vma: *mut bindings::vm_area_struct,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The open file holds a reference to the inode.
-            let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(user)) };
-            let shared = T::backing(inode).ok_or(EIO)?;
+            // SAFETY: The file is open.
+            let (inode, shared) = unsafe { Self::opened(user)? };
 
             // SAFETY: `private_data` has the layout of a `BackingSlot` and is
             // as the struct says; it lives as long as the open file, and is
@@ -189,11 +202,12 @@ impl<T: Operations> Tables<T> {
                 None => {
                     // SAFETY: `user` and `shared` are open; the path of the
                     // latter is valid while it is, and of a regular file.
-                    slot.publish(unsafe {
+                    let own = unsafe {
                         let mut path = core::mem::zeroed();
                         bindings::rust_vfs_path_of_file(shared.as_ptr(), &mut path);
                         BackingFile::open(user, &path, T::credential(inode))?
-                    })
+                    };
+                    slot.publish(own).0
                 }
             };
 
@@ -205,4 +219,146 @@ impl<T: Operations> Tables<T> {
             Ok(0)
         })
     }
+
+    /// The inode of an open file and its backing file.
+    ///
+    /// # Safety
+    ///
+    /// `user` must be an open file of type `T`, for the lifetime that the
+    /// caller chooses.
+    unsafe fn opened<'a>(user: *mut bindings::file) -> Result<(&'a Inode<T>, &'a BackingFile)> {
+        // SAFETY: The open file holds a reference to the inode.
+        let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(user)) };
+
+        Ok((inode, T::backing(inode).ok_or(EIO)?))
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an open file of type `T`.
+    unsafe extern "C" fn llseek(
+        user: *mut bindings::file,
+        offset: bindings::loff_t,
+        whence: c_int,
+    ) -> bindings::loff_t {
+        from_result(|| {
+            // SAFETY: The file is open.
+            let (inode, file) = unsafe { Self::opened(user)? };
+
+            // SAFETY: Both files are open.
+            Ok(T::credential(inode).scoped(|| unsafe {
+                bindings::rust_vfs_backing_llseek(user, file.as_ptr(), offset, whence)
+            }))
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an open file of type `T`.
+    unsafe extern "C" fn fadvise(
+        user: *mut bindings::file,
+        offset: bindings::loff_t,
+        len: bindings::loff_t,
+        advice: c_int,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The file is open.
+            let (inode, file) = unsafe { Self::opened(user)? };
+
+            // SAFETY: The backing file is open.
+            Ok(T::credential(inode).scoped(|| unsafe {
+                bindings::rust_vfs_backing_fadvise(file.as_ptr(), offset, len, advice)
+            }))
+        })
+    }
+
+    /// `FS_IOC_MEASURE_VERITY`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an open file of type `T`.
+    unsafe extern "C" fn ioctl(
+        user: *mut bindings::file,
+        command: c_uint,
+        argument: c_ulong,
+    ) -> c_long {
+        from_result(|| {
+            // SAFETY: The file is open.
+            let (_, file) = unsafe { Self::opened(user)? };
+
+            // SAFETY: The backing file is open; the argument is an address of
+            // the caller's, and treated as such.
+            Ok(unsafe { bindings::rust_vfs_backing_ioctl(file.as_ptr(), command, argument) })
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an inode of type `T` that is open.
+    unsafe extern "C" fn fiemap(
+        inode: *mut bindings::inode,
+        info: *mut bindings::fiemap_extent_info,
+        start: u64,
+        len: u64,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS holds a reference to the inode.
+            let inode = unsafe { Inode::<T>::from_raw(inode) };
+            let file = T::backing(inode).ok_or(EIO)?;
+
+            // SAFETY: The backing file is open, and the VFS gives a place for
+            // the extents.
+            Ok(T::credential(inode).scoped(|| unsafe {
+                bindings::rust_vfs_backing_fiemap(file.as_ptr(), info, start, len)
+            }))
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a path of type `T`.
+    unsafe extern "C" fn getattr(
+        idmap: *mut bindings::mnt_idmap,
+        path: *const bindings::path,
+        stat: *mut bindings::kstat,
+        request: u32,
+        _flags: c_uint,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The dentry of the path is positive and holds its inode;
+            // `stat` is this task's to fill in.
+            unsafe {
+                let inode = (*(*path).dentry).d_inode;
+                bindings::generic_fillattr(idmap, request, inode, stat);
+                (*stat).attributes_mask |= VERITY;
+                if T::is_verified(Inode::<T>::from_raw(inode))? {
+                    (*stat).attributes |= VERITY;
+                }
+            }
+            Ok(0)
+        })
+    }
+
+    /// `FS_IOC_GETFLAGS`, for `lsattr(1)`.
+    ///
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a dentry of type `T`.
+    unsafe extern "C" fn fileattr_get(
+        dentry: *mut bindings::dentry,
+        attributes: *mut bindings::file_kattr,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The dentry is positive and holds its inode; the
+            // attributes are this task's to fill in.
+            unsafe {
+                let inode = Inode::<T>::from_raw((*dentry).d_inode);
+                bindings::rust_vfs_fileattr_verity(attributes, T::is_verified(inode)?);
+            }
+            Ok(0)
+        })
+    }
 }
+
+/// What `statx(2)` calls a file with a digest that is checked.
+const VERITY: u64 = bindings::STATX_ATTR_VERITY as u64;

@@ -113,8 +113,9 @@ impl BackingSlot {
         Some(unsafe { file.as_ref() })
     }
 
-    /// Fills the slot unless another task was first. Returns what is in it.
-    pub(crate) fn publish(&self, file: ARef<BackingFile>) -> &BackingFile {
+    /// Fills the slot unless another task was first. Returns what is in it,
+    /// and whether that is `file`.
+    pub(crate) fn publish(&self, file: ARef<BackingFile>) -> (&BackingFile, bool) {
         let ours = ARef::into_raw(file);
 
         // INVARIANT: The slot takes over the reference of `file`.
@@ -132,7 +133,7 @@ impl BackingSlot {
             }
         };
         // SAFETY: By the type invariant it is alive for as long as the slot.
-        unsafe { winner.as_ref() }
+        (unsafe { winner.as_ref() }, theirs.is_none())
     }
 }
 

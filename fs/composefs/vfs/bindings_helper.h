@@ -4,14 +4,18 @@
  * items that are taken from these headers.
  */
 #include <linux/backing-file.h>
+#include <linux/exportfs.h>
+#include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
 #include <linux/fsverity.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
+#include <linux/posix_acl.h>
 #include <linux/statfs.h>
 
 #include "helpers.h"
 
 /* Flags that bindgen cannot evaluate. */
 const unsigned int RUST_VFS_SB_RDONLY = SB_RDONLY;
+const unsigned int RUST_VFS_SB_POSIXACL = SB_POSIXACL;

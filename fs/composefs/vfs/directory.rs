@@ -3,7 +3,7 @@
 //! Directories: lookup and readdir.
 
 use super::{
-    bindings,
+    acl, bindings,
     filesystem::FileSystem,
     inode::{Inode, Kind},
     xattr,
@@ -83,6 +83,7 @@ impl<T: Operations> Tables<T> {
         let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
         table.lookup = Some(Self::lookup);
         table.listxattr = Some(xattr::list::<T>);
+        table.get_inode_acl = Some(acl::get::<T>);
         table
     };
 
@@ -92,6 +93,7 @@ impl<T: Operations> Tables<T> {
         table.llseek = Some(bindings::generic_file_llseek);
         table.read = Some(bindings::generic_read_dir);
         table.iterate_shared = Some(Self::iterate_shared);
+        table.fsync = Some(bindings::noop_fsync);
         table
     };
 

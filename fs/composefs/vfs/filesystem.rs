@@ -58,6 +58,9 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// not in the cache.
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>>;
 
+    /// The number of the directory that `dir` is in.
+    fn parent(dir: &Inode<Self>) -> Result<u64>;
+
     /// Reads the extended attribute `name` (less the prefix) of `namespace`
     /// into `value`; returns its length. An empty `value` asks for the length.
     ///

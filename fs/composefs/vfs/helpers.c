@@ -6,12 +6,15 @@
 #include <linux/backing-file.h>
 #include <linux/capability.h>
 #include <linux/cred.h>
+#include <linux/fileattr.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
+#include <linux/fsverity.h>
 #include <linux/kdev_t.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
+#include <linux/posix_acl_xattr.h>
 #include <linux/ratelimit.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
@@ -88,6 +91,63 @@ void rust_vfs_put_private_file(struct file *file)
 {
 	if (file->private_data)
 		fput(file->private_data);
+}
+
+/* The reads of @file heed RWF_NOWAIT. */
+void rust_vfs_allow_nowait(struct file *file)
+{
+	file->f_mode |= FMODE_NOWAIT;
+}
+
+/* What the backing file can do is what the user's file can do. */
+void rust_vfs_adopt_modes(struct file *user, const struct file *file)
+{
+	user->f_mode |= file->f_mode & (FMODE_NOWAIT | FMODE_CAN_ODIRECT);
+}
+
+/*
+ * SEEK_DATA and SEEK_HOLE are about where the content is. The position of the
+ * backing file, which vfs_llseek() sets too, is of no use to anyone.
+ */
+loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
+			       loff_t offset, int whence)
+{
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return generic_file_llseek(user, offset, whence);
+
+	offset = vfs_llseek(file, offset, whence);
+	if (offset < 0)
+		return offset;
+	return vfs_setpos(user, offset, file_inode(user)->i_sb->s_maxbytes);
+}
+
+int rust_vfs_backing_fadvise(struct file *file, loff_t offset, loff_t len,
+			     int advice)
+{
+	return vfs_fadvise(file, offset, len, advice);
+}
+
+int rust_vfs_backing_fiemap(struct file *file,
+			    struct fiemap_extent_info *info, u64 start, u64 len)
+{
+	struct inode *inode = file_inode(file);
+
+	if (!inode->i_op->fiemap)
+		return -EOPNOTSUPP;
+	return inode->i_op->fiemap(inode, info, start, len);
+}
+
+long rust_vfs_backing_ioctl(struct file *file, unsigned int cmd,
+			    unsigned long arg)
+{
+	if (cmd != FS_IOC_MEASURE_VERITY)
+		return -ENOTTY;
+	return fsverity_ioctl_measure(file, (void __user *)arg);
+}
+
+void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified)
+{
+	fileattr_fill_flags(fa, is_verified ? FS_VERITY_FL : 0);
 }
 
 ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
@@ -270,6 +330,11 @@ bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
 bool rust_vfs_may_list_trusted(void)
 {
 	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
+}
+
+struct posix_acl *rust_vfs_acl_from_xattr(const void *value, size_t size)
+{
+	return posix_acl_from_xattr(&init_user_ns, value, size);
 }
 
 void *rust_vfs_zalloc(size_t len)

@@ -13,7 +13,9 @@ struct backing_file_ctx;
 struct cred;
 struct dentry;
 struct dir_context;
+struct fiemap_extent_info;
 struct file;
+struct file_kattr;
 struct file_operations;
 struct folio;
 struct fs_context;
@@ -22,6 +24,7 @@ struct inode_operations;
 struct kmem_cache;
 struct path;
 struct pipe_inode_info;
+struct posix_acl;
 struct seq_file;
 struct super_block;
 struct vfsmount;
@@ -40,6 +43,18 @@ struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
 u32 rust_vfs_file_stack_depth(const struct file *file);
 void rust_vfs_put_private_file(struct file *file);
+void rust_vfs_allow_nowait(struct file *file);
+void rust_vfs_adopt_modes(struct file *user, const struct file *file);
+loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
+			       loff_t offset, int whence);
+int rust_vfs_backing_fadvise(struct file *file, loff_t offset, loff_t len,
+			     int advice);
+int rust_vfs_backing_fiemap(struct file *file,
+			    struct fiemap_extent_info *info, u64 start,
+			    u64 len);
+long rust_vfs_backing_ioctl(struct file *file, unsigned int cmd,
+			    unsigned long arg);
+void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
 ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 				     loff_t *pos, struct pipe_inode_info *pipe,
 				     size_t len, unsigned int flags,
@@ -76,6 +91,7 @@ const char *rust_vfs_dentry_name(const struct dentry *dentry, u32 *len);
 bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
 		       u64 ino, unsigned int type);
 bool rust_vfs_may_list_trusted(void);
+struct posix_acl *rust_vfs_acl_from_xattr(const void *value, size_t size);
 
 /* Memory */
 void *rust_vfs_zalloc(size_t len);

@@ -4,7 +4,7 @@
 //! cache.
 
 use super::{
-    bindings,
+    acl, bindings,
     filesystem::FileSystem,
     inode::{Inode, Kind},
     xattr,
@@ -41,16 +41,20 @@ impl<T: Operations> Tables<T> {
         // SAFETY: All-zeroes is a valid value of the type: no operation.
         let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
         table.listxattr = Some(xattr::list::<T>);
+        table.get_inode_acl = Some(acl::get::<T>);
         table
     };
 
     const FILE: bindings::file_operations = {
         // SAFETY: All-zeroes is a valid value of the type: no operation.
         let mut table: bindings::file_operations = unsafe { core::mem::zeroed() };
+        table.open = Some(Self::open);
         table.llseek = Some(bindings::generic_file_llseek);
         table.read_iter = Some(bindings::generic_file_read_iter);
         table.splice_read = Some(bindings::filemap_splice_read);
         table.mmap = Some(bindings::generic_file_readonly_mmap);
+        table.fsync = Some(bindings::noop_fsync);
+        table.setlease = Some(bindings::generic_setlease);
         table
     };
 
@@ -60,6 +64,16 @@ impl<T: Operations> Tables<T> {
         table.read_folio = Some(Self::read_folio);
         table
     };
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, with a file that is being opened.
+    unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
+        // SAFETY: The file is this task's until it is open, and what reads it
+        // (generic_file_read_iter()) knows how not to wait.
+        unsafe { bindings::rust_vfs_allow_nowait(file) };
+        0
+    }
 
     /// # Safety
     ///

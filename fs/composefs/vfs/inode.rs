@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{bindings, filesystem::FileSystem, superblock::SuperBlock, xattr};
+use super::{acl, bindings, filesystem::FileSystem, superblock::SuperBlock, xattr};
 use core::{alloc::Layout, marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{prelude::*, types::Opaque};
 
@@ -319,6 +319,7 @@ impl<T: FileSystem> Special<T> {
         // SAFETY: All-zeroes is a valid value of the type: no operation.
         let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
         table.listxattr = Some(xattr::list::<T>);
+        table.get_inode_acl = Some(acl::get::<T>);
         table
     };
 }

@@ -13,6 +13,7 @@
 //! [`inline_file::Operations`], [`backed_file::Operations`].
 //! [`Module`] is the kernel module around it.
 
+mod acl;
 pub(crate) mod backed_file;
 pub(crate) mod backing;
 mod bindings;
@@ -21,6 +22,7 @@ pub(crate) mod context;
 pub(crate) mod credential;
 pub(crate) mod directory;
 
+mod export;
 mod filesystem;
 pub(crate) mod inline_file;
 pub(crate) mod inode;

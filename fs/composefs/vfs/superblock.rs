@@ -7,6 +7,7 @@
 use super::{
     bindings,
     context::Log,
+    export,
     filesystem::{FileSystem, Registration},
     inode::{self, Inode},
     xattr,
@@ -67,6 +68,12 @@ impl<'a> NewSuper<'a> {
         unsafe { (*self.sb).s_magic = magic as c_ulong };
     }
 
+    /// Has the VFS ask for POSIX access control lists.
+    pub(crate) fn enable_acl(&mut self) {
+        // SAFETY: `sb` is being set up by this task.
+        unsafe { (*self.sb).s_flags |= bindings::RUST_VFS_SB_POSIXACL as c_ulong };
+    }
+
     /// How many file systems are stacked on one another in this one, itself
     /// included; the kernel allows `FILESYSTEM_MAX_STACK_DEPTH`.
     pub(crate) fn set_stack_depth(&mut self, depth: u32) -> Result {
@@ -89,6 +96,8 @@ pub(crate) struct StatFs {
     pub(crate) blocks: u64,
     /// The number of inodes, all of them in use.
     pub(crate) files: u64,
+    /// Identifies the content of the file system.
+    pub(crate) fsid: u64,
 }
 
 /// Where `show_options` writes to.
@@ -123,6 +132,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
     unsafe {
         (*sb).s_op = &Operations::<T>::TABLE;
         (*sb).s_xattr = xattr::handlers::<T>();
+        (*sb).s_export_op = export::operations::<T>();
         (*sb).s_maxbytes = bindings::loff_t::MAX;
         (*sb).s_time_gran = 1;
         (*sb).s_blocksize = BLOCK_SIZE as c_ulong;
@@ -230,6 +240,7 @@ impl<T: FileSystem> Operations<T> {
             buf.f_blocks = stat.blocks;
             buf.f_files = stat.files;
             buf.f_namelen = bindings::NAME_MAX as c_long;
+            buf.f_fsid.val = [stat.fsid as c_int, (stat.fsid >> 32) as c_int];
             Ok(0)
         })
     }

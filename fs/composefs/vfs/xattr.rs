@@ -17,6 +17,10 @@ pub(crate) enum Namespace {
     Trusted,
     /// `security.`, for security modules and file capabilities.
     Security,
+    /// `system.posix_acl_access`, with nothing behind it.
+    AclAccess,
+    /// `system.posix_acl_default`, with nothing behind it.
+    AclDefault,
 }
 
 impl Namespace {
@@ -25,6 +29,8 @@ impl Namespace {
             Self::User => c"user.",
             Self::Trusted => c"trusted.",
             Self::Security => c"security.",
+            Self::AclAccess => c"system.posix_acl_access",
+            Self::AclDefault => c"system.posix_acl_default",
         }
     }
 }

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! POSIX access control lists, kept as extended attributes.
+//!
+//! The VFS asks for them only on superblocks that say they have any (see
+//! `NewSuper::enable_acl`).
+//!
+//! C header: [`include/linux/posix_acl.h`](srctree/include/linux/posix_acl.h)
+
+use super::{bindings, buffer::Buffer, filesystem::FileSystem, inode::Inode, xattr::Namespace};
+use kernel::{error::from_err_ptr, prelude::*};
+
+/// The `get_inode_acl` of every kind of inode that can have one.
+///
+/// # Safety
+///
+/// Called by the VFS only, for an inode of type `T` to which there is a
+/// reference unless `rcu` is set.
+pub(super) unsafe extern "C" fn get<T: FileSystem>(
+    inode: *mut bindings::inode,
+    kind: c_int,
+    rcu: bool,
+) -> *mut bindings::posix_acl {
+    if rcu {
+        return ECHILD.to_ptr();
+    }
+    let acl = || -> Result<*mut bindings::posix_acl> {
+        // SAFETY: There is a reference, as this is not RCU path walk.
+        let inode = unsafe { Inode::<T>::from_raw(inode) };
+        let namespace = match kind as u32 {
+            bindings::ACL_TYPE_ACCESS => Namespace::AclAccess,
+            bindings::ACL_TYPE_DEFAULT => Namespace::AclDefault,
+            _ => return Err(EINVAL),
+        };
+        let len = match T::get_xattr(inode, namespace, b"", &mut []) {
+            Err(ENODATA) => return Ok(core::ptr::null_mut()),
+            len => len?,
+        };
+        let mut value = Buffer::zeroed(len)?;
+        T::get_xattr(inode, namespace, b"", &mut value)?;
+
+        // SAFETY: The buffer has the length that is given.
+        from_err_ptr(unsafe {
+            bindings::rust_vfs_acl_from_xattr(value.as_ptr().cast(), value.len())
+        })
+    };
+    acl().unwrap_or_else(|error| error.to_ptr())
+}
