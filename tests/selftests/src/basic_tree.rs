@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A small tree whose contents are known, for the programs that test one thing each.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::image::{build, Image};
+use crate::random::Random;
+use crate::setup;
+
+/// Files with their sizes: empty, in the image (up to 64 bytes), and in the store, on both sides of
+/// the page size, and large enough for several levels of Merkle tree and for readahead.
+pub const FILES: [(&str, usize); 11] = [
+    ("empty", 0),
+    ("inline-1", 1),
+    ("inline-64", 64),
+    ("external-65", 65),
+    ("external-4095", 4095),
+    ("external-4096", 4096),
+    ("external-4097", 4097),
+    ("external-8192", 8192),
+    ("external-65537", 65537),
+    ("external-1m", (1 << 20) + 123),
+    ("directory/external-3m", 3 << 20),
+];
+
+/// The content of one of [`FILES`]: a function of its name.
+pub fn content(name: &str) -> Vec<u8> {
+    let size = FILES
+        .iter()
+        .find(|(file, _)| *file == name)
+        .map_or(0, |(_, size)| *size);
+    let seed = name.bytes().fold(size as u64, |seed, byte| {
+        seed.wrapping_mul(31).wrapping_add(byte.into())
+    });
+    Random::new(seed).bytes(size)
+}
+
+/// Writes the tree.
+pub fn create(root: &Path) -> Result<()> {
+    setup::create_dir(&root.join("directory/deeper"))?;
+    for (name, _) in FILES {
+        let path = root.join(name);
+        fs::write(&path, content(name)).with_context(|| path.display().to_string())?;
+    }
+    symlink("external-4096", root.join("link")).context("link")?;
+    symlink("nowhere", root.join("dangling")).context("dangling")
+}
+
+/// Writes the tree to `directory/source` and makes an image of it with the tool under test.
+pub fn build_image(directory: &Path) -> Result<Image> {
+    let source = directory.join("source");
+    create(&source)?;
+    build(&setup::mkcomposefs(), &source, directory, &[])
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Images that other tools made, mounted by the driver; and ours, read by other tools.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{ensure, Result};
+use composefs_selftests::command::run;
+use composefs_selftests::compare::{expect_equal, Links};
+use composefs_selftests::image::{build, build_composefs_rs, Image};
+use composefs_selftests::mount::Mount;
+use composefs_selftests::tap::{self, Case};
+use composefs_selftests::tree::{self, Tree};
+use composefs_selftests::verity::Algorithm;
+use composefs_selftests::{basic_tree, odd_tree, setup};
+use rustix::fs::{lsetxattr, mknodat, FileType, Mode, XattrFlags, CWD};
+
+struct Context {
+    work: PathBuf,
+    source: PathBuf,
+    expected: Tree,
+}
+
+fn set_up() -> Result<Context> {
+    setup::load_module()?;
+    let work = setup::work_directory("interop")?;
+    let source = work.join("source");
+    odd_tree::create(&source)?;
+    // composefs-rs writes longer ones across blocks in its format V2, which EROFS takes for damage.
+    for length in [4063, 4064, 4094, 4095] {
+        fs::remove_file(source.join(format!("symlinks/length-{length}")))?;
+    }
+    basic_tree::create(&source.join("basic"))?;
+    let expected = tree::read(&source)?;
+    Ok(Context {
+        work,
+        source,
+        expected,
+    })
+}
+
+impl Context {
+    /// The image, mounted by the driver, must be the source; and be what the incumbent shows.
+    fn check(&self, name: &str, image: &Image, links: Links) -> Result<()> {
+        let request = image.request().set("verity", "require");
+        let ours = request.at(&self.work.join(format!("{name}-mount")))?;
+        setup::drop_caches()?;
+        let ours = tree::read(ours.root())?;
+        expect_equal(&self.expected, &ours, links)?;
+
+        let target = self.work.join(format!("{name}-incumbent"));
+        let incumbent = Mount::incumbent(&request, &target)?;
+        expect_equal(&tree::read(incumbent.root())?, &ours, Links::Ignore)
+    }
+
+    fn check_c(&self, name: &str, options: &[&str]) -> Result<()> {
+        let tool = Path::new(setup::C_MKCOMPOSEFS);
+        let image = build(tool, &self.source, &self.work.join(name), options)?;
+        // It makes a file of its own of every hard link.
+        self.check(name, &image, Links::Ignore)
+    }
+
+    fn check_composefs_rs(&self, algorithm: Algorithm, version: &str) -> Result<()> {
+        let name = format!("rs-{}-{version}", algorithm.name());
+        let directory = self.work.join(&name);
+        let image = build_composefs_rs(algorithm, version, &self.source, &directory)?;
+        self.check(&name, &image, Links::Files)
+    }
+}
+
+fn c_v0(context: &mut Context) -> Result<()> {
+    context.check_c("c-v0", &["--max-version=0"])
+}
+
+fn c_v1(context: &mut Context) -> Result<()> {
+    context.check_c("c-v1", &["--min-version=1"])
+}
+
+fn rs_v1_sha256(context: &mut Context) -> Result<()> {
+    context.check_composefs_rs(Algorithm::Sha256, "1")
+}
+
+fn rs_v1_sha512(context: &mut Context) -> Result<()> {
+    context.check_composefs_rs(Algorithm::Sha512, "1")
+}
+
+fn rs_v2_sha256(context: &mut Context) -> Result<()> {
+    context.check_composefs_rs(Algorithm::Sha256, "2")
+}
+
+fn rs_v2_sha512(context: &mut Context) -> Result<()> {
+    context.check_composefs_rs(Algorithm::Sha512, "2")
+}
+
+/// Whiteouts, opaque directories and overlay xattrs in the source: what there is to see of them is
+/// what overlayfs shows, so that a composefs can be a lower layer.
+fn escapes(context: &mut Context) -> Result<()> {
+    let source = context.work.join("escapes-source");
+    setup::create_dir(&source.join("opaque"))?;
+    let mode = Mode::from_raw_mode(0o600);
+    for name in ["whiteout", "opaque/whiteout"] {
+        mknodat(CWD, source.join(name), FileType::CharacterDevice, mode, 0)?;
+    }
+    fs::write(source.join("file"), vec![1; 200])?;
+    let set = |name: &str, key: &str, value: &[u8]| {
+        lsetxattr(source.join(name), key, value, XattrFlags::empty())
+    };
+    set("opaque", "trusted.overlay.opaque", b"y")?;
+    set("file", "trusted.overlay.origin", b"somewhere")?;
+    set("file", "trusted.overlay.overlay.nested", b"deep")?;
+    set("file", "user.overlay.opaque", b"y")?;
+    set("file", "trusted.overlayed", b"not of overlayfs")?;
+
+    for (name, tool) in [
+        ("ours", setup::mkcomposefs()),
+        ("c", setup::C_MKCOMPOSEFS.into()),
+    ] {
+        let directory = context.work.join(format!("escapes-{name}"));
+        let image = build(&tool, &source, &directory, &[])?;
+        let ours = image.request().at(&directory.join("mount"))?;
+        let ours = tree::read(ours.root())?;
+        ensure!(ours.len() == 5, "{:?}", ours.keys());
+        let incumbent = Mount::incumbent(&image.request(), &directory.join("incumbent"))?;
+        expect_equal(&tree::read(incumbent.root())?, &ours, Links::Ignore)?;
+    }
+    Ok(())
+}
+
+fn ours_read_by_others(context: &mut Context) -> Result<()> {
+    let directory = context.work.join("ours");
+    let image = build(&setup::mkcomposefs(), &context.source, &directory, &[])?;
+    let file = image.file.to_string_lossy();
+    let listing = run(setup::C_COMPOSEFS_INFO, ["ls", &file])?;
+    ensure!(listing.contains("/size-65\t@ "), "composefs-info ls");
+    let missing = [
+        "missing-objects",
+        "--basedir",
+        &image.store.to_string_lossy(),
+        &file,
+    ];
+    let missing = run(setup::C_COMPOSEFS_INFO, missing)?;
+    ensure!(missing.is_empty(), "missing objects:\n{missing}");
+    run("fsck.erofs", [&*file])?;
+    Ok(())
+}
+
+const CASES: &[Case<Context>] = &[
+    ("an image of the C tool, format V0", c_v0),
+    ("an image of the C tool, format V1", c_v1),
+    ("an image of composefs-rs, format V1, SHA-256", rs_v1_sha256),
+    ("an image of composefs-rs, format V1, SHA-512", rs_v1_sha512),
+    ("an image of composefs-rs, format V2, SHA-256", rs_v2_sha256),
+    ("an image of composefs-rs, format V2, SHA-512", rs_v2_sha512),
+    ("whiteouts and overlay xattrs show as in overlayfs", escapes),
+    (
+        "our image satisfies composefs-info and fsck.erofs",
+        ours_read_by_others,
+    ),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}

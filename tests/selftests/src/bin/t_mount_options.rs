@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Mount options that work, and what they mean.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{bail, ensure, Context as _, Result};
+use composefs_selftests::basic_tree;
+use composefs_selftests::command::{output, run};
+use composefs_selftests::image::{build_into, replace, Image};
+use composefs_selftests::mount::{Mount, Request};
+use composefs_selftests::setup;
+use composefs_selftests::tap::{self, Case, Skip};
+use composefs_selftests::verity::{hex_digest, Algorithm};
+use rustix::fs::{mknodat, FileType, Mode, CWD};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+const FILE: &str = "external-4097";
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    let work = setup::work_directory("mount-options")?;
+    let image = basic_tree::build_image(&work)?;
+    Ok(Context { work, image })
+}
+
+impl Context {
+    fn target(&self) -> PathBuf {
+        self.work.join("mount")
+    }
+
+    /// The image without any basedir.
+    fn bare(&self) -> Request {
+        Request::new(&self.image.file)
+    }
+
+    /// The request mounts, and an external file can be read.
+    fn works(&self, request: &Request) -> Result<()> {
+        self.reads(&request.at(&self.target())?)
+    }
+
+    fn reads(&self, mount: &Mount) -> Result<()> {
+        let read = fs::read(mount.join(FILE)).context(FILE)?;
+        ensure!(read == basic_tree::content(FILE), "content differs");
+        Ok(())
+    }
+
+    /// The request mounts, and the external file cannot be opened.
+    fn refuses_file(&self, request: &Request) -> Result<()> {
+        let mount = request.at(&self.target())?;
+        let error = fs::File::open(mount.join(FILE)).err();
+        let error = error.context("the file was opened")?;
+        ensure!(Errno::from_io_error(&error) == Some(Errno::IO), "{error}");
+        Ok(())
+    }
+
+    /// Copies the store without fs-verity to a new directory.
+    fn plain_store(&self, name: &str) -> Result<PathBuf> {
+        let copy = self.work.join(name);
+        let (from, to) = (self.image.store.to_string_lossy(), copy.to_string_lossy());
+        run("cp", ["-r", "--no-preserve=all", &from, &to])?;
+        Ok(copy)
+    }
+}
+
+fn digest(context: &mut Context) -> Result<()> {
+    let digest = &context.image.digest;
+    for value in [digest.clone(), format!("sha256:{digest}")] {
+        let request = context.bare().basedir(&context.image.store).digest(&value);
+        context.works(&request).context(value)?;
+    }
+    let file = context.work.join("image-512");
+    let content = fs::read(&context.image.file)?;
+    fs::write(&file, &content)?;
+    let path = file.to_string_lossy();
+    run("fsverity", ["enable", "--hash-alg=sha512", &path])?;
+    let digest = hex_digest(Algorithm::Sha512, &content);
+    for value in [digest.clone(), format!("sha512:{digest}")] {
+        let request = Request::new(&file).basedir(&context.image.store);
+        context.works(&request.digest(&value)).context(value)?;
+    }
+    Ok(())
+}
+
+fn verity_spellings(context: &mut Context) -> Result<()> {
+    let with_value = [
+        ("verity", "off"),
+        ("verity", "on"),
+        ("verity", "require"),
+        ("verity_check", "0"),
+        ("verity_check", "1"),
+        ("verity_check", "2"),
+    ];
+    let request = || context.bare().basedir(&context.image.store);
+    for (key, value) in with_value {
+        let name = format!("{key}={value}");
+        context.works(&request().set(key, value)).context(name)?;
+    }
+    for flag in ["verity", "noverity"] {
+        context.works(&request().flag(flag)).context(flag)?;
+    }
+    Ok(())
+}
+
+/// Objects without fs-verity: served only by a mount that does not check.
+fn verity_of_objects(context: &mut Context) -> Result<()> {
+    let store = context.plain_store("plain-store")?;
+    let request = || context.bare().basedir(&store);
+    for request in [
+        request().set("verity", "off"),
+        request().flag("noverity"),
+        request().set("verity_check", "0"),
+    ] {
+        context.works(&request)?;
+    }
+    for request in [
+        request(),
+        request().set("verity", "on"),
+        request().set("verity", "require"),
+        request().flag("verity"),
+        request().set("verity_check", "1"),
+        request().digest(&context.image.digest),
+    ] {
+        context.refuses_file(&request)?;
+    }
+    Ok(())
+}
+
+/// A file that carries no digest: served unless every file must carry one.
+fn files_without_digest(context: &mut Context) -> Result<()> {
+    let store = context.work.join("no-digest-store");
+    setup::create_dir(&store)?;
+    fs::write(store.join("payload"), basic_tree::content(FILE))?;
+    let dump = context.work.join("no-digest.dump");
+    let lines =
+        format!("/ 0 40755 2 0 0 0 0.0 - - -\n/{FILE} 4097 100644 1 0 0 0 0.0 payload - -\n");
+    fs::write(&dump, lines)?;
+    let image = context.work.join("no-digest");
+    // The dump is an input of the C tool's, whatever ours can do.
+    let arguments = [
+        "--from-file",
+        &dump.to_string_lossy(),
+        &image.to_string_lossy(),
+    ];
+    run(setup::C_MKCOMPOSEFS, arguments)?;
+    let request = || Request::new(&image).basedir(&store);
+    for request in [
+        request(),
+        request().set("verity", "off"),
+        request().set("verity", "on"),
+    ] {
+        context.works(&request)?;
+    }
+    context.refuses_file(&request().set("verity", "require"))
+}
+
+fn several_basedirs(context: &mut Context) -> Result<()> {
+    let empty = context.work.join("empty");
+    setup::create_dir(&empty)?;
+    let (a, b) = (
+        empty.to_string_lossy(),
+        context.image.store.to_string_lossy(),
+    );
+    for value in [
+        format!("{a}:{b}"),
+        format!("{b}:{a}"),
+        format!("{a}:{a}:{b}"),
+    ] {
+        context.works(&context.bare().set("basedir", &value))?;
+    }
+    context.works(&context.bare().set("basedir", &a).set("basedir", &b))?;
+    context.works(&context.bare().set("basedir", &b).set("basedir", &a))?;
+    context.refuses_file(&context.bare().set("basedir", &a))
+}
+
+/// The first basedir that has an object provides it.
+fn order_of_basedirs(context: &mut Context) -> Result<()> {
+    let other = context.plain_store("other-store")?;
+    let content = vec![b'o'; basic_tree::content(FILE).len()];
+    let relative = context.image.object(&basic_tree::content(FILE));
+    let relative = relative.strip_prefix(&context.image.store)?;
+    replace(&other.join(relative), &content)?;
+    let stores = [&context.image.store, &other];
+    for (first, second, expected) in [
+        (stores[0], stores[1], basic_tree::content(FILE)),
+        (stores[1], stores[0], content),
+    ] {
+        let request = context.bare().flag("noverity");
+        let mount = request
+            .basedir(first)
+            .basedir(second)
+            .at(&context.target())?;
+        ensure!(
+            fs::read(mount.join(FILE))? == expected,
+            "{} first",
+            first.display()
+        );
+    }
+    Ok(())
+}
+
+fn odd_basedirs(context: &mut Context) -> Result<()> {
+    for (name, escaped) in [
+        ("co:lon", "co\\:lon"),
+        ("with space", "with space"),
+        ("com,ma", "com,ma"),
+        ("new\nline", "new\nline"),
+        ("\u{fc}ml\u{e4}ut", "\u{fc}ml\u{e4}ut"),
+    ] {
+        let directory = context.work.join("odd");
+        let store = directory.join(name);
+        setup::create_dir(&directory)?;
+        fs::rename(&context.image.store, &store)?;
+        let value = format!("{}/{escaped}", directory.display());
+        let result = context.works(&context.bare().set("basedir", &value));
+        fs::rename(&store, &context.image.store)?;
+        result.with_context(|| name.escape_debug().to_string())?;
+    }
+    Ok(())
+}
+
+fn basedir_descriptor(context: &mut Context) -> Result<()> {
+    use composefs_selftests::fs_context::FsContext;
+    let store = fs::File::open(&context.image.store)?;
+    let filesystem = FsContext::open("composefs")?;
+    filesystem.set_string("source", &context.image.file.to_string_lossy())?;
+    filesystem.set_fd("basedir", &store)?;
+    filesystem.create()?;
+    let target = context.target();
+    filesystem.attach(&target)?;
+    context.reads(&Mount::adopt(&target))
+}
+
+fn relative_paths(context: &mut Context) -> Result<()> {
+    std::env::set_current_dir(&context.work)?;
+    let mount = Request::new(Path::new("image"))
+        .set("basedir", "store")
+        .at(&context.target())?;
+    std::env::set_current_dir("/")?;
+    let read = context.reads(&mount);
+    std::env::set_current_dir(&context.work)?;
+    read
+}
+
+/// What a mount holds stays with it when names change.
+fn renamed_and_removed(context: &mut Context) -> Result<()> {
+    let image = context.work.join("image-to-remove");
+    fs::copy(&context.image.file, &image)?;
+    let mount = Request::new(&image)
+        .basedir(&context.image.store)
+        .at(&context.target())?;
+    fs::remove_file(&image)?;
+    let elsewhere = context.work.join("store-elsewhere");
+    fs::rename(&context.image.store, &elsewhere)?;
+    setup::drop_caches()?;
+    let read = context.reads(&mount);
+    fs::rename(&elsewhere, &context.image.store)?;
+    read
+}
+
+fn without_basedir(context: &mut Context) -> Result<()> {
+    // All that is in the image itself is there.
+    let mount = match context.bare().at(&context.target()) {
+        Ok(mount) => mount,
+        Err(refusal) if refusal.errno == Errno::INVAL => return Ok(()),
+        Err(refusal) => bail!("{refusal}"),
+    };
+    let read = fs::read(mount.join("inline-64"))?;
+    ensure!(read == basic_tree::content("inline-64"), "content differs");
+    drop(mount);
+    context.refuses_file(&context.bare())
+}
+
+fn twice(context: &mut Context) -> Result<()> {
+    let request = context.image.request();
+    let first = request.at(&context.work.join("first"))?;
+    let second = request.at(&context.work.join("second"))?;
+    context.reads(&first)?;
+    first.unmount()?;
+    context.reads(&second)
+}
+
+fn old_mount_api(context: &mut Context) -> Result<()> {
+    let target = context.target();
+    let options = format!(
+        "basedir={},digest={}",
+        context.image.store.display(),
+        context.image.digest
+    );
+    let data = std::ffi::CString::new(options.clone())?;
+    let file = &context.image.file;
+    for flags in [MountFlags::empty(), MountFlags::RDONLY] {
+        rustix::mount::mount(file, &target, "composefs", flags, data.as_c_str())?;
+        let mount = Mount::adopt(&target);
+        context.reads(&mount)?;
+        ensure!(mount.is_read_only()?, "writable");
+    }
+    let mut mount = Command::new("mount");
+    mount.args(["-i", "-t", "composefs", "-o", &options]);
+    output(mount.arg(file).arg(&target))?;
+    context.reads(&Mount::adopt(&target))
+}
+
+/// A store that is not on the image's filesystem, and not on ext4.
+fn btrfs_store(context: &mut Context) -> Result<()> {
+    if !Path::new("/usr/bin/mkfs.btrfs").exists() && !Path::new("/usr/sbin/mkfs.btrfs").exists() {
+        return Err(Skip("no mkfs.btrfs".into()).into());
+    }
+    let disk = context.work.join("btrfs");
+    fs::File::create(&disk)?.set_len(256 << 20)?;
+    let (disk, target) = (disk.to_string_lossy(), context.work.join("on-btrfs"));
+    run("mkfs.btrfs", ["--quiet", &disk])?;
+    setup::create_dir(&target)?;
+    run("mount", ["-o", "loop", &disk, &target.to_string_lossy()])?;
+    let filesystem = Mount::adopt(&target);
+    let (directory, store) = (filesystem.join("image"), filesystem.join("store"));
+    let source = context.work.join("source");
+    let image = build_into(&setup::mkcomposefs(), &source, &directory, &store, &[])?;
+    ensure!(
+        image.digest == context.image.digest,
+        "another digest on btrfs"
+    );
+    setup::drop_caches()?;
+    context.works(&image.request())?;
+    let image_elsewhere = context.bare().digest(&image.digest).basedir(&store);
+    context.works(&image_elsewhere)
+}
+
+/// A source that is no regular file does not hang the mount.
+fn special_sources(context: &mut Context) -> Result<()> {
+    let fifo = context.work.join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0)?;
+    for source in [
+        fifo.as_path(),
+        Path::new("/dev/null"),
+        Path::new("/proc/version"),
+    ] {
+        let request = Request::new(source).basedir(&context.image.store);
+        match request.at(&context.target()) {
+            Err(refusal) if refusal.errno == Errno::INVAL => {}
+            Err(refusal) => bail!("{}: {refusal}", source.display()),
+            Ok(_) => bail!("{} was mounted", source.display()),
+        }
+    }
+    Ok(())
+}
+
+const CASES: &[Case<Context>] = &[
+    ("digest, with and without its algorithm", digest),
+    ("every spelling of verity", verity_spellings),
+    (
+        "objects without fs-verity, at every level of verity",
+        verity_of_objects,
+    ),
+    (
+        "files without a digest, at every level of verity",
+        files_without_digest,
+    ),
+    (
+        "several basedirs, in one option and in several",
+        several_basedirs,
+    ),
+    (
+        "the first basedir that has an object provides it",
+        order_of_basedirs,
+    ),
+    (
+        "basedirs with colons, spaces, commas and line ends",
+        odd_basedirs,
+    ),
+    ("a basedir given as a file descriptor", basedir_descriptor),
+    ("relative paths", relative_paths),
+    (
+        "image and store may be renamed and removed meanwhile",
+        renamed_and_removed,
+    ),
+    ("without a basedir", without_basedir),
+    ("one image, mounted twice", twice),
+    ("mount(2) and mount(8)", old_mount_api),
+    ("a store on btrfs", btrfs_store),
+    ("sources that are no regular files", special_sources),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}

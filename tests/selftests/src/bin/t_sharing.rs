@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Two images with objects in common have them once in memory.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{ensure, Context as _, Result};
+use composefs_selftests::command::run;
+use composefs_selftests::image::build_into;
+use composefs_selftests::mount::Mount;
+use composefs_selftests::random::Random;
+use composefs_selftests::setup;
+use composefs_selftests::tap::{self, Case};
+use mmap_io::MemoryMappedFile;
+
+const SIZE: usize = 8 << 20;
+const PAGES: u64 = SIZE as u64 / 4096;
+
+struct Context {
+    first: Mount,
+    second: Mount,
+    content: Vec<u8>,
+    object: std::path::PathBuf,
+}
+
+fn set_up() -> Result<Context> {
+    setup::load_module()?;
+    let work = setup::work_directory("sharing")?;
+    let content = Random::new(4).bytes(SIZE);
+    let store = work.join("store");
+    let mut mounts = Vec::new();
+    let mut object = None;
+    for (name, path) in [("first", "a"), ("second", "some/other/name")] {
+        let source = work.join(name).join("source");
+        let file = source.join(path);
+        setup::create_dir(file.parent().context("parent")?)?;
+        fs::write(&file, &content)?;
+        fs::write(source.join("own"), name.repeat(100))?;
+        let tool = setup::mkcomposefs();
+        let image = build_into(&tool, &source, &work.join(name), &store, &[])?;
+        mounts.push(image.request().at(&work.join(name).join("mount"))?);
+        object = Some(image.object(&content));
+    }
+    let mut mounts = mounts.into_iter();
+    Ok(Context {
+        first: mounts.next().context("first")?,
+        second: mounts.next().context("second")?,
+        content,
+        object: object.context("object")?,
+    })
+}
+
+/// How many pages of a file are in memory.
+fn cached_pages(file: &Path) -> Result<u64> {
+    let path = file.to_string_lossy();
+    let pages = run("fincore", ["--noheadings", "--output", "PAGES", &path])?;
+    pages
+        .trim()
+        .parse()
+        .with_context(|| format!("fincore: {pages:?}"))
+}
+
+/// Bytes that this process has had read from disks.
+fn disk_reads() -> Result<u64> {
+    let io = fs::read_to_string("/proc/self/io").context("/proc/self/io")?;
+    let line = io
+        .lines()
+        .find_map(|line| line.strip_prefix("read_bytes: "));
+    Ok(line.context("read_bytes")?.parse()?)
+}
+
+fn one_object(context: &mut Context) -> Result<()> {
+    ensure!(context.object.exists(), "{}", context.object.display());
+    setup::drop_caches()?;
+    let pages = cached_pages(&context.object)?;
+    ensure!(
+        pages == 0,
+        "{pages} pages cached after the caches were dropped"
+    );
+    Ok(())
+}
+
+fn fill(context: &mut Context) -> Result<()> {
+    let before = disk_reads()?;
+    let read = fs::read(context.first.join("a"))?;
+    ensure!(read == context.content, "content differs");
+    let pages = cached_pages(&context.object)?;
+    ensure!(
+        pages == PAGES,
+        "{pages} pages of the object are cached, not {PAGES}"
+    );
+    // Without this, "no disk reads" below would prove nothing.
+    let bytes = disk_reads()? - before;
+    ensure!(
+        bytes >= SIZE as u64,
+        "only {bytes} bytes came from the disk"
+    );
+    Ok(())
+}
+
+fn reuse(context: &mut Context) -> Result<()> {
+    let file = context.second.join("some/other/name");
+    // Opening reads metadata of the second image and of the object; only the content counts here.
+    let opened = fs::File::open(&file)?;
+    let before = disk_reads()?;
+    let read = fs::read(&file)?;
+    let bytes = disk_reads()? - before;
+    drop(opened);
+    ensure!(read == context.content, "content differs");
+    ensure!(bytes == 0, "{bytes} bytes came from the disk");
+    let pages = cached_pages(&context.object)?;
+    ensure!(
+        pages == PAGES,
+        "{pages} pages of the object are cached, not {PAGES}"
+    );
+    Ok(())
+}
+
+fn map(context: &mut Context) -> Result<()> {
+    let before = disk_reads()?;
+    for file in [
+        context.first.join("a"),
+        context.second.join("some/other/name"),
+    ] {
+        let mapping = MemoryMappedFile::open_ro(&file)?;
+        let bytes = mapping.as_slice(0, SIZE as u64)?;
+        ensure!(bytes.as_ref() == context.content, "content differs");
+    }
+    let bytes = disk_reads()? - before;
+    ensure!(bytes == 0, "{bytes} bytes came from the disk");
+    Ok(())
+}
+
+/// Reading and mapping through both images grows the page cache by one copy, not by two.
+fn no_copy(context: &mut Context) -> Result<()> {
+    setup::drop_caches()?;
+    let before = page_cache_kib()?;
+    for file in [
+        context.first.join("a"),
+        context.second.join("some/other/name"),
+    ] {
+        ensure!(fs::read(&file)? == context.content, "content differs");
+        let mapping = MemoryMappedFile::open_ro(&file)?;
+        let bytes = mapping.as_slice(0, SIZE as u64)?;
+        ensure!(bytes.as_ref() == context.content, "content differs");
+    }
+    let growth = page_cache_kib()?.saturating_sub(before);
+    let one = SIZE as u64 / 1024;
+    ensure!(
+        (one..one * 3 / 2).contains(&growth),
+        "the page cache grew by {growth} KiB for a file of {one} KiB"
+    );
+    Ok(())
+}
+
+fn page_cache_kib() -> Result<u64> {
+    let memory = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+    let line = memory.lines().find_map(|line| line.strip_prefix("Cached:"));
+    let value = line.context("Cached")?.trim().trim_end_matches(" kB");
+    Ok(value.parse()?)
+}
+
+const CASES: &[Case<Context>] = &[
+    ("the store has one object, and it is not cached", one_object),
+    ("reading through the first image caches the object", fill),
+    ("reading through the second image reads no disk", reuse),
+    ("mapping through either image reads no disk", map),
+    ("there is no second copy", no_copy),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Running other programs.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{bail, Context, Result};
+
+/// What a program wrote to its standard output, without the last line's end; an error if it failed.
+pub fn output(command: &mut Command) -> Result<String> {
+    let result = capture(command)?;
+    if !result.status.success() {
+        bail!(
+            "{command:?}: {}: {}",
+            result.status,
+            String::from_utf8_lossy(&result.stderr).trim_end()
+        );
+    }
+    Ok(String::from_utf8_lossy(&result.stdout)
+        .trim_end()
+        .to_owned())
+}
+
+/// Runs a program to its end, whatever its status.
+pub fn capture(command: &mut Command) -> Result<Output> {
+    command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{:?}", command.get_program()))
+}
+
+/// A shorthand for `output(Command::new(program).args(args))`.
+pub fn run<I, S>(program: impl AsRef<Path>, args: I) -> Result<String>
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    output(Command::new(program.as_ref()).args(args))
+}

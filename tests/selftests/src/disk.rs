@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A small ext4 filesystem in a file, whose bytes can be changed below the filesystem: what a
+//! broken disk does, or somebody who has the disk in hands.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Context, Result};
+
+use crate::command::run;
+use crate::mount::Mount;
+use crate::setup;
+
+pub struct Disk {
+    backing: PathBuf,
+    target: PathBuf,
+    mount: Option<Mount>,
+}
+
+/// A run of bytes of a file: where they are in the file, and where on the disk.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    pub logical: u64,
+    pub physical: u64,
+    pub length: u64,
+}
+
+impl Disk {
+    /// Makes and mounts a filesystem of `size` bytes with fs-verity.
+    pub fn create(directory: &Path, size: u64) -> Result<Self> {
+        let backing = directory.join("disk");
+        let target = directory.join("on-disk");
+        setup::create_dir(&target)?;
+        File::create(&backing)
+            .and_then(|file| file.set_len(size))
+            .with_context(|| backing.display().to_string())?;
+        let path = backing.to_string_lossy();
+        run(
+            "mkfs.ext4",
+            ["-q", "-F", "-b", "4096", "-O", "verity", &path],
+        )?;
+        let mut disk = Self {
+            backing,
+            target,
+            mount: None,
+        };
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.target
+    }
+
+    /// Where the blocks of a file are: its content, and past the content's end the Merkle tree and
+    /// the verity descriptor.
+    pub fn extents(&self, file: &Path) -> Result<Vec<Extent>> {
+        let context = || format!("FIEMAP of {}", file.display());
+        let opened = File::open(file).with_context(context)?;
+        opened.sync_all().with_context(context)?;
+        let mut extents = Vec::new();
+        for extent in fiemap::Fiemap::new(opened) {
+            let extent = extent.with_context(context)?;
+            extents.push(Extent {
+                logical: extent.fe_logical,
+                physical: extent.fe_physical,
+                length: extent.fe_length,
+            });
+        }
+        ensure!(!extents.is_empty(), "{} has no extents", file.display());
+        Ok(extents)
+    }
+
+    /// Changes bytes while the filesystem is unmounted and nothing of it is cached: XORs the byte
+    /// at each position of the disk with a mask. The filesystem is mounted again afterwards.
+    pub fn tamper(&mut self, changes: &[(u64, u8)]) -> Result<()> {
+        rustix::fs::sync();
+        if let Some(mount) = self.mount.take() {
+            mount.unmount()?;
+        }
+        let context = || self.backing.display().to_string();
+        let backing = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(&self.backing)
+            .with_context(context)?;
+        for (position, mask) in changes {
+            let mut byte = [0];
+            backing
+                .read_exact_at(&mut byte, *position)
+                .with_context(context)?;
+            backing
+                .write_all_at(&[byte[0] ^ mask], *position)
+                .with_context(context)?;
+        }
+        backing.sync_all().with_context(context)?;
+        self.mount()
+    }
+
+    fn mount(&mut self) -> Result<()> {
+        let (backing, target) = (
+            self.backing.to_string_lossy(),
+            self.target.to_string_lossy(),
+        );
+        run("mount", ["-t", "ext4", "-o", "loop", &backing, &target])?;
+        self.mount = Some(Mount::adopt(&self.target));
+        Ok(())
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Before the backing file, so that the loop device has gone.
+        drop(self.mount.take());
+        let _ = fs::remove_file(&self.backing);
+    }
+}

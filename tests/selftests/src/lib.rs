@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the test programs of the composefs driver share.
+//!
+//! Every program `t_*` runs as root inside a disposable virtual machine and prints TAP on its
+//! standard output, in the dialect of the kernel's selftests. See [`setup`] for what it expects of
+//! its surroundings.
+#![forbid(unsafe_code)]
+
+pub mod attributes;
+pub mod basic_tree;
+pub mod command;
+pub mod compare;
+pub mod disk;
+pub mod fs_context;
+pub mod image;
+pub mod kernel_log;
+pub mod mount;
+pub mod odd_tree;
+pub mod random;
+pub mod root_image;
+pub mod setup;
+pub mod tap;
+pub mod tree;
+pub mod verity;

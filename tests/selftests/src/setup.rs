@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The surroundings of a test: where things are in the guest, and bringing them up.
+//!
+//! | variable  | meaning | default |
+//! | --- | --- | --- |
+//! | `PAYLOAD` | what is under test: `composefs.ko`, `bin/mkcomposefs`; and `peers/cfsctl` | `/opt/composefs` |
+//! | `SCRATCH` | a writable directory on a filesystem with fs-verity | `/scratch` |
+//! | `COMPOSEFS_SELFTEST_INCUMBENT` | if set, mount with composefs 1.0.8 (EROFS + overlayfs) instead of the driver: a control, to tell a fault of a test from one of the driver | unset |
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+use crate::command;
+use crate::tap::Skip;
+
+/// Debian's composefs 1.0.8.
+pub const C_MKCOMPOSEFS: &str = "/usr/bin/mkcomposefs";
+pub const C_COMPOSEFS_INFO: &str = "/usr/bin/composefs-info";
+pub const C_MOUNT: &str = "/usr/sbin/mount.composefs";
+
+pub fn payload() -> PathBuf {
+    env::var_os("PAYLOAD").map_or_else(|| "/opt/composefs".into(), PathBuf::from)
+}
+
+pub fn scratch() -> PathBuf {
+    env::var_os("SCRATCH").map_or_else(|| "/scratch".into(), PathBuf::from)
+}
+
+/// Whether the incumbent is mounted in place of the driver.
+pub fn incumbent() -> bool {
+    env::var_os("COMPOSEFS_SELFTEST_INCUMBENT").is_some()
+}
+
+/// The `mkcomposefs` under test.
+pub fn mkcomposefs() -> PathBuf {
+    payload().join("bin/mkcomposefs")
+}
+
+/// composefs-rs's tool; the cases that need it are skipped where it is not installed.
+pub fn cfsctl() -> Result<PathBuf> {
+    let path = payload().join("peers/cfsctl");
+    if !path.exists() {
+        return Err(Skip(format!("no {}", path.display())).into());
+    }
+    Ok(path)
+}
+
+/// Skips the current case unless the driver itself is mounted.
+pub fn require_driver() -> Result<()> {
+    if incumbent() {
+        return Err(Skip("a property of the driver, not of EROFS + overlayfs".into()).into());
+    }
+    Ok(())
+}
+
+/// Makes the filesystem under test available.
+pub fn load_module() -> Result<()> {
+    if incumbent() {
+        command::run("modprobe", ["-a", "erofs", "overlay", "loop"])?;
+        return Ok(());
+    }
+    if !is_registered("composefs")? {
+        let module = payload().join("composefs.ko");
+        command::run("insmod", [&module]).context("loading the module under test")?;
+    }
+    if !is_registered("composefs")? {
+        bail!("the module is loaded, yet /proc/filesystems has no composefs");
+    }
+    Ok(())
+}
+
+/// Whether the kernel has a filesystem of this name.
+pub fn is_registered(filesystem: &str) -> Result<bool> {
+    let list = fs::read_to_string("/proc/filesystems").context("/proc/filesystems")?;
+    Ok(list
+        .lines()
+        .any(|line| line.split_whitespace().last() == Some(filesystem)))
+}
+
+/// An empty directory of this name in the scratch area; what an earlier run left there is removed.
+pub fn work_directory(name: &str) -> Result<PathBuf> {
+    let directory = scratch().join(name);
+    if directory.exists() {
+        fs::remove_dir_all(&directory)
+            .with_context(|| format!("removing {}", directory.display()))?;
+    }
+    create_dir(&directory)?;
+    Ok(directory)
+}
+
+/// Creates a directory, and says which one if that fails.
+pub fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).with_context(|| format!("creating {}", path.display()))
+}
+
+/// Empties the page cache and the caches of names and inodes, as far as they are not in use.
+pub fn drop_caches() -> Result<()> {
+    rustix::fs::sync();
+    fs::write("/proc/sys/vm/drop_caches", "3").context("/proc/sys/vm/drop_caches")
+}
