@@ -11,4 +11,5 @@ mod names;
 mod number;
 mod reader;
 
+pub use escape::{append_hex, Escape};
 pub use reader::{read, Options};

@@ -5,100 +5,26 @@
 //! of a Merkle tree over its blocks of 4096 bytes (Documentation/filesystems/fsverity.rst in the
 //! kernel). composefs uses no salt.
 
-use std::fmt;
-
 use sha2::{Digest as _, Sha256, Sha512};
 
 /// Size of a data block and of a block of hashes.
 pub const BLOCK_SIZE: usize = 4096;
 
-/// The hash algorithm of a digest. The numbers are the kernel's `FS_VERITY_HASH_ALG_*`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Algorithm {
-    /// SHA-256.
-    Sha256 = 1,
-    /// SHA-512.
-    Sha512 = 2,
+pub use composefs_format::{Algorithm, Digest};
+
+/// Where the object of a digest lies in a store: two hex digits, a slash, the others.
+pub fn object_path(digest: &Digest) -> String {
+    let mut hex = digest.to_string();
+    hex.insert(2, '/');
+    hex
 }
 
-impl Algorithm {
-    /// The kernel's number for the algorithm.
-    pub fn id(self) -> u8 {
-        self as u8
-    }
-
-    /// Length of a digest in bytes.
-    pub fn digest_len(self) -> usize {
-        match self {
-            Self::Sha256 => 32,
-            Self::Sha512 => 64,
-        }
-    }
-
-    /// The algorithm whose digests have `len` bytes.
-    pub fn from_digest_len(len: usize) -> Option<Self> {
-        match len {
-            32 => Some(Self::Sha256),
-            64 => Some(Self::Sha512),
-            _ => None,
-        }
-    }
-
-    fn hash(self, data: &[u8]) -> Digest {
-        match self {
-            Self::Sha256 => Digest::new(&Sha256::digest(data)),
-            Self::Sha512 => Digest::new(&Sha512::digest(data)),
-        }
-    }
-}
-
-/// A digest of either algorithm.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Digest {
-    bytes: [u8; 64],
-    len: u8,
-}
-
-impl Digest {
-    fn new(value: &[u8]) -> Self {
-        let mut bytes = [0; 64];
-        bytes[..value.len()].copy_from_slice(value);
-        Self {
-            bytes,
-            len: value.len() as u8,
-        }
-    }
-
-    /// A digest from its raw bytes: 32 or 64 of them.
-    pub fn from_bytes(value: &[u8]) -> Option<Self> {
-        Algorithm::from_digest_len(value.len()).map(|_| Self::new(value))
-    }
-
-    /// The raw bytes.
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
-    }
-
-    /// Where the object of this digest lies in a store: two hex digits, a slash, the others.
-    pub fn object_path(&self) -> String {
-        let mut hex = self.to_string();
-        hex.insert(2, '/');
-        hex
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.as_bytes()
-            .iter()
-            .try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+fn hash(algorithm: Algorithm, data: &[u8]) -> Digest {
+    let digest = match algorithm {
+        Algorithm::Sha256 => Digest::from_bytes(algorithm, &Sha256::digest(data)),
+        Algorithm::Sha512 => Digest::from_bytes(algorithm, &Sha512::digest(data)),
+    };
+    digest.expect("a hash has the size of its algorithm")
 }
 
 /// One level of the Merkle tree: the block of hashes being filled.
@@ -140,14 +66,14 @@ impl Hasher {
             self.partial.extend_from_slice(head);
             data = rest;
             if self.partial.len() == BLOCK_SIZE {
-                let hash = self.algorithm.hash(&self.partial);
+                let hash = hash(self.algorithm, &self.partial);
                 self.partial.clear();
                 self.push(0, &hash);
             }
         }
         let mut blocks = data.chunks_exact(BLOCK_SIZE);
         for block in &mut blocks {
-            let hash = self.algorithm.hash(block);
+            let hash = hash(self.algorithm, block);
             self.push(0, &hash);
         }
         self.partial.extend_from_slice(blocks.remainder());
@@ -157,7 +83,7 @@ impl Hasher {
     pub fn finish(&mut self) -> Digest {
         if !self.partial.is_empty() {
             self.partial.resize(BLOCK_SIZE, 0);
-            let hash = self.algorithm.hash(&self.partial);
+            let hash = hash(self.algorithm, &self.partial);
             self.partial.clear();
             self.push(0, &hash);
         }
@@ -171,24 +97,24 @@ impl Hasher {
             descriptor[16..16 + root.as_bytes().len()].copy_from_slice(root.as_bytes());
         }
         self.size = 0;
-        self.algorithm.hash(&descriptor)
+        hash(self.algorithm, &descriptor)
     }
 
     /// The root of the tree; an empty file has none, and the kernel puts zeros in its place.
     fn root(&mut self) -> Option<Digest> {
-        let digest_len = self.algorithm.digest_len();
+        let digest_size = self.algorithm.digest_size();
         let mut root = None;
         let mut index = 0;
         while let Some(level) = self.levels.get_mut(index) {
             let len = std::mem::take(&mut level.len);
-            if len == digest_len && self.levels.iter().skip(index + 1).all(|l| l.len == 0) {
-                root = Digest::from_bytes(&self.levels[index].block[..digest_len]);
+            if len == digest_size && self.levels.iter().skip(index + 1).all(|l| l.len == 0) {
+                root = Digest::from_bytes(self.algorithm, &self.levels[index].block[..digest_size]);
                 break;
             }
             if len != 0 {
                 let block = &mut self.levels[index].block;
                 block[len..].fill(0);
-                let hash = self.algorithm.hash(&block[..]);
+                let hash = hash(self.algorithm, &block[..]);
                 self.push(index + 1, &hash);
             }
             index += 1;
@@ -198,7 +124,7 @@ impl Hasher {
 
     /// Appends a hash to a level. A full block is passed on only when one more hash comes: a
     /// level that fits one block is the top of the tree.
-    fn push(&mut self, index: usize, hash: &Digest) {
+    fn push(&mut self, index: usize, digest: &Digest) {
         if self.levels.len() <= index {
             self.levels.push(Level {
                 block: Box::new([0; BLOCK_SIZE]),
@@ -206,13 +132,13 @@ impl Hasher {
             });
         }
         if self.levels[index].len == BLOCK_SIZE {
-            let full = self.algorithm.hash(&self.levels[index].block[..]);
+            let full = hash(self.algorithm, &self.levels[index].block[..]);
             self.levels[index].len = 0;
             self.push(index + 1, &full);
         }
         let level = &mut self.levels[index];
-        let end = level.len + hash.as_bytes().len();
-        level.block[level.len..end].copy_from_slice(hash.as_bytes());
+        let end = level.len + digest.as_bytes().len();
+        level.block[level.len..end].copy_from_slice(digest.as_bytes());
         level.len = end;
     }
 }
@@ -233,17 +159,17 @@ mod tests {
         let pad = |chunk: &[u8]| {
             let mut block = chunk.to_vec();
             block.resize(BLOCK_SIZE, 0);
-            algorithm.hash(&block).as_bytes().to_vec()
+            hash(algorithm, &block).as_bytes().to_vec()
         };
         let mut level: Vec<u8> = data.chunks(BLOCK_SIZE).flat_map(pad).collect();
-        while level.len() > algorithm.digest_len() {
+        while level.len() > algorithm.digest_size() {
             level = level.chunks(BLOCK_SIZE).flat_map(pad).collect();
         }
         let mut descriptor = vec![1, algorithm.id(), 12, 0, 0, 0, 0, 0];
         descriptor.extend_from_slice(&(data.len() as u64).to_le_bytes());
         descriptor.extend_from_slice(&level);
         descriptor.resize(256, 0);
-        algorithm.hash(&descriptor)
+        hash(algorithm, &descriptor)
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rustix::fs::Stat;
 
 use crate::copy::BUFFER_SIZE;
 use crate::fsverity::{Algorithm, Digest, Hasher};
+use crate::read;
 use crate::store::{Source, Store};
 use crate::tree::NodeId;
 
@@ -170,15 +171,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 impl Worker<'_> {
     fn process(&mut self, job: &Job) -> Result<()> {
         let size = job.stat.st_size as u64;
-        let mut file = &job.file;
         self.buffer.resize(BUFFER_SIZE, 0);
         // How much the buffer holds, if it holds the whole file.
         let whole = loop {
-            let count = match file.read(&mut self.buffer) {
-                Ok(count) => count,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.into()),
-            };
+            let count = read::read(&job.file, &mut self.buffer)?;
             self.hasher.update(&self.buffer[..count]);
             if count == 0 || self.hasher.size() >= size {
                 break (count as u64 == size).then_some(count);

@@ -8,15 +8,18 @@
 #![warn(missing_docs)]
 
 pub mod bytes;
+pub mod cli;
 mod copy;
 pub mod dump;
 pub mod fsverity;
 pub mod image;
+pub mod info;
 mod ingest;
 pub mod mkcomposefs;
 mod output;
 pub mod overlay;
 pub mod quote;
+mod read;
 mod staged;
 pub mod store;
 pub mod tree;

@@ -6,7 +6,6 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +16,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::copy;
-use crate::fsverity::{Algorithm, Digest, Hasher};
+use crate::fsverity::{object_path, Algorithm, Digest, Hasher};
 use crate::quote;
+use crate::read;
 use crate::staged::{Published, Staged};
 use crate::verity::{self, Enabled};
 
@@ -90,7 +90,7 @@ impl Store {
         if lock(&self.known).contains(digest) {
             return Ok(());
         }
-        let name = digest.object_path();
+        let name = object_path(digest);
         self.put_new(digest, &name, source)
             .with_context(|| format!("object {}", quote::path(&self.path.join(&name))))?;
         lock(&self.known).insert(*digest);
@@ -173,18 +173,9 @@ impl Store {
 
     /// The digest of a file's content.
     fn hash(&self, file: BorrowedFd) -> Result<Digest> {
-        let mut file = File::from(rustix::io::dup(file)?);
+        let file = File::from(rustix::io::dup(file)?);
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
-        let mut hasher = Hasher::new(self.algorithm);
-        let mut buffer = vec![0; copy::BUFFER_SIZE];
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(hasher.finish()),
-                Ok(count) => hasher.update(&buffer[..count]),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        read::hash(&file, &mut Hasher::new(self.algorithm))
     }
 }
 

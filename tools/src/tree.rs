@@ -4,7 +4,7 @@
 use anyhow::{anyhow, Result};
 
 use crate::bytes::{Bytes, Span};
-use crate::fsverity::{Algorithm, Digest};
+use crate::fsverity::Digest;
 use crate::xattr::{Pool, XattrId, XattrList};
 
 /// Number of a node. The root is 0, and a parent always comes before its children.
@@ -285,19 +285,14 @@ impl Tree {
     ///
     /// # Errors
     /// [`Bytes::push`].
-    pub fn set_digest(&mut self, id: NodeId, algorithm: Algorithm, digest: &[u8]) -> Result<()> {
+    pub fn set_digest(&mut self, id: NodeId, digest: &Digest) -> Result<()> {
         // The metacopy xattr of overlayfs: version 0, its own length, no flags, the algorithm,
         // the digest (struct ovl_metacopy). As with the payload, one copy serves both.
-        let header = [0, (4 + digest.len()) as u8, 0, algorithm.id()];
-        let span = self.bytes.push(&[&header, digest])?;
+        let algorithm = digest.algorithm();
+        let header = [0, (4 + algorithm.digest_size()) as u8, 0, algorithm.id()];
+        let span = self.bytes.push(&[&header, digest.as_bytes()])?;
         self.nodes[id as usize].digest = Some(span);
         Ok(())
-    }
-
-    /// The fs-verity digest of a file's content.
-    pub fn digest(&self, id: NodeId) -> Option<Digest> {
-        let span = self.node(id).digest?;
-        Digest::from_bytes(self.bytes.get(span.skip(4)))
     }
 
     /// The value of the metacopy xattr.

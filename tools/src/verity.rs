@@ -47,8 +47,12 @@ fn is_fatal(error: &io::Error) -> bool {
 pub fn measure(file: impl AsFd, algorithm: Algorithm) -> Result<Option<Digest>> {
     let id = algorithm.id();
     let measured = match algorithm {
-        Algorithm::Sha256 => fs_ioc_measure_verity::<32>(file, id).map(|d| Digest::from_bytes(&d)),
-        Algorithm::Sha512 => fs_ioc_measure_verity::<64>(file, id).map(|d| Digest::from_bytes(&d)),
+        Algorithm::Sha256 => {
+            fs_ioc_measure_verity::<32>(file, id).map(|d| Digest::from_bytes(algorithm, &d))
+        }
+        Algorithm::Sha512 => {
+            fs_ioc_measure_verity::<64>(file, id).map(|d| Digest::from_bytes(algorithm, &d))
+        }
     };
     match measured {
         Ok(digest) => Ok(digest),

@@ -13,6 +13,7 @@ use anyhow::{anyhow, Context, Result};
 use rustix::fs::{Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use crate::fsverity::object_path;
 use crate::ingest::{self, Ingest};
 use crate::quote;
 use crate::store::Store;
@@ -64,8 +65,8 @@ pub fn walk(
         }
     };
     for done in results {
-        tree.set_payload(done.node, done.digest.object_path().as_bytes())?;
-        tree.set_digest(done.node, content.algorithm, done.digest.as_bytes())?;
+        tree.set_payload(done.node, object_path(&done.digest).as_bytes())?;
+        tree.set_digest(done.node, &done.digest)?;
     }
     Ok(tree)
 }

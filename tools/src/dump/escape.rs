@@ -21,11 +21,9 @@ pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<()> {
             [_, b'r', ..] => (b'\r', 2),
             [_, b't', ..] => (b'\t', 2),
             [_, b'x', high, low, ..] => {
-                let digit = |byte: u8| char::from(byte).to_digit(16);
-                let (Some(high), Some(low)) = (digit(*high), digit(*low)) else {
-                    return Err(anyhow!("invalid hex escape in {}", quote::bytes(text)));
-                };
-                ((high << 4 | low) as u8, 4)
+                let byte = hex_byte(*high, *low);
+                let invalid = || anyhow!("invalid hex escape in {}", quote::bytes(text));
+                (byte.ok_or_else(invalid)?, 4)
             }
             _ => return Err(anyhow!("invalid escape in {}", quote::bytes(text))),
         };
@@ -36,11 +34,77 @@ pub(super) fn unescape(text: &[u8], out: &mut Vec<u8>) -> Result<()> {
     Ok(())
 }
 
+/// The byte that two hex digits stand for.
+pub(super) fn hex_byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    Some((digit(high)? << 4 | digit(low)?) as u8)
+}
+
 /// What of `text` comes before a zero byte. Names, targets and keys end there, if one was smuggled
 /// in by an escape.
 pub(super) fn until_nul(text: &[u8]) -> &[u8] {
     let end = memchr::memchr(0, text).unwrap_or(text.len());
     text.get(..end).unwrap_or_default()
+}
+
+/// Appends bytes as hex digits.
+pub fn append_hex(out: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    out.extend(
+        bytes
+            .iter()
+            .flat_map(|&byte| [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)])),
+    );
+}
+
+/// What to escape besides bytes that no one can read.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Escape {
+    /// Leave spaces as they are.
+    pub keep_space: bool,
+    /// Escape `=`, which ends the name of an xattr.
+    pub equal: bool,
+    /// Escape a dash that is all there is: it would say that the field is not set.
+    pub lone_dash: bool,
+}
+
+impl Escape {
+    /// Appends `text` with its escapes.
+    pub fn append(self, out: &mut Vec<u8>, text: &[u8]) {
+        if self.lone_dash && text == b"-" {
+            out.extend_from_slice(b"\\x2d");
+            return;
+        }
+        let mut rest = text;
+        loop {
+            let plain = rest.iter().position(|&byte| !self.is_plain(byte));
+            let (head, tail) = rest.split_at(plain.unwrap_or(rest.len()));
+            out.extend_from_slice(head);
+            let Some((&byte, tail)) = tail.split_first() else {
+                return;
+            };
+            match byte {
+                b'\\' => out.extend_from_slice(b"\\\\"),
+                b'\n' => out.extend_from_slice(b"\\n"),
+                b'\r' => out.extend_from_slice(b"\\r"),
+                b'\t' => out.extend_from_slice(b"\\t"),
+                _ => {
+                    out.extend_from_slice(b"\\x");
+                    append_hex(out, &[byte]);
+                }
+            }
+            rest = tail;
+        }
+    }
+
+    fn is_plain(self, byte: u8) -> bool {
+        match byte {
+            b'\\' => false,
+            b' ' => self.keep_space,
+            b'=' => !self.equal,
+            _ => byte.is_ascii_graphic(),
+        }
+    }
 }
 
 #[cfg(test)]

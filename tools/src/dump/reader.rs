@@ -9,10 +9,10 @@ use std::io::BufRead;
 
 use anyhow::{anyhow, Context, Result};
 
-use crate::dump::escape::{unescape, until_nul};
+use crate::dump::escape::{hex_byte, unescape, until_nul};
 use crate::dump::names::Names;
 use crate::dump::number;
-use crate::fsverity::Algorithm;
+use crate::fsverity::{Algorithm, Digest};
 use crate::image;
 use crate::quote;
 use crate::tree::{self, Meta, NodeId, Time, Tree, INLINE_MAX, S_IFBLK, S_IFCHR, S_IFLNK, S_IFREG};
@@ -306,8 +306,8 @@ impl Reader<'_> {
         if external {
             image::check_size(meta.size)?;
             if let Some(digest) = digest {
-                let raw = parse_digest(digest, self.options.algorithm)?;
-                self.tree.set_digest(node, self.options.algorithm, &raw)?;
+                let digest = parse_digest(digest, self.options.algorithm)?;
+                self.tree.set_digest(node, &digest)?;
             }
         }
         Ok(())
@@ -362,20 +362,19 @@ impl Reader<'_> {
 }
 
 /// Reads a digest in hex. Whatever follows one of full length is ignored.
-fn parse_digest(text: &[u8], algorithm: Algorithm) -> Result<Vec<u8>> {
-    let len = algorithm.digest_len();
-    let digit = |&byte: &u8| char::from(byte).to_digit(16);
-    let raw: Vec<u8> = text
+fn parse_digest(text: &[u8], algorithm: Algorithm) -> Result<Digest> {
+    let digits = 2 * algorithm.digest_size();
+    let raw: Option<Vec<u8>> = text
+        .get(..digits)
+        .unwrap_or_default()
         .chunks_exact(2)
-        .take(len)
-        .map_while(|pair| Some((pair.iter().try_fold(0, |n, d| Some(n << 4 | digit(d)?))?) as u8))
+        .map(|pair| hex_byte(pair[0], pair[1]))
         .collect();
-    if raw.len() < len {
-        return Err(anyhow!(
-            "{} is not a digest of {} hex digits",
-            quote::bytes(text),
-            2 * len
-        ));
-    }
-    Ok(raw)
+    raw.and_then(|raw| Digest::from_bytes(algorithm, &raw))
+        .ok_or_else(|| {
+            anyhow!(
+                "{} is not a digest of {digits} hex digits",
+                quote::bytes(text)
+            )
+        })
 }

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Listing the files of an image.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+
+use crate::dump::Escape;
+use crate::info::visit::{visit, Entry, Filter, Opened};
+use crate::tree::{S_IFDIR, S_IFLNK, S_IFMT};
+
+const PATH: Escape = Escape {
+    keep_space: true,
+    equal: false,
+    lone_dash: false,
+};
+const PAYLOAD: Escape = Escape {
+    keep_space: false,
+    ..PATH
+};
+
+/// Prints every entry of an image but the root.
+///
+/// # Errors
+/// If the image is damaged, or writing fails.
+pub fn print(image: &Opened, filter: &Filter, out: &mut dyn Write) -> Result<()> {
+    let mut line = Vec::new();
+    visit(image, filter, &mut |entry| {
+        if entry.path.is_empty() {
+            return Ok(());
+        }
+        line.clear();
+        append(&mut line, entry);
+        out.write_all(&line).context("cannot write")
+    })
+}
+
+fn append(line: &mut Vec<u8>, entry: &Entry) {
+    PATH.append(line, entry.path);
+    let record = entry.record;
+    // Of a hard link only the name is told.
+    if entry.hard_link.is_none() {
+        match record.mode & S_IFMT {
+            S_IFDIR => line.extend_from_slice(b"/\t"),
+            S_IFLNK => {
+                line.extend_from_slice(b"\t-> ");
+                PAYLOAD.append(line, record.payload().unwrap_or_default());
+            }
+            _ => {
+                if let Some(object) = record.object() {
+                    line.extend_from_slice(b"\t@ ");
+                    PAYLOAD.append(line, object);
+                }
+            }
+        }
+    }
+    line.push(b'\n');
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! All that an image says of one file, the way a dump tells it.
+
+use anyhow::{anyhow, Result};
+use composefs_format::{Digest, FileType, Inode, XattrIndex};
+
+use crate::info::source::Fault;
+use crate::info::visit::Opened;
+use crate::tree::{S_IFCHR, S_IFMT};
+
+const TRUSTED_OVERLAY: &[u8] = b"overlay.";
+const ESCAPED_OVERLAY: &[u8] = b"overlay.overlay.";
+
+/// Largest file that the image may hold whole. The writers stay far below; anything larger would
+/// be an attempt to use up memory.
+const CONTENT_MAX: u64 = 64 << 20;
+
+/// A file. Its buffers are reused from one to the next.
+#[derive(Debug, Default)]
+pub struct Record {
+    inode: Option<Inode>,
+    /// File type and permissions; a whiteout is a character device.
+    pub mode: u32,
+    /// Size in bytes.
+    pub size: u64,
+    /// What the image holds of the file's data: content or link target.
+    data: Vec<u8>,
+    payload: Option<Payload>,
+    /// Digest of content that is in a store.
+    pub digest: Option<Digest>,
+    names: Vec<u8>,
+    values: Vec<u8>,
+    /// Where in the two each xattr ends.
+    xattr_ends: Vec<(usize, usize)>,
+}
+
+#[derive(Debug)]
+enum Payload {
+    /// `data` is the target of a symlink.
+    Target,
+    /// `data` is the path of an object.
+    Object,
+}
+
+impl Record {
+    /// The inode. Only of a record that has been read.
+    pub fn inode(&self) -> &Inode {
+        self.inode.as_ref().expect("a record is read before use")
+    }
+
+    /// The target of a symlink, or the path of the object that holds the content.
+    pub fn payload(&self) -> Option<&[u8]> {
+        self.payload.as_ref().map(|_| self.data.as_slice())
+    }
+
+    /// The path of the object that holds the content.
+    pub fn object(&self) -> Option<&[u8]> {
+        match self.payload {
+            Some(Payload::Object) => Some(&self.data),
+            _ => None,
+        }
+    }
+
+    /// The content, if the image holds it.
+    pub fn content(&self) -> Option<&[u8]> {
+        let has_content = self.payload.is_none() && !self.data.is_empty();
+        has_content.then_some(self.data.as_slice())
+    }
+
+    /// The xattrs, without those that are of the format and not of the file.
+    pub fn xattrs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let starts = std::iter::once(&(0, 0)).chain(&self.xattr_ends);
+        let ranges = starts.zip(&self.xattr_ends);
+        ranges.map(|(start, end)| (&self.names[start.0..end.0], &self.values[start.1..end.1]))
+    }
+
+    /// Reads everything about `inode`.
+    ///
+    /// # Errors
+    /// If the image is damaged.
+    pub fn read(&mut self, image: &Opened, inode: &Inode, is_root: bool) -> Result<()> {
+        self.inode = Some(*inode);
+        self.mode = u32::from(inode.mode);
+        self.size = inode.node.size();
+        self.data.clear();
+        self.payload = None;
+        self.digest = None;
+        self.names.clear();
+        self.values.clear();
+        self.xattr_ends.clear();
+        if is_root && inode.node.file_type() != FileType::Directory {
+            return Err(anyhow!("the root is not a directory"));
+        }
+        self.read_data(image, inode)?;
+        self.read_xattrs(image, inode)
+    }
+
+    fn read_data(&mut self, image: &Opened, inode: &Inode) -> Result<()> {
+        let node = &inode.node;
+        if let Some(external) = image.external(node)? {
+            self.digest = external.digest;
+            if let Some(redirect) = external.redirect {
+                self.data.resize(redirect.len(), 0);
+                image.read_xattr(&redirect, &mut self.data)?;
+                if self.data.len() > 1 {
+                    self.data.remove(0);
+                }
+                self.payload = Some(Payload::Object);
+            }
+            return Ok(());
+        }
+        match node.file_type() {
+            FileType::Symlink => self.payload = Some(Payload::Target),
+            FileType::Regular => {}
+            _ => return Ok(()),
+        }
+        if node.size() > CONTENT_MAX {
+            return Err(anyhow!("{} bytes of content in the image", node.size()));
+        }
+        self.data.resize(node.size() as usize, 0);
+        let count = image.read_data(node, 0, &mut self.data)?;
+        self.data.truncate(count);
+        Ok(())
+    }
+
+    fn read_xattrs(&mut self, image: &Opened, inode: &Inode) -> Result<()> {
+        let is_regular = inode.node.file_type() == FileType::Regular;
+        let mut fault: Option<Fault> = None;
+        image.list_xattrs(&inode.node, &mut |index, name, value| {
+            let mut name = name;
+            match (index, name) {
+                (XattrIndex::Trusted, b"overlay.overlay.whiteout") if is_regular => {
+                    self.mode = self.mode & !S_IFMT | S_IFCHR;
+                    self.size = 0;
+                    return true;
+                }
+                (XattrIndex::Trusted, b"overlay.overlay.whiteouts")
+                | (XattrIndex::User, b"overlay.whiteout" | b"overlay.whiteouts") => return true,
+                (XattrIndex::Trusted, _) if name.starts_with(ESCAPED_OVERLAY) => {
+                    name = &name[TRUSTED_OVERLAY.len()..];
+                }
+                (XattrIndex::Trusted, _) if name.starts_with(TRUSTED_OVERLAY) => return true,
+                _ => {}
+            }
+            self.names.extend_from_slice(index.prefix());
+            self.names.extend_from_slice(name);
+            let start = self.values.len();
+            self.values.resize(start + value.len(), 0);
+            if let Err(error) = image.read_xattr(&value, &mut self.values[start..]) {
+                fault = Some(error);
+                return false;
+            }
+            self.xattr_ends.push((self.names.len(), self.values.len()));
+            true
+        })?;
+        match fault {
+            Some(fault) => Err(fault.into()),
+            None => Ok(()),
+        }
+    }
+}
