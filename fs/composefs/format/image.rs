@@ -6,7 +6,6 @@ use super::superblock::TRUNCATED;
 use super::{Error, FileType, Source, Superblock};
 
 /// A manifest image whose header and superblock have been checked.
-#[derive(Debug)]
 pub struct Image<S: Source> {
     source: S,
     superblock: Superblock,

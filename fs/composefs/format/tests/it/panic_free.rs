@@ -71,13 +71,30 @@ fn gate_notices_what_can_panic() {
         ("result", "value: Result<u8, u8>", "u8", "value.unwrap()"),
         ("overflow", "a: u32, b: u32", "u32", "a + b"),
         ("division", "a: u32, b: u32", "u32", "a / b"),
-        ("copy", "a: &mut [u8], b: &[u8]", "()", "a.copy_from_slice(b)"),
-        ("split", "a: &[u8], b: usize", "(&[u8], &[u8])", "a.split_at(b)"),
-        ("explicit", "a: u32", "u32", "if a > 1 { panic!() } else { a }"),
+        (
+            "copy",
+            "a: &mut [u8], b: &[u8]",
+            "()",
+            "a.copy_from_slice(b)",
+        ),
+        (
+            "split",
+            "a: &[u8], b: usize",
+            "(&[u8], &[u8])",
+            "a.split_at(b)",
+        ),
+        (
+            "explicit",
+            "a: u32",
+            "u32",
+            "if a > 1 { panic!() } else { a }",
+        ),
     ];
     for (name, arguments, result, body) in sources {
         let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("gate-{name}.rs"));
-        let text = format!("#![no_std]\n#[inline(never)]\npub fn f({arguments}) -> {result} {{ {body} }}\n");
+        let text = format!(
+            "#![no_std]\n#[inline(never)]\npub fn f({arguments}) -> {result} {{ {body} }}\n"
+        );
         std::fs::write(&source, text).unwrap();
         assert_ne!(panics_in(&source), Vec::<&str>::new(), "{name}");
     }

@@ -26,10 +26,13 @@ pub fn file(name: &str) -> Vec<u8> {
     std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// An image in memory, which counts the blocks that are asked for.
+/// An image in memory.
 pub struct Memory {
     pub bytes: Vec<u8>,
+    /// How many blocks have been asked for.
     pub fetched: Cell<u64>,
+    /// Which of the first 64 blocks have been, one bit each.
+    pub touched: Cell<u64>,
 }
 
 impl Memory {
@@ -37,6 +40,7 @@ impl Memory {
         Self {
             bytes,
             fetched: Cell::new(0),
+            touched: Cell::new(0),
         }
     }
 }
@@ -51,6 +55,7 @@ impl Source for Memory {
 
     fn block(&self, index: u64) -> Result<&[u8], Error> {
         self.fetched.set(self.fetched.get() + 1);
+        self.touched.set(self.touched.get() | 1 << index.min(63));
         let start = usize::try_from(index * BLOCK_SIZE).unwrap();
         assert!(start < self.bytes.len(), "block {index} is past the end");
         let end = self.bytes.len().min(start + BLOCK_SIZE as usize);
@@ -146,50 +151,63 @@ pub fn content(image: &Image<Memory>, node: &Node, step: usize) -> Result<Vec<u8
     }
 }
 
-/// Uses all that can be reached in an image, and returns how many calls failed.
+/// Uses inode `nid` in every way. Returns how many calls failed, and the inodes that it names.
 ///
 /// Every call must end after fetching about as many blocks as it can have use for.
-pub fn exercise(image: &Image<Memory>) -> usize {
-    let mut failures = 0;
-    let mut seen = BTreeSet::new();
-    let mut queue = vec![image.root()];
+pub fn exercise(image: &Image<Memory>, nid: u64) -> (usize, Vec<u64>) {
+    let mut names = Vec::new();
+    let Ok(inode) = image.inode(nid) else {
+        return (1, names);
+    };
+    let node = inode.node;
+    let fetched = &image.source().fetched;
     let blocks = image.source().size() / BLOCK_SIZE;
+    let mut failures = 0;
+
+    let before = fetched.get();
+    failures += usize::from(xattrs(image, &node).is_err());
+    for (index, name) in [
+        (XattrIndex::User, &b"a"[..]),
+        (XattrIndex::Trusted, b"overlay.overlay.opaque"),
+    ] {
+        failures += usize::from(image.xattr(&node, index, name).is_err());
+    }
+    failures += usize::from(image.external(&node).is_err());
+    let used = fetched.get() - before;
+    // A list and three searches: the own attributes once each, and 255 shared ones of 64 KiB.
+    assert!(used <= 4 * (blocks + 255 * 18), "{used} blocks");
+
+    let before = fetched.get();
+    match node.file_type() {
+        FileType::Directory => {
+            failures += usize::from(image.lookup(&node, b"many").is_err());
+            match list(image, &node, 0, usize::MAX) {
+                Ok((entries, _)) => names.extend(entries.iter().map(|entry| entry.nid)),
+                Err(_) => failures += 1,
+            }
+            let used = fetched.get() - before;
+            // The blocks of the directory, and the inodes of whiteouts, each at least 13 bytes of it.
+            assert!(used <= 2 * blocks + node.size() / 13, "{used} blocks");
+        }
+        FileType::Regular | FileType::Symlink if !node.is_external() => {
+            failures += usize::from(content(image, &node, 1 << 20).is_err());
+            let used = fetched.get() - before;
+            assert!(used <= blocks + 1, "{used} blocks");
+        }
+        _ => {}
+    }
+    (failures, names)
+}
+
+/// Uses these inodes and all that can be reached from them but those `seen`. Returns how many calls failed.
+pub fn exercise_all(image: &Image<Memory>, from: &[u64], seen: &mut BTreeSet<u64>) -> usize {
+    let mut failures = 0;
+    let mut queue = from.to_vec();
     while let Some(nid) = queue.pop() {
-        if !seen.insert(nid) {
-            continue;
-        }
-        let Ok(inode) = image.inode(nid) else {
-            failures += 1;
-            continue;
-        };
-        let node = inode.node;
-        let before = image.source().fetched.get();
-        failures += usize::from(xattrs(image, &node).is_err());
-        for (index, name) in [
-            (XattrIndex::User, &b"a"[..]),
-            (XattrIndex::Trusted, b"overlay.overlay.opaque"),
-        ] {
-            failures += usize::from(image.xattr(&node, index, name).is_err());
-        }
-        failures += usize::from(image.external(&node).is_err());
-        let fetched = image.source().fetched.get() - before;
-        // A list and three searches: each own attribute and each of 255 shared ones in three blocks at most.
-        assert!(fetched <= 4 * (blocks + 255 * 34), "{fetched} blocks");
-        match node.file_type() {
-            FileType::Directory => {
-                failures += usize::from(image.lookup(&node, b"many").is_err());
-                match list(image, &node, 0, usize::MAX) {
-                    Ok((entries, _)) => queue.extend(entries.iter().map(|entry| entry.nid)),
-                    Err(_) => failures += 1,
-                }
-            }
-            FileType::Regular | FileType::Symlink if !node.is_external() => {
-                let before = image.source().fetched.get();
-                failures += usize::from(content(image, &node, 1 << 20).is_err());
-                let fetched = image.source().fetched.get() - before;
-                assert!(fetched <= blocks + 1, "{fetched} blocks");
-            }
-            _ => {}
+        if seen.insert(nid) {
+            let (failed, names) = exercise(image, nid);
+            failures += failed;
+            queue.extend(names);
         }
     }
     failures

@@ -31,9 +31,7 @@ impl Source for Slice<'_> {
 
     fn block(&self, index: u64) -> Result<&[u8], Error> {
         let start = index.saturating_mul(BLOCK_SIZE) as usize;
-        let end = start
-            .saturating_add(BLOCK_SIZE as usize)
-            .min(self.0.len());
+        let end = start.saturating_add(BLOCK_SIZE as usize).min(self.0.len());
         self.0.get(start..end).ok_or(Error::Corrupt("source"))
     }
 }
