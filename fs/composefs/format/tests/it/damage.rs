@@ -39,11 +39,11 @@ fn blocks_of_inodes(image: &Image<Memory>) -> BTreeMap<u64, u64> {
     let mut found = BTreeMap::new();
     let mut queue = vec![image.root()];
     while let Some(nid) = queue.pop() {
-        if !found.contains_key(&nid) {
+        found.entry(nid).or_insert_with(|| {
             image.source().touched.set(0);
             queue.extend(exercise(image, nid).1);
-            found.insert(nid, image.source().touched.get());
-        }
+            image.source().touched.get()
+        });
     }
     found
 }

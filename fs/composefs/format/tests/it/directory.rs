@@ -219,8 +219,9 @@ fn changed(name: &[u8], change: impl Fn(&mut Vec<u8>)) -> (Result<(), Error>, Re
 
 #[test]
 fn malformed_blocks_are_refused() {
-    // What is put where, the name to look for, the reason, and whether searching gives it too.
-    let cases: &[(usize, &[u8], &[u8], &str, bool)] = &[
+    /// What is put where, the name to look for, the reason, and whether searching gives it too.
+    type Case = (usize, &'static [u8], &'static [u8], &'static str, bool);
+    let cases: &[Case] = &[
         (
             8,
             &[0, 0],

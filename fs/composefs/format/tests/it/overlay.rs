@@ -10,7 +10,8 @@ use crate::builder::{xattr, xattr_area, Builder, New, PLAIN};
 
 #[test]
 fn private_names_are_hidden_and_escaped_ones_shown() {
-    let cases: &[(XattrIndex, &[u8], Option<&[u8]>)] = &[
+    type Case = (XattrIndex, &'static [u8], Option<&'static [u8]>);
+    let cases: &[Case] = &[
         (Trusted, b"overlay.metacopy", None),
         (Trusted, b"overlay.", None),
         (Trusted, b"overlay.overlay", None),

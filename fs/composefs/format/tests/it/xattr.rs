@@ -91,7 +91,7 @@ fn names_and_values_may_straddle_blocks() {
 
 #[test]
 fn values_have_up_to_65535_bytes() {
-    let large: Vec<u8> = (0..65_535_u32).map(|at| (at * at >> 3) as u8).collect();
+    let large: Vec<u8> = (0..65_535_u32).map(|at| ((at * at) >> 3) as u8).collect();
     for offset in [0, 4064] {
         let own = [xattr(1, b"large", &large), xattr(1, b"after", b"a")];
         let (image, node) = file_at(offset, &own);
