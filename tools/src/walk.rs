@@ -264,23 +264,19 @@ impl Walker<'_> {
     }
 }
 
-/// Calls something that fills a buffer, with a small one first and with one of the right size if
-/// need be.
+/// The most bytes that a list of attributes or a value has: `XATTR_LIST_MAX` and `XATTR_SIZE_MAX`.
+const XATTR_MAX: usize = 65536;
+
+/// Calls something that fills a buffer, with a small one first and with the largest if need be.
 fn read_sized(mut fill: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
     let mut buffer = vec![0; 256];
-    loop {
-        match fill(&mut buffer) {
-            Ok(len) => {
-                buffer.truncate(len);
-                return Ok(buffer);
-            }
-            Err(Errno::RANGE) => {
-                let len = fill(&mut [])?;
-                buffer.resize(len.max(1), 0);
-            }
-            Err(error) => return Err(error),
-        }
+    let mut result = fill(&mut buffer);
+    if result == Err(Errno::RANGE) {
+        buffer.resize(XATTR_MAX, 0);
+        result = fill(&mut buffer);
     }
+    buffer.truncate(result?);
+    Ok(buffer)
 }
 
 /// Opens a directory entry, whatever it is, without side effects.
