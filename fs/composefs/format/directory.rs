@@ -3,7 +3,7 @@
 
 use core::cmp::Ordering;
 
-use super::bytes::{compare, field, le16};
+use super::bytes::{compare, field, has_slash_or_nul, le16};
 use super::image::View;
 use super::source::Window;
 use super::{inode, Error, FileType, Image, Node, Source, BLOCK_SIZE};
@@ -66,7 +66,7 @@ impl<S: Source> Image<S> {
         while low < high {
             let middle = u64::midpoint(low, high);
             let view = self.data(dir, middle.saturating_mul(BLOCK_SIZE))?;
-            if compare(Dirents::new(view.bytes())?.name(0)?, name) != Ordering::Greater {
+            if compare(Dirents::new(view.bytes())?.name(0)?, name).is_le() {
                 candidate = Some(view);
                 low = middle.saturating_add(1);
             } else {
@@ -103,7 +103,7 @@ impl<S: Source> Image<S> {
             let mut previous: &[u8] = &[];
             while index < dirents.count {
                 let name = dirents.checked_name(index)?;
-                if name <= previous {
+                if compare(name, previous).is_le() {
                     return Err(Error::Corrupt("directory entries are not in order").into());
                 }
                 previous = name;
@@ -197,7 +197,7 @@ impl<'a> Dirents<'a> {
     #[inline]
     fn checked_name(&self, index: usize) -> Result<&'a [u8], Error> {
         let name = self.name(index)?;
-        if name.iter().any(|byte| matches!(byte, 0 | b'/')) {
+        if has_slash_or_nul(name) {
             return Err(Error::Corrupt("directory entry name contains / or NUL"));
         }
         Ok(name)

@@ -60,3 +60,17 @@ fn round(accumulator: u32, lane: [u8; 4]) -> u32 {
         .rotate_left(13)
         .wrapping_mul(PRIME_1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::xxh32;
+
+    #[test]
+    fn hashes_are_those_of_the_reference_implementation() {
+        assert_eq!(xxh32(b"", 0), 0x02cc_5d05);
+        assert_eq!(xxh32(b"a", 0), 0x550d_7456);
+        assert_eq!(xxh32(b"abc", 0), 0x32d1_53ff);
+        let long = b"Nobody inspects the spammish repetition";
+        assert_eq!(xxh32(long, 0), 0xe229_3b2f);
+    }
+}

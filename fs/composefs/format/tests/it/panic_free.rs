@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! The parser cannot panic: its machine code, compiled with the options of the kernel, refers to nothing that panics.
 //!
-//! The optimizer drops every check that cannot fail, so what is left shows in the symbols of the object file.
+//! The optimizer drops every check that cannot fail, so what is left shows in the symbols of the object file. What the
+//! kernel's own build of `core` adds to that, for it too has overflow checks, shows in the symbols of the module.
 
 use std::path::Path;
 use std::process::Command;
