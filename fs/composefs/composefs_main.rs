@@ -12,29 +12,29 @@
 //!
 //! See `Documentation/filesystems/composefs.rst`.
 
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod directory;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod file;
-#[deny(unsafe_code)]
-#[allow(dead_code, unused_imports)] // The tools use more of the parser than the driver does.
+#[forbid(unsafe_code)]
+#[allow(dead_code)] // The tools use more of the parser than the driver does.
 mod format;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod image;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod inode;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod objects;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod params;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod superblock;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod symlink;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod trust;
 mod vfs;
-#[deny(unsafe_code)]
+#[forbid(unsafe_code)]
 mod xattr;
 
 use kernel::prelude::*;

@@ -35,24 +35,20 @@ impl backed_file::Operations for Composefs {
         }
     }
 
-    fn backing(inode: &Inode<Self>) -> Option<&BackingFile> {
-        inode.data().backing.get()
-    }
-
-    fn is_verified(inode: &Inode<Self>) -> Result<bool> {
+    fn is_verified(inode: &Inode<Self>) -> bool {
         let sb = inode.super_block().data();
         let proof = &inode.data().proof;
 
-        Ok(match (sb.store.level().get(), proof.get()) {
+        match (sb.store.level().get(), proof.get()) {
             (Verity::Off, _) => false,
             (Verity::Require, _) => true,
-            (Verity::On, Proof::Unknown) => {
-                let has_digest = external(inode)?.digest.is_some();
-                proof.note(has_digest);
-                has_digest
-            }
+            // What is wrong with a file's attributes is for its open to tell.
+            (Verity::On, Proof::Unknown) => external(inode).is_ok_and(|external| {
+                proof.note(external.digest.is_some());
+                external.digest.is_some()
+            }),
             (Verity::On, proof) => proof != Proof::NoDigest,
-        })
+        }
     }
 
     fn credential(inode: &Inode<Self>) -> &Credential {
@@ -74,7 +70,9 @@ fn external(inode: &Inode<Composefs>) -> Result<External> {
 /// the first one after the level was raised.
 ///
 /// If several tasks are the first, the file of one of them prevails, and the
-/// others check that one too: theirs may have had to prove more.
+/// others check that one too: theirs may have had to prove more. After the
+/// level was raised from `off`, an object that does not prove enough stays
+/// refused until the inode is evicted, even if there is a better one by then.
 fn find_object<'a>(
     inode: &'a Inode<Composefs>,
     user: FileRef<'_>,
@@ -124,8 +122,11 @@ fn find_object<'a>(
         }
         Err(refusal) => {
             if Refusal::is_fault(&refusal) {
-                let name = user.path()?;
-                pr_err_ratelimited!("{}: {}\n", &*name, Complaint(&wanted, &refusal));
+                let complaint = Complaint(&wanted, &refusal);
+                match user.path() {
+                    Ok(name) => pr_err_ratelimited!("{}: {complaint}\n", &*name),
+                    Err(_) => pr_err_ratelimited!("inode {}: {complaint}\n", inode.number()),
+                }
             }
             Err(refusal.errno())
         }

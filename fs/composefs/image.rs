@@ -84,10 +84,16 @@ impl fmt::Display for Error {
 }
 
 /// A number that differs between images in all likelihood, and stays the same
-/// for one: the FNV-1a hash of the first block, which has the superblock and
-/// the first inodes.
+/// for one: the FNV-1a hash of its fs-verity digest, or if it has none of the
+/// first block, which has the superblock and the first inodes.
 pub(crate) fn fingerprint(manifest: &Manifest) -> Result<u64, Error> {
-    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-
-    Ok(manifest.block(0)?.iter().fold(0xcbf2_9ce4_8422_2325, hash))
+    let hash = |bytes: &[u8]| {
+        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        })
+    };
+    Ok(match manifest.0.verity_digest() {
+        Some(digest) => hash(digest.as_bytes()),
+        None => hash(&manifest.block(0)?),
+    })
 }

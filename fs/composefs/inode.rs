@@ -3,7 +3,7 @@
 //! Inodes: from an image's to the VFS's. The number of an inode is its nid.
 
 use crate::{
-    format::{FileType, Node},
+    format::{self, FileType, Node},
     superblock::Super,
     trust::ProofState,
     vfs::{
@@ -32,8 +32,12 @@ pub(crate) fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
     let inode = sb.image.inode(nid).map_err(|error| sb.report(nid, error))?;
 
     if inode.is_whiteout() {
-        // No name leads here, but a file handle may.
-        return Err(ESTALE);
+        // A name leads here only if its entry gives another file type, and a
+        // file handle only if it was made up.
+        return Err(sb.report(
+            nid,
+            format::Error::Corrupt("whiteout is given for something else").into(),
+        ));
     }
     let kind = match inode.node.file_type() {
         FileType::Directory => Kind::directory(),

@@ -6,13 +6,13 @@
 use crate::{
     format::Digest,
     trust::{Level, Named, UnknownAlgorithm, Verity},
-    vfs::{backing::BackingFile, credential::Credential, path::PrivateDirectory},
+    vfs::{backing::BackingFile, credential::Credential, path::PrivateDirectories},
 };
 use kernel::{fmt, prelude::*, sync::aref::ARef};
 
 /// Directories of objects, and what objects in them must prove.
 pub(crate) struct Store {
-    basedirs: KVec<PrivateDirectory>,
+    basedirs: PrivateDirectories,
     credential: Credential,
     level: Level,
 }
@@ -29,7 +29,7 @@ pub(crate) struct Wanted<'a> {
 
 impl Store {
     /// A store that is accessed with the credentials of the current task.
-    pub(crate) fn new(basedirs: KVec<PrivateDirectory>, verity: Verity) -> Self {
+    pub(crate) fn new(basedirs: PrivateDirectories, verity: Verity) -> Self {
         Self {
             basedirs,
             credential: Credential::current(),
@@ -55,7 +55,7 @@ impl Store {
         level: Verity,
     ) -> Result<ARef<BackingFile>, Refusal> {
         let mut refusal = Refusal::Missing;
-        for basedir in &self.basedirs {
+        for basedir in self.basedirs.iter() {
             let found = basedir
                 .open_file(wanted.path, &self.credential)
                 .map_err(|error| match error {
@@ -103,8 +103,9 @@ impl Wanted<'_> {
     }
 }
 
-/// Whether an error says nothing of the object: the next try may succeed.
-fn is_transient(error: Error) -> bool {
+/// Whether an error says nothing of what was to be opened or read: the next try
+/// may succeed.
+pub(crate) fn is_transient(error: Error) -> bool {
     matches!(error, ENOMEM | EINTR | ERESTARTSYS | EMFILE | ENFILE)
 }
 

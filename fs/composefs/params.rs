@@ -8,7 +8,7 @@ use crate::{
     vfs::{
         buffer::{bytes, Buffer},
         context::{errorf, Log, Param, Parsed, Value},
-        path::PrivateDirectory,
+        path::Directory,
         superblock::OptionWriter,
     },
 };
@@ -32,7 +32,7 @@ pub(crate) struct Basedir {
     /// How it is shown.
     pub(crate) name: CString,
     /// The directory, if it was given as an open file.
-    pub(crate) directory: Option<PrivateDirectory>,
+    pub(crate) directory: Option<Directory>,
 }
 
 impl Options {
@@ -49,8 +49,10 @@ impl Options {
         match (bytes(param.key), &param.value) {
             (b"basedir", Value::String(paths)) => self.add_basedirs(paths, log)?,
             (b"basedir", Value::File(file)) => {
-                let name = file.path()?;
-                let directory = PrivateDirectory::from_file(*file).inspect_err(|error| {
+                let name = file.path().inspect_err(|error| {
+                    errorf!(log, "basedir: has no path that can be shown: {error:?}");
+                })?;
+                let directory = Directory::from_file(*file).inspect_err(|error| {
                     errorf!(log, "basedir {}: cannot be used: {error:?}", &*name);
                 })?;
                 self.add_basedir(name, Some(directory), log)?;
@@ -120,7 +122,7 @@ impl Options {
     fn add_basedir(
         &mut self,
         name: CString,
-        directory: Option<PrivateDirectory>,
+        directory: Option<Directory>,
         log: &Log<'_>,
     ) -> Result {
         if name.is_empty() {

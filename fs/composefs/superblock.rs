@@ -5,15 +5,16 @@
 use crate::{
     image::{self, Image, Manifest},
     inode::InodeData,
-    objects::Store,
+    objects::{self, Store},
     params::{Options, Shown},
     trust, vfs,
     vfs::{
+        backing::BackingFile,
         context::{errorf, Log, Param, Parsed},
         inode::{Inode, NewInode},
         log::pr_err_ratelimited,
         page_cache::FrozenFile,
-        path::PrivateDirectory,
+        path::{Directory, PrivateDirectories},
         superblock::{NewSuper, OptionWriter, StatFs, SuperBlock},
         xattr::{List, Namespace},
     },
@@ -39,7 +40,9 @@ impl Super {
     /// Says in the kernel log what is wrong with inode `nid` of the image, and
     /// gives the error for the system call that met it.
     pub(crate) fn report(&self, nid: u64, error: image::Error) -> Error {
-        pr_err_ratelimited!("{}: inode {nid}: {error}\n", &*self.source);
+        if !matches!(error, image::Error::Read(error) if objects::is_transient(error)) {
+            pr_err_ratelimited!("{}: inode {nid}: {error}\n", &*self.source);
+        }
         error.at_use()
     }
 }
@@ -81,21 +84,27 @@ impl vfs::FileSystem for Composefs {
             error.at_mount()
         })?;
 
-        let fsid = image::fingerprint(image.source()).map_err(image::Error::at_mount)?;
+        let fsid = image::fingerprint(image.source()).map_err(|error| {
+            errorf!(log, "{source}: {error}");
+            error.at_mount()
+        })?;
 
         let shown = Shown::new(options)?;
-        let mut basedirs = KVec::with_capacity(options.basedirs.len(), GFP_KERNEL)?;
+        let mut basedirs = PrivateDirectories::with_capacity(options.basedirs.len())?;
         for basedir in &mut options.basedirs {
-            let directory = match basedir.directory.take() {
-                Some(directory) => directory,
-                None => PrivateDirectory::open(&basedir.name).inspect_err(|error| {
-                    errorf!(log, "basedir {}: cannot be used: {error:?}", &*basedir.name);
-                })?,
+            let mut add = || {
+                let directory = match basedir.directory.take() {
+                    Some(directory) => directory,
+                    None => Directory::lookup(&basedir.name)?,
+                };
+                basedirs.push(&directory)
             };
-            depth = depth.max(directory.stack_depth());
-            basedirs
-                .push_within_capacity(directory)
-                .map_err(|_| ENOMEM)?;
+            add().inspect_err(|error| {
+                errorf!(log, "basedir {}: cannot be used: {error:?}", &*basedir.name);
+            })?;
+        }
+        for basedir in basedirs.iter() {
+            depth = depth.max(basedir.stack_depth());
         }
 
         sb.set_magic(MAGIC);
@@ -152,6 +161,10 @@ impl vfs::FileSystem for Composefs {
 
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>> {
         crate::inode::read(sb.data(), ino)
+    }
+
+    fn backing(inode: &Inode<Self>) -> Option<&BackingFile> {
+        inode.data().backing.get()
     }
 
     fn parent(dir: &Inode<Self>) -> Result<u64> {

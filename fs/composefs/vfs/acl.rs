@@ -39,9 +39,9 @@ pub(super) unsafe extern "C" fn get<T: FileSystem>(
         let mut value = Buffer::zeroed(len)?;
         T::get_xattr(inode, namespace, b"", &mut value)?;
 
-        // SAFETY: The buffer has the length that is given.
+        // SAFETY: The inode is live, and the buffer has the length given.
         from_err_ptr(unsafe {
-            bindings::rust_vfs_acl_from_xattr(value.as_ptr().cast(), value.len())
+            bindings::rust_vfs_acl_from_xattr(inode.as_ptr(), value.as_ptr().cast(), value.len())
         })
     };
     acl().unwrap_or_else(|error| error.to_ptr())

@@ -28,12 +28,9 @@ pub(crate) trait Operations: FileSystem {
     /// the file that is being opened.
     fn open<'a>(inode: &'a Inode<Self>, user: FileRef<'_>) -> Result<&'a BackingFile>;
 
-    /// The backing file of an inode for which `open` has succeeded.
-    fn backing(inode: &Inode<Self>) -> Option<&BackingFile>;
-
     /// Whether the content of an inode is, or will be when it is opened, known
     /// to have a digest that the file system vouches for.
-    fn is_verified(inode: &Inode<Self>) -> Result<bool>;
+    fn is_verified(inode: &Inode<Self>) -> bool;
 
     /// On whose behalf backing files are opened and read.
     fn credential(inode: &Inode<Self>) -> &Credential;
@@ -111,7 +108,16 @@ impl<T: Operations> Tables<T> {
 
             // SAFETY: The user's file is this task's until it is open, and
             // the backing file is open.
-            unsafe { bindings::rust_vfs_adopt_modes(file, backing.as_ptr()) };
+            let may_wait = unsafe {
+                bindings::rust_vfs_adopt_modes(file, backing.as_ptr());
+                bindings::rust_vfs_open_may_wait(backing.as_ptr())
+            };
+            if may_wait {
+                // `mmap()` runs under a lock that whoever is waited for may
+                // want; only one who comes between now and then can be met.
+                // SAFETY: `file` is live, and of type `T`.
+                unsafe { Self::mapped(inode, backing, file)? };
+            }
             Ok(0)
         })
     }
@@ -140,11 +146,10 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The VFS gives a request and a buffer for the call; the
             // file is a backing file and outlives the call, as the inode does.
             Ok(unsafe {
-                bindings::backing_file_read_iter(
+                bindings::rust_vfs_backing_read_iter(
                     file.as_ptr(),
                     iter,
                     iocb,
-                    (*iocb).ki_flags,
                     &mut Self::context(inode),
                 )
             })
@@ -193,23 +198,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The file is open.
             let (inode, shared) = unsafe { Self::opened(user)? };
 
-            // SAFETY: `private_data` has the layout of a `BackingSlot` and is
-            // as the struct says; it lives as long as the open file, and is
-            // only accessed through this type until `release()`.
-            let slot = unsafe { &*(&raw const (*user).private_data).cast::<BackingSlot>() };
-            let file = match slot.get() {
-                Some(file) => file,
-                None => {
-                    // SAFETY: `user` and `shared` are open; the path of the
-                    // latter is valid while it is, and of a regular file.
-                    let own = unsafe {
-                        let mut path = core::mem::zeroed();
-                        bindings::rust_vfs_path_of_file(shared.as_ptr(), &mut path);
-                        BackingFile::open(user, &path, T::credential(inode))?
-                    };
-                    slot.publish(own).0
-                }
-            };
+            // SAFETY: The file is open, and of type `T`.
+            let file = unsafe { Self::mapped(inode, shared, user)? };
 
             // SAFETY: The VFS gives a mapping for the call, of `user`; the
             // file is a backing file, and the mapping takes a reference to it.
@@ -218,6 +208,34 @@ impl<T: Operations> Tables<T> {
             })?;
             Ok(0)
         })
+    }
+
+    /// The backing file for the mappings of `user`, opened if it is not yet.
+    ///
+    /// # Safety
+    ///
+    /// `user` must be a live file of `inode`, for the lifetime that the caller
+    /// chooses.
+    unsafe fn mapped<'a>(
+        inode: &Inode<T>,
+        shared: &BackingFile,
+        user: *mut bindings::file,
+    ) -> Result<&'a BackingFile> {
+        // SAFETY: `private_data` has the layout of a `BackingSlot` and is as
+        // the struct says; it lives as long as the file, and is only accessed
+        // through this type until `release()`.
+        let slot: &'a BackingSlot = unsafe { &*(&raw const (*user).private_data).cast() };
+        if let Some(file) = slot.get() {
+            return Ok(file);
+        }
+        // SAFETY: `user` and `shared` are live; the path of the latter is
+        // valid while it is, and of a regular file.
+        let own = unsafe {
+            let mut path = core::mem::zeroed();
+            bindings::rust_vfs_path_of_file(shared.as_ptr(), &mut path);
+            BackingFile::open(user, &path, T::credential(inode))?
+        };
+        Ok(slot.publish(own).0)
     }
 
     /// The inode of an open file and its backing file.
@@ -331,7 +349,7 @@ impl<T: Operations> Tables<T> {
                 let inode = (*(*path).dentry).d_inode;
                 bindings::generic_fillattr(idmap, request, inode, stat);
                 (*stat).attributes_mask |= VERITY;
-                if T::is_verified(Inode::<T>::from_raw(inode))? {
+                if T::is_verified(Inode::<T>::from_raw(inode)) {
                     (*stat).attributes |= VERITY;
                 }
             }
@@ -353,7 +371,7 @@ impl<T: Operations> Tables<T> {
             // attributes are this task's to fill in.
             unsafe {
                 let inode = Inode::<T>::from_raw((*dentry).d_inode);
-                bindings::rust_vfs_fileattr_verity(attributes, T::is_verified(inode)?);
+                bindings::rust_vfs_fileattr_verity(attributes, T::is_verified(inode));
             }
             Ok(0)
         })

@@ -16,9 +16,6 @@ use kernel::{
     types::Opaque,
 };
 
-/// How backing files are opened: reading them does not count as an access.
-const FLAGS: u32 = bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NOATIME;
-
 /// An open regular file of another file system.
 ///
 /// # Invariants
@@ -49,7 +46,8 @@ unsafe impl AlwaysRefCounted for BackingFile {
 }
 
 impl BackingFile {
-    /// Opens the file at `path` with `credential`.
+    /// Opens the file at `path` with `credential`, which is also in force
+    /// meanwhile: security modules label a file by who opens it.
     ///
     /// `user` is the file that `/proc` and security modules are to see in
     /// place of this one; its path is held until the backing file is closed.
@@ -62,10 +60,12 @@ impl BackingFile {
         path: &bindings::path,
         credential: &Credential,
     ) -> Result<ARef<Self>> {
+        let flags = (bindings::O_RDONLY | bindings::O_LARGEFILE) as c_int;
+
         // SAFETY: See the contract of this function; the credential is alive.
-        let file = from_err_ptr(unsafe {
-            bindings::backing_file_open(user, FLAGS as c_int, path, credential.as_ptr())
-        })?;
+        let file = from_err_ptr(credential.scoped(|| unsafe {
+            bindings::backing_file_open(user, flags, path, credential.as_ptr())
+        }))?;
         let file = NonNull::new(file).ok_or(ENOENT)?;
 
         // SAFETY: The reference is the one that was just made.
@@ -90,12 +90,14 @@ impl BackingFile {
     }
 }
 
-/// A place for a backing file that is filled at most once.
+/// A place for a backing file that is filled at most once. It has the layout
+/// of a pointer, with null for an empty one.
 ///
 /// # Invariants
 ///
 /// The pointer is null, or of a [`BackingFile`] to which the slot owns a
 /// reference. Once it is not null it does not change.
+#[repr(transparent)]
 pub(crate) struct BackingSlot(Atomic<*mut BackingFile>);
 
 impl BackingSlot {

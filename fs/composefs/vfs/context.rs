@@ -219,25 +219,12 @@ impl<T: FileSystem> Operations<T> {
     /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
-            // SAFETY: The VFS gives a live fs_context, which is not null, for
-            // the use of this task.
-            let (log, flags, mask) = unsafe {
-                (
-                    Log::new(NonNull::new_unchecked(fc)),
-                    (*fc).sb_flags,
-                    (*fc).sb_flags_mask,
-                )
-            };
-            if mask & bindings::RUST_VFS_SB_RDONLY != 0 && flags & bindings::RUST_VFS_SB_RDONLY == 0
-            {
-                errorf!(log, "rw: this file system can only be read");
-                return Err(EROFS);
+            // SAFETY: The VFS gives a live fs_context for the use of this
+            // task; `fill_super()` is for this type.
+            unsafe {
+                force_read_only(fc)?;
+                to_result(bindings::get_tree_nodev(fc, Some(Self::fill_super)))?;
             }
-            // SAFETY: As above.
-            unsafe { (*fc).sb_flags |= bindings::RUST_VFS_SB_RDONLY };
-
-            // SAFETY: As above; `fill()` is for this type.
-            to_result(unsafe { bindings::get_tree_nodev(fc, Some(Self::fill_super)) })?;
             Ok(0)
         })
     }
@@ -275,11 +262,8 @@ impl<T: FileSystem> Operations<T> {
             // the call; the root of a context for reconfiguration is that of
             // a mounted superblock, of this type.
             unsafe {
+                force_read_only(fc)?;
                 let log = Log::new(NonNull::new_unchecked(fc));
-                if (*fc).sb_flags & bindings::RUST_VFS_SB_RDONLY == 0 {
-                    errorf!(log, "rw: this file system can only be read");
-                    return Err(EROFS);
-                }
                 let options = &mut *(*fc).fs_private.cast::<T::Options>();
                 let sb = SuperBlock::<T>::from_raw((*(*fc).root).d_sb);
 
@@ -288,4 +272,28 @@ impl<T: FileSystem> Operations<T> {
             Ok(0)
         })
     }
+}
+
+/// Makes the superblock read-only, which it is unless something was said.
+///
+/// # Errors
+///
+/// [`EROFS`] if `rw` was asked for.
+///
+/// # Safety
+///
+/// `fc` must be a live fs_context that this task may change.
+unsafe fn force_read_only(fc: *mut bindings::fs_context) -> Result {
+    const READ_ONLY: c_uint = bindings::RUST_VFS_SB_RDONLY;
+
+    // SAFETY: See the contract of this function; the pointer is not null.
+    unsafe {
+        if (*fc).sb_flags_mask & READ_ONLY != 0 && (*fc).sb_flags & READ_ONLY == 0 {
+            let log = Log::new(NonNull::new_unchecked(fc));
+            errorf!(log, "rw: this file system can only be read");
+            return Err(EROFS);
+        }
+        (*fc).sb_flags |= READ_ONLY;
+    }
+    Ok(())
 }

@@ -5,7 +5,7 @@
 use super::{
     acl, bindings,
     filesystem::FileSystem,
-    inode::{Inode, Kind},
+    inode::{self, Inode, Kind},
     xattr,
 };
 use core::marker::PhantomData;
@@ -84,6 +84,7 @@ impl<T: Operations> Tables<T> {
         table.lookup = Some(Self::lookup);
         table.listxattr = Some(xattr::list::<T>);
         table.get_inode_acl = Some(acl::get::<T>);
+        table.fileattr_get = Some(inode::no_flags);
         table
     };
 
@@ -94,6 +95,7 @@ impl<T: Operations> Tables<T> {
         table.read = Some(bindings::generic_read_dir);
         table.iterate_shared = Some(Self::iterate_shared);
         table.fsync = Some(bindings::noop_fsync);
+        table.setlease = Some(bindings::generic_setlease);
         table
     };
 

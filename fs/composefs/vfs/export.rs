@@ -65,16 +65,14 @@ impl<T: FileSystem> Operations<T> {
             return INVALID;
         }
 
-        // SAFETY: The buffer has room for so many words.
-        let words = unsafe { slice::from_raw_parts_mut(handle, wanted) };
-        for (words, inode) in words.chunks_exact_mut(WORDS).zip(inodes.iter().flatten()) {
+        let halves = |inode: &Inode<T>| {
             let number = inode.number();
-            for (word, value) in words
-                .iter_mut()
-                .zip([(number >> 32) as u32, number as u32, 0])
-            {
-                *word = value;
-            }
+            [(number >> 32) as u32, number as u32, 0]
+        };
+        let words = inodes.into_iter().flatten().flat_map(halves);
+        for (place, word) in words.take(wanted).enumerate() {
+            // SAFETY: The buffer has room for `wanted` words.
+            unsafe { handle.add(place).write(word) };
         }
         kind
     }

@@ -5,13 +5,13 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
+    backing::BackingFile,
     bindings,
     context::{self, Log, Param, Parsed},
-    inode::{self, Inode, NewInode},
+    inode::{Inode, InodeCache, NewInode},
     superblock::{self, NewSuper, OptionWriter, StatFs, SuperBlock},
     xattr,
 };
-use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{error::to_result, prelude::*, types::Opaque, InPlaceModule};
 
 /// A read-only file system whose superblocks have no block device.
@@ -58,6 +58,9 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// not in the cache.
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>>;
 
+    /// The backing file of an inode, if it has one and it was opened.
+    fn backing(inode: &Inode<Self>) -> Option<&BackingFile>;
+
     /// The number of the directory that `dir` is in.
     fn parent(dir: &Inode<Self>) -> Result<u64>;
 
@@ -80,19 +83,17 @@ pub(crate) trait FileSystem: Sized + 'static {
 }
 
 /// A `struct file_system_type` that is registered, and the slab cache of its
-/// inodes.
+/// inodes, which outlives it.
 ///
 /// # Invariants
 ///
-/// `cache` is a live slab cache of objects of the size and alignment of
-/// `inode::Slot<T>`, from before `fs_type` is registered until after it is
-/// unregistered and the last inode is freed.
+/// It lies in the memory of the module that owns the file system type.
 #[pin_data(PinnedDrop)]
 pub(super) struct Registration<T: FileSystem> {
     #[pin]
     fs_type: Opaque<bindings::file_system_type>,
-    cache: NonNull<bindings::kmem_cache>,
-    _filesystem: PhantomData<T>,
+    // Dropped after `drop()` has unregistered the type.
+    cache: InodeCache<T>,
 }
 
 // SAFETY: `fs_type` is only accessed by the VFS, under its own locks, and the
@@ -106,9 +107,12 @@ unsafe impl<T: FileSystem> Sync for Registration<T> {}
 impl<T: FileSystem> Registration<T> {
     fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            cache: inode::new_cache::<T>()?,
-            _filesystem: PhantomData,
+            cache: InodeCache::new()?,
             fs_type <- Opaque::try_ffi_init(|slot: *mut bindings::file_system_type| {
+                // SAFETY: The function looks at addresses only.
+                if !unsafe { bindings::rust_vfs_is_module_memory(slot.cast(), module.as_ptr()) } {
+                    return Err(EINVAL);
+                }
                 // SAFETY: `slot` is valid for writes, and all-zeroes is a
                 // valid `file_system_type`.
                 unsafe {
@@ -152,26 +156,15 @@ impl<T: FileSystem> Registration<T> {
 #[pinned_drop]
 impl<T: FileSystem> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `fs_type` was registered by `new()`. It can only fail for a
-        // type that is not registered.
+        // SAFETY: `fs_type` was registered by `new()`. There are no users of
+        // the type: superblocks and fs_contexts hold a reference to the
+        // module, whose memory this lies in by the type invariant, and that is
+        // given up only when there are none.
         unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
-
-        // SAFETY: May be called from any context that can sleep. It waits for
-        // the inodes that `inode::free()` is still to give back.
-        unsafe { bindings::rcu_barrier() };
-
-        // SAFETY: By the invariant the cache is live. Superblocks hold a
-        // reference to the module, and `Registration` lives in the module's
-        // static memory (see `Module`): there are none left, nor inodes.
-        unsafe { bindings::kmem_cache_destroy(self.cache.as_ptr()) };
     }
 }
 
 /// A kernel module that is one file system, for `module!`.
-///
-/// It cannot be taken apart: a `Registration` is dropped when the module is
-/// unloaded, which the VFS allows only when no superblock and no fs_context
-/// of its type exist, because each of them holds a module reference.
 #[pin_data]
 pub(crate) struct Module<T: FileSystem> {
     #[pin]

@@ -6,18 +6,24 @@
 #include <linux/backing-file.h>
 #include <linux/capability.h>
 #include <linux/cred.h>
+#include <linux/fadvise.h>
 #include <linux/fileattr.h>
 #include <linux/fs.h>
 #include <linux/fs_context.h>
+#include <linux/fsnotify.h>
 #include <linux/fsverity.h>
 #include <linux/kdev_t.h>
+#include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
 #include <linux/pagemap.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/ratelimit.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
+
+#include <asm/sections.h>
 
 #include "helpers.h"
 
@@ -31,19 +37,52 @@ void rust_vfs_allow_write_access(struct file *file)
 	allow_write_access(file);
 }
 
+bool rust_vfs_is_regular(const struct file *file)
+{
+	return S_ISREG(file_inode(file)->i_mode);
+}
+
 /*
- * Whether the content of a file can be had from its page cache. It cannot on
- * overlayfs (whose inodes have none) and with DAX.
+ * Whether the content of a file can be had from its own page cache. It cannot
+ * on overlayfs (whose inodes have none), on coda, and with DAX.
  */
 bool rust_vfs_has_page_cache(struct file *file)
 {
-	return file->f_mapping->a_ops->read_folio &&
-	       !IS_DAX(file->f_mapping->host);
+	struct address_space *mapping = file->f_mapping;
+
+	return mapping->host == file_inode(file) &&
+	       mapping->a_ops->read_folio && !IS_DAX(mapping->host);
+}
+
+/*
+ * Whether opening the file behind @file once more may wait for user space: for
+ * a fanotify listener to permit it, or for the server of a file system without
+ * a device.
+ */
+bool rust_vfs_open_may_wait(const struct file *file)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	return !(sb->s_type->fs_flags & FS_REQUIRES_DEV) ||
+	       fsnotify_sb_has_priority_watchers(sb, FSNOTIFY_PRIO_CONTENT);
 }
 
 int rust_vfs_lookup_directory(const char *name, struct path *path)
 {
 	return kern_path(name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, path);
+}
+
+/*
+ * A mount of its own of the directory at @path, through which nothing is ever
+ * written, access times included.
+ */
+struct vfsmount *rust_vfs_clone_private_mount(const struct path *path)
+{
+	struct vfsmount *mnt = clone_private_mount(path);
+
+	if (!IS_ERR(mnt))
+		mnt->mnt_flags |= MNT_READONLY | MNT_NOATIME;
+	return mnt;
 }
 
 /* Neither a symlink nor ".." leads out of the tree below the root of @mnt. */
@@ -86,6 +125,12 @@ u32 rust_vfs_file_stack_depth(const struct file *file)
 	return file_inode(file)->i_sb->s_stack_depth;
 }
 
+/* The dentry with the content of a backing file, whatever it is stacked on. */
+struct dentry *rust_vfs_real_dentry(const struct file *file)
+{
+	return d_real(file->f_path.dentry, D_REAL_DATA);
+}
+
 /* Gives back the backing file of the mappings of @file, if it has one. */
 void rust_vfs_put_private_file(struct file *file)
 {
@@ -121,10 +166,25 @@ loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
 	return vfs_setpos(user, offset, file_inode(user)->i_sb->s_maxbytes);
 }
 
+/*
+ * Advice on the page cache is passed on. Advice on how one user will read is
+ * not: the backing file is that of all users.
+ */
 int rust_vfs_backing_fadvise(struct file *file, loff_t offset, loff_t len,
 			     int advice)
 {
-	return vfs_fadvise(file, offset, len, advice);
+	switch (advice) {
+	case POSIX_FADV_WILLNEED:
+	case POSIX_FADV_DONTNEED:
+		return vfs_fadvise(file, offset, len, advice);
+	case POSIX_FADV_NORMAL:
+	case POSIX_FADV_RANDOM:
+	case POSIX_FADV_SEQUENTIAL:
+	case POSIX_FADV_NOREUSE:
+		return 0;
+	default:
+		return -EINVAL;
+	}
 }
 
 int rust_vfs_backing_fiemap(struct file *file,
@@ -148,6 +208,18 @@ long rust_vfs_backing_ioctl(struct file *file, unsigned int cmd,
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified)
 {
 	fileattr_fill_flags(fa, is_verified ? FS_VERITY_FL : 0);
+}
+
+/*
+ * The backing file was not opened for direct I/O, and with fs-verity no file
+ * system does any: O_DIRECT is taken, and served from the page cache.
+ */
+ssize_t rust_vfs_backing_read_iter(struct file *file, struct iov_iter *iter,
+				   struct kiocb *iocb,
+				   struct backing_file_ctx *ctx)
+{
+	iocb->ki_flags &= ~IOCB_DIRECT;
+	return backing_file_read_iter(file, iter, iocb, iocb->ki_flags, ctx);
 }
 
 ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
@@ -174,8 +246,14 @@ struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
 				  unsigned int window)
 {
 	struct address_space *mapping = file->f_mapping;
-	struct folio *folio = filemap_get_folio(mapping, index);
+	struct folio *folio;
 
+	/* One call of a user may read many folios, all of them cached. */
+	if (fatal_signal_pending(current))
+		return ERR_PTR(-EINTR);
+	cond_resched();
+
+	folio = __filemap_get_folio(mapping, index, FGP_ACCESSED, 0);
 	if (!IS_ERR(folio)) {
 		if (likely(folio_test_uptodate(folio)))
 			return folio;
@@ -320,6 +398,12 @@ const char *rust_vfs_dentry_name(const struct dentry *dentry, u32 *len)
 	return dentry->d_name.name;
 }
 
+void rust_vfs_set_dentry_operations(struct super_block *sb,
+				    const struct dentry_operations *d_op)
+{
+	set_default_d_op(sb, d_op);
+}
+
 bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
 		       u64 ino, unsigned int type)
 {
@@ -332,9 +416,20 @@ bool rust_vfs_may_list_trusted(void)
 	return ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
 }
 
-struct posix_acl *rust_vfs_acl_from_xattr(const void *value, size_t size)
+struct posix_acl *rust_vfs_acl_from_xattr(const struct inode *inode,
+					  const void *value, size_t size)
 {
-	return posix_acl_from_xattr(&init_user_ns, value, size);
+	return posix_acl_from_xattr(inode->i_sb->s_user_ns, value, size);
+}
+
+/* Whether @address is that of a static variable of @module (built in: NULL). */
+bool rust_vfs_is_module_memory(const void *address, struct module *module)
+{
+#ifdef MODULE
+	return within_module((unsigned long)address, module);
+#else
+	return is_kernel((unsigned long)address);
+#endif
 }
 
 void *rust_vfs_zalloc(size_t len)

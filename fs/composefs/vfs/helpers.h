@@ -12,6 +12,7 @@ struct address_space_operations;
 struct backing_file_ctx;
 struct cred;
 struct dentry;
+struct dentry_operations;
 struct dir_context;
 struct fiemap_extent_info;
 struct file;
@@ -21,7 +22,10 @@ struct folio;
 struct fs_context;
 struct inode;
 struct inode_operations;
+struct iov_iter;
+struct kiocb;
 struct kmem_cache;
+struct module;
 struct path;
 struct pipe_inode_info;
 struct posix_acl;
@@ -32,8 +36,11 @@ struct vfsmount;
 /* Files and paths */
 int rust_vfs_deny_write_access(struct file *file);
 void rust_vfs_allow_write_access(struct file *file);
+bool rust_vfs_is_regular(const struct file *file);
 bool rust_vfs_has_page_cache(struct file *file);
+bool rust_vfs_open_may_wait(const struct file *file);
 int rust_vfs_lookup_directory(const char *name, struct path *path);
+struct vfsmount *rust_vfs_clone_private_mount(const struct path *path);
 int rust_vfs_lookup_beneath(struct vfsmount *mnt, const char *name,
 			    struct path *path);
 int rust_vfs_permission_to_read(const struct path *path);
@@ -42,6 +49,7 @@ void rust_vfs_path_of_file(struct file *file, struct path *path);
 struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
 u32 rust_vfs_file_stack_depth(const struct file *file);
+struct dentry *rust_vfs_real_dentry(const struct file *file);
 void rust_vfs_put_private_file(struct file *file);
 void rust_vfs_allow_nowait(struct file *file);
 void rust_vfs_adopt_modes(struct file *user, const struct file *file);
@@ -55,6 +63,9 @@ int rust_vfs_backing_fiemap(struct file *file,
 long rust_vfs_backing_ioctl(struct file *file, unsigned int cmd,
 			    unsigned long arg);
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
+ssize_t rust_vfs_backing_read_iter(struct file *file, struct iov_iter *iter,
+				   struct kiocb *iocb,
+				   struct backing_file_ctx *ctx);
 ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 				     loff_t *pos, struct pipe_inode_info *pipe,
 				     size_t len, unsigned int flags,
@@ -88,12 +99,16 @@ void rust_vfs_inode_set_special(struct inode *inode, umode_t mode, u32 rdev);
 const char *rust_vfs_inode_publish_link(struct inode *inode, char *link);
 void rust_vfs_inode_free_link(struct inode *inode);
 const char *rust_vfs_dentry_name(const struct dentry *dentry, u32 *len);
+void rust_vfs_set_dentry_operations(struct super_block *sb,
+				    const struct dentry_operations *d_op);
 bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
 		       u64 ino, unsigned int type);
 bool rust_vfs_may_list_trusted(void);
-struct posix_acl *rust_vfs_acl_from_xattr(const void *value, size_t size);
+struct posix_acl *rust_vfs_acl_from_xattr(const struct inode *inode,
+					  const void *value, size_t size);
 
 /* Memory */
+bool rust_vfs_is_module_memory(const void *address, struct module *module);
 void *rust_vfs_zalloc(size_t len);
 void *rust_vfs_zalloc_link(size_t len);
 

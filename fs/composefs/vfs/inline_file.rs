@@ -6,7 +6,7 @@
 use super::{
     acl, bindings,
     filesystem::FileSystem,
-    inode::{Inode, Kind},
+    inode::{self, Inode, Kind},
     xattr,
 };
 use core::marker::PhantomData;
@@ -42,6 +42,7 @@ impl<T: Operations> Tables<T> {
         let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
         table.listxattr = Some(xattr::list::<T>);
         table.get_inode_acl = Some(acl::get::<T>);
+        table.fileattr_get = Some(inode::no_flags);
         table
     };
 

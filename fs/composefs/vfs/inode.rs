@@ -6,7 +6,7 @@
 
 use super::{acl, bindings, filesystem::FileSystem, superblock::SuperBlock, xattr};
 use core::{alloc::Layout, marker::PhantomData, ops::Deref, ptr::NonNull};
-use kernel::{prelude::*, types::Opaque};
+use kernel::{prelude::*, str::CString, types::Opaque};
 
 /// The slab object of an inode: the VFS's part, and the file system's.
 #[repr(C)]
@@ -206,36 +206,63 @@ fn as_ptr<O>(table: Option<&'static O>) -> *const O {
     table.map_or(core::ptr::null(), core::ptr::from_ref)
 }
 
-/// Makes the slab cache for the inodes of file systems of type `T`.
-pub(super) fn new_cache<T: FileSystem>() -> Result<NonNull<bindings::kmem_cache>> {
+/// The slab cache for the inodes of file systems of type `T`.
+///
+/// # Invariants
+///
+/// It is a live slab cache of objects of the size and alignment of
+/// [`Slot<T>`].
+pub(super) struct InodeCache<T: FileSystem>(NonNull<bindings::kmem_cache>, PhantomData<T>);
+
+impl<T: FileSystem> InodeCache<T> {
+    pub(super) fn new() -> Result<Self> {
+        let name = CString::try_from_fmt(fmt!("{}_inode_cache", T::NAME))?;
+        let layout = Layout::new::<Slot<T>>();
+
+        // SAFETY: All-zeroes is a valid value of the type.
+        let mut args: bindings::kmem_cache_args = unsafe { core::mem::zeroed() };
+        args.align = layout.align() as c_uint;
+        args.ctor = Some(Self::construct);
+
+        // SAFETY: The name is NUL-terminated, and copied; the constructor is
+        // for objects of this size.
+        let cache = unsafe {
+            bindings::__kmem_cache_create_args(
+                name.as_char_ptr(),
+                layout.size() as c_uint,
+                &mut args,
+                bindings::rust_vfs_inode_cache_flags(),
+            )
+        };
+        Ok(Self(NonNull::new(cache).ok_or(ENOMEM)?, PhantomData))
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut bindings::kmem_cache {
+        self.0.as_ptr()
+    }
+
     /// # Safety
     ///
     /// Called by the slab allocator only, for a new object of the cache.
-    unsafe extern "C" fn construct<T: FileSystem>(object: *mut c_void) {
+    unsafe extern "C" fn construct(object: *mut c_void) {
         // SAFETY: The object has the size and alignment of a `Slot<T>`.
         unsafe {
             let slot = object.cast::<Slot<T>>();
             bindings::inode_init_once(Opaque::cast_into(&raw const (*slot).inode));
         }
     }
+}
 
-    let layout = Layout::new::<Slot<T>>();
-    // SAFETY: All-zeroes is a valid value of the type.
-    let mut args: bindings::kmem_cache_args = unsafe { core::mem::zeroed() };
-    args.align = layout.align() as c_uint;
-    args.ctor = Some(construct::<T>);
+impl<T: FileSystem> Drop for InodeCache<T> {
+    fn drop(&mut self) {
+        // SAFETY: May be called from any context that can sleep. It waits for
+        // the inodes that `free()` is still to give back.
+        unsafe { bindings::rcu_barrier() };
 
-    // SAFETY: The name is NUL-terminated and static; the constructor is for
-    // objects of this size.
-    let cache = unsafe {
-        bindings::__kmem_cache_create_args(
-            T::NAME.as_char_ptr(),
-            layout.size() as c_uint,
-            &mut args,
-            bindings::rust_vfs_inode_cache_flags(),
-        )
-    };
-    NonNull::new(cache).ok_or(ENOMEM)
+        // SAFETY: By the type invariant the cache is live. Its inodes were
+        // those of superblocks, of which there are none.
+        unsafe { bindings::kmem_cache_destroy(self.as_ptr()) };
+    }
 }
 
 /// The `alloc_inode` of a superblock.
@@ -322,4 +349,18 @@ impl<T: FileSystem> Special<T> {
         table.get_inode_acl = Some(acl::get::<T>);
         table
     };
+}
+
+/// The `fileattr_get` (`FS_IOC_GETFLAGS`) of inodes without any flags.
+///
+/// # Safety
+///
+/// Called by the VFS only, with attributes to fill in.
+pub(super) unsafe extern "C" fn no_flags(
+    _dentry: *mut bindings::dentry,
+    attributes: *mut bindings::file_kattr,
+) -> c_int {
+    // SAFETY: The attributes are this task's to fill in.
+    unsafe { bindings::rust_vfs_fileattr_verity(attributes, false) };
+    0
 }

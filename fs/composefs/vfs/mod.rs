@@ -20,6 +20,7 @@ mod bindings;
 pub(crate) mod buffer;
 pub(crate) mod context;
 pub(crate) mod credential;
+mod dentry;
 pub(crate) mod directory;
 
 mod export;

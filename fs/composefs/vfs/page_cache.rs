@@ -36,7 +36,7 @@ impl FrozenFile {
     /// # Errors
     ///
     /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one
-    /// without a page cache; [`ETXTBSY`] if it is open for writing.
+    /// without a page cache of its own; [`ETXTBSY`] if it is open for writing.
     pub(crate) fn open(path: &CStr) -> Result<Self> {
         // SAFETY: The path is NUL-terminated.
         let file = from_err_ptr(unsafe {
@@ -50,7 +50,9 @@ impl FrozenFile {
 
         // SAFETY: The file is open.
         let result = unsafe {
-            if bindings::rust_vfs_has_page_cache(file.as_ptr()) {
+            if bindings::rust_vfs_is_regular(file.as_ptr())
+                && bindings::rust_vfs_has_page_cache(file.as_ptr())
+            {
                 to_result(bindings::rust_vfs_deny_write_access(file.as_ptr()))
             } else {
                 Err(EINVAL)
@@ -65,7 +67,7 @@ impl FrozenFile {
         Ok(Self(file))
     }
 
-    /// Its size in bytes, which does not change.
+    /// Its size in bytes.
     pub(crate) fn size(&self) -> u64 {
         // SAFETY: The file is open.
         unsafe { bindings::rust_vfs_file_size(self.0.as_ptr()) }
@@ -169,10 +171,11 @@ impl Drop for Folio<'_> {
 /// # Invariants
 ///
 /// `start` is the address of `len` initialised bytes of `folio` that do not
-/// change: the folio was up to date, and its file cannot be written to,
-/// truncated, or mapped for writing while the [`FrozenFile`] that is borrowed
-/// here lives. (A file system that alters the pages of files behind the back
-/// of the VFS, as FUSE does when its daemon asks it to, is trusted not to.)
+/// change: the folio was up to date, and its file cannot be opened or mapped
+/// for writing, or truncated, while the [`FrozenFile`] that is borrowed here
+/// lives. That is what the kernel asks of an executable that runs, and it has
+/// the same limits: file systems do not alter folios that are up to date, and
+/// nobody has a mapping from before pinned as the target of I/O in flight.
 pub(crate) struct View<'a> {
     /// Keeps the memory in place.
     #[allow(dead_code)]

@@ -6,7 +6,7 @@
 //! [`include/linux/mount.h`](srctree/include/linux/mount.h)
 
 use super::{backing::BackingFile, bindings, context::FileRef, credential::Credential};
-use core::ptr::NonNull;
+use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     error::{from_err_ptr, to_result},
     prelude::*,
@@ -20,6 +20,16 @@ use kernel::{
 /// `0` is valid, positive, and comes with the references.
 struct OwnedPath(bindings::path);
 
+// SAFETY: Mounts and dentries may be used from any task.
+unsafe impl Send for OwnedPath {}
+
+impl OwnedPath {
+    fn file_type(&self) -> u32 {
+        // SAFETY: By the type invariant.
+        u32::from(unsafe { bindings::rust_vfs_path_mode(&self.0) }) & bindings::S_IFMT
+    }
+}
+
 impl Drop for OwnedPath {
     fn drop(&mut self) {
         // SAFETY: By the type invariant there are references to give back.
@@ -27,94 +37,172 @@ impl Drop for OwnedPath {
     }
 }
 
-/// A directory, seen through a mount of its own: what is mounted or unmounted
-/// elsewhere does not change what is below it.
-///
-/// # Invariants
-///
-/// `mount` is a private clone of a mount whose root is the directory, and
-/// `file` that directory, opened through it. References to both are owned.
-pub(crate) struct PrivateDirectory {
-    mount: NonNull<bindings::vfsmount>,
-    file: NonNull<bindings::file>,
-}
+/// A directory that someone named.
+pub(crate) struct Directory(OwnedPath);
 
-// SAFETY: Mounts and files may be used from any task.
-unsafe impl Send for PrivateDirectory {}
-
-// SAFETY: As for `Send`.
-unsafe impl Sync for PrivateDirectory {}
-
-impl PrivateDirectory {
+impl Directory {
     /// The directory that `path` names for the current task.
     ///
     /// # Errors
     ///
-    /// Those of looking the path up; [`EPERM`] or [`EINVAL`] if the current
-    /// task may not mount what is there elsewhere.
-    pub(crate) fn open(path: &CStr) -> Result<Self> {
-        // SAFETY: `path` is written to, and read only if that succeeded.
-        let path = OwnedPath(unsafe {
+    /// Those of looking the path up.
+    pub(crate) fn lookup(path: &CStr) -> Result<Self> {
+        // SAFETY: `owned` is written to, and read only if that succeeded.
+        let path = unsafe {
             let mut owned = core::mem::zeroed();
             to_result(bindings::rust_vfs_lookup_directory(
                 path.as_char_ptr(),
                 &mut owned,
             ))?;
             owned
-        });
-        Self::new(&path.0)
+        };
+        // INVARIANT: The lookup gave references, and found something.
+        Ok(Self(OwnedPath(path)))
     }
 
     /// The directory that is open as `file`.
     ///
     /// # Errors
     ///
-    /// As for [`PrivateDirectory::open`]; [`ENOTDIR`] if it is none.
+    /// [`ENOTDIR`] if it is none.
     pub(crate) fn from_file(file: FileRef<'_>) -> Result<Self> {
-        // SAFETY: The file is open, and its path valid while it is.
+        // SAFETY: The file is open, so its path is valid and positive.
         let path = unsafe {
             let mut path = core::mem::zeroed();
             bindings::rust_vfs_path_of_file(file.as_ptr(), &mut path);
+            bindings::path_get(&path);
             path
         };
-        // SAFETY: The path of an open file is positive.
-        let mode = unsafe { bindings::rust_vfs_path_mode(&path) };
-        if u32::from(mode) & bindings::S_IFMT != bindings::S_IFDIR {
+        // INVARIANT: The references were just taken.
+        let path = OwnedPath(path);
+        if path.file_type() != bindings::S_IFDIR {
             return Err(ENOTDIR);
         }
-        Self::new(&path)
+        Ok(Self(path))
+    }
+}
+
+/// Directories, seen through mounts of their own: what is mounted or unmounted
+/// elsewhere does not change what is below them, and nothing is written.
+///
+/// # Invariants
+///
+/// Each of `mounts` is a private clone of a mount whose root is the directory,
+/// and that of `files` at the same place is the directory, opened through it
+/// with `O_PATH`. References to all of them are owned.
+pub(crate) struct PrivateDirectories {
+    mounts: KVVec<*mut bindings::vfsmount>,
+    files: KVVec<NonNull<bindings::file>>,
+}
+
+// SAFETY: Mounts and files may be used from any task.
+unsafe impl Send for PrivateDirectories {}
+
+// SAFETY: As for `Send`.
+unsafe impl Sync for PrivateDirectories {}
+
+impl PrivateDirectories {
+    /// Room for `count` directories.
+    pub(crate) fn with_capacity(count: usize) -> Result<Self> {
+        Ok(Self {
+            mounts: KVVec::with_capacity(count, GFP_KERNEL)?,
+            files: KVVec::with_capacity(count, GFP_KERNEL)?,
+        })
     }
 
-    fn new(path: &bindings::path) -> Result<Self> {
+    /// Adds a directory behind the others.
+    ///
+    /// # Errors
+    ///
+    /// [`EPERM`] or [`EINVAL`] if the current task may not mount what is there
+    /// elsewhere; [`ENOMEM`], also if there is no more room.
+    pub(crate) fn push(&mut self, directory: &Directory) -> Result {
         // SAFETY: The path is valid.
-        let mount = from_err_ptr(unsafe { bindings::clone_private_mount(path) })?;
-        let mount = NonNull::new(mount).ok_or(EINVAL)?;
+        let mount = unsafe { bindings::rust_vfs_clone_private_mount(&directory.0 .0) };
+        let mut mount = from_err_ptr(mount)?;
 
+        // `O_PATH` because the backing files that are opened in the name of
+        // this file shall raise no fsnotify events, as it does not: an open
+        // that serves everyone is nobody's access, and a fanotify listener
+        // must not have to permit what it opened itself.
         // SAFETY: The mount is live, and holds its root; the credentials are
         // those of the current task.
         let file = from_err_ptr(unsafe {
             let root = bindings::path {
-                mnt: mount.as_ptr(),
-                dentry: (*mount.as_ptr()).mnt_root,
+                mnt: mount,
+                dentry: (*mount).mnt_root,
             };
             bindings::dentry_open(
                 &root,
-                (bindings::O_RDONLY | bindings::O_DIRECTORY) as c_int,
+                (bindings::O_PATH | bindings::O_DIRECTORY) as c_int,
                 Credential::current().as_ptr(),
             )
-        });
-        match file.and_then(|file| NonNull::new(file).ok_or(ENOENT)) {
+        })
+        .and_then(|file| NonNull::new(file).ok_or(ENOENT));
+
+        match file {
             // INVARIANT: Both were just made, from the same directory.
-            Ok(file) => Ok(Self { mount, file }),
-            Err(error) => {
-                let mut mount = mount.as_ptr();
-                // SAFETY: The reference is the one that was just made.
-                unsafe { bindings::kern_unmount_array(&mut mount, 1) };
-                Err(error)
+            Ok(file)
+                if self.mounts.push_within_capacity(mount).is_ok()
+                    && self.files.push_within_capacity(file).is_ok() =>
+            {
+                Ok(())
+            }
+            file => {
+                // SAFETY: The references are those that were just made.
+                unsafe {
+                    if let Ok(file) = file {
+                        bindings::fput(file.as_ptr());
+                    }
+                    bindings::kern_unmount_array(&mut mount, 1);
+                }
+                Err(file.err().unwrap_or(ENOMEM))
             }
         }
     }
 
+    /// The directories in the order in which they were added.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = PrivateDirectory<'_>> {
+        self.mounts
+            .iter()
+            .zip(&self.files)
+            .map(|(&mount, &file)| PrivateDirectory {
+                mount,
+                file,
+                _owner: PhantomData,
+            })
+    }
+}
+
+impl Drop for PrivateDirectories {
+    fn drop(&mut self) {
+        for file in &self.files {
+            // SAFETY: By the type invariant there is a reference to give back.
+            unsafe { bindings::fput(file.as_ptr()) };
+        }
+        if self.mounts.is_empty() {
+            return;
+        }
+        // SAFETY: By the type invariant there are references to give back.
+        // Files that were opened below hold references of their own.
+        unsafe {
+            bindings::kern_unmount_array(self.mounts.as_mut_ptr(), self.mounts.len() as c_uint);
+        }
+    }
+}
+
+/// One of [`PrivateDirectories`].
+///
+/// # Invariants
+///
+/// `mount` and `file` are as they are there.
+pub(crate) struct PrivateDirectory<'a> {
+    mount: *mut bindings::vfsmount,
+    file: NonNull<bindings::file>,
+    _owner: PhantomData<&'a PrivateDirectories>,
+}
+
+impl PrivateDirectory<'_> {
     /// How many file systems are stacked in the one that it is on.
     pub(crate) fn stack_depth(&self) -> u32 {
         // SAFETY: The file is open, so its superblock is live.
@@ -134,42 +222,30 @@ impl PrivateDirectory {
         name: &CStr,
         credential: &Credential,
     ) -> Result<ARef<BackingFile>> {
-        credential.scoped(|| {
-            // SAFETY: The mount is live; `path` is written to, and read only
+        let path = credential.scoped(|| {
+            // SAFETY: The mount is live; `owned` is written to, and read only
             // if that succeeded.
-            let path = OwnedPath(unsafe {
+            let path = unsafe {
                 let mut owned = core::mem::zeroed();
                 to_result(bindings::rust_vfs_lookup_beneath(
-                    self.mount.as_ptr(),
+                    self.mount,
                     name.as_char_ptr(),
                     &mut owned,
                 ))?;
                 owned
-            });
-            // SAFETY: The path is valid and positive.
-            unsafe {
-                let mode = bindings::rust_vfs_path_mode(&path.0);
-                if u32::from(mode) & bindings::S_IFMT != bindings::S_IFREG {
-                    return Err(EINVAL);
-                }
-                to_result(bindings::rust_vfs_permission_to_read(&path.0))?;
+            };
+            // INVARIANT: The lookup gave references, and found something.
+            let path = OwnedPath(path);
+            if path.file_type() != bindings::S_IFREG {
+                return Err(EINVAL);
             }
-            // SAFETY: The directory is open, and the path valid and of a
-            // regular file.
-            unsafe { BackingFile::open(self.file.as_ptr(), &path.0, credential) }
-        })
-    }
-}
+            // SAFETY: The path is valid and positive.
+            to_result(unsafe { bindings::rust_vfs_permission_to_read(&path.0) })?;
+            Ok(path)
+        })?;
 
-impl Drop for PrivateDirectory {
-    fn drop(&mut self) {
-        let mut mount = self.mount.as_ptr();
-
-        // SAFETY: By the type invariant there are references to give back.
-        // Files that were opened below hold references of their own.
-        unsafe {
-            bindings::fput(self.file.as_ptr());
-            bindings::kern_unmount_array(&mut mount, 1);
-        }
+        // SAFETY: The directory is open, and the path valid and of a regular
+        // file.
+        unsafe { BackingFile::open(self.file.as_ptr(), &path.0, credential) }
     }
 }

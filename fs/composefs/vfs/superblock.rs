@@ -7,7 +7,7 @@
 use super::{
     bindings,
     context::Log,
-    export,
+    dentry, export,
     filesystem::{FileSystem, Registration},
     inode::{self, Inode},
     xattr,
@@ -133,6 +133,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
         (*sb).s_op = &Operations::<T>::TABLE;
         (*sb).s_xattr = xattr::handlers::<T>();
         (*sb).s_export_op = export::operations::<T>();
+        bindings::rust_vfs_set_dentry_operations(sb, dentry::operations::<T>());
         (*sb).s_maxbytes = bindings::loff_t::MAX;
         (*sb).s_time_gran = 1;
         (*sb).s_blocksize = BLOCK_SIZE as c_ulong;

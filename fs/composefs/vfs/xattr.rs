@@ -185,6 +185,9 @@ impl<T: FileSystem> Handlers<T> {
                 }
             };
             let len = T::get_xattr(inode, namespace, buffer::bytes(name), buffer)?;
+            if size != 0 && len > size {
+                return Err(ERANGE);
+            }
             c_int::try_from(len).map_err(|_| E2BIG)
         })
     }

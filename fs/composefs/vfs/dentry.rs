@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Dentries.
+//!
+//! C header: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
+
+use super::{bindings, filesystem::FileSystem, inode::Inode};
+use core::marker::PhantomData;
+
+/// The dentry operations of a superblock of type `T`.
+pub(super) fn operations<T: FileSystem>() -> *const bindings::dentry_operations {
+    &Operations::<T>::TABLE
+}
+
+/// The C entry points of the dentries of file system type `T`.
+struct Operations<T>(PhantomData<T>);
+
+impl<T: FileSystem> Operations<T> {
+    const TABLE: bindings::dentry_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::dentry_operations = unsafe { core::mem::zeroed() };
+        table.d_real = Some(Self::real);
+        table
+    };
+
+    /// The dentry whose inode has the content, for uprobes: that of the
+    /// backing file, once there is one.
+    ///
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a dentry of type `T`.
+    unsafe extern "C" fn real(
+        dentry: *mut bindings::dentry,
+        kind: bindings::d_real_type,
+    ) -> *mut bindings::dentry {
+        // SAFETY: The dentry is live, and holds its inode if it has one.
+        unsafe {
+            let inode = (*dentry).d_inode;
+            if kind != bindings::d_real_type_D_REAL_DATA || inode.is_null() {
+                return dentry;
+            }
+            match T::backing(Inode::<T>::from_raw(inode)) {
+                Some(file) => bindings::rust_vfs_real_dentry(file.as_ptr()),
+                None => dentry,
+            }
+        }
+    }
+}
