@@ -56,9 +56,13 @@ cache_build() (
     shift 5
     dir=$cache/$name-$key tmp=$cache/tmp/$name-$key log=$cache/log/$name-$key.log
 
-    exec {all}>"$cache/lock/all" {own}>"$cache/lock/$name-$key"
-    cache_lock "$all" -s "the cache is being cleaned"
-    cache_lock "$own" -x "$what: another run is making it"
+    # Once more if the cache was cleaned while we waited: those locks are history.
+    until [[ ${all:-} && /proc/self/fd/$all -ef $cache/lock/all ]]; do
+        cache_init
+        exec {all}>"$cache/lock/all" {own}>"$cache/lock/$name-$key"
+        cache_lock "$all" -s "the cache is being cleaned"
+        cache_lock "$own" -x "$what: another run is making it"
+    done
     [[ ! -d $dir ]] || exit 0
 
     # We hold the lock, so whatever is there was left by an interrupted run.

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# composefs in Rust: the module, the tools, tests and demo. See `make help`.
+#
+# The kernel's own build system reads Kbuild, not this file.
+
+PREFIX ?= /usr/local
+INSTALL_MOD_PATH ?= $(DESTDIR)
+INSTALL ?= install
+
+MAKEFLAGS += --no-print-directory
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+# What `make` built last: the module's path.
+MODULE := build/module
+
+.PHONY: all
+all: module tools ## the module and the tools (default)
+
+.PHONY: module
+module: ## build/<kernel release>/composefs.ko, for KDIR
+	@mkdir -p build
+	@scripts/build-module $(if $(KDIR),--kdir "$(KDIR)") -- $(if $(V),V=$(V)) $(if $(W),W=$(W)) >$(MODULE).new
+	@mv $(MODULE).new $(MODULE)
+	@echo "module: $$(cat $(MODULE))"
+
+.PHONY: tools
+tools: ## mkcomposefs and its fellows, in target/release
+	@scripts/cargo build --release --locked -p composefs-tools
+
+.PHONY: modules_install
+modules_install: ## the module made last, into INSTALL_MOD_PATH/lib/modules
+	@scripts/install-module "$(INSTALL_MOD_PATH)" $(MODULE)
+
+.PHONY: install
+install: ## the tools, into DESTDIR/PREFIX/bin
+	@scripts/install-tools "$(DESTDIR)$(PREFIX)"
+
+.PHONY: demo
+demo: ## watch a Debian system become an image, and be mounted, in a guest
+	@scripts/demo
+
+.PHONY: test
+test: ## all tests, on the host and in a guest
+	@scripts/test
+
+.PHONY: lint
+lint: ## formatting, lints, and house rules
+	@scripts/lint
+
+.PHONY: update
+update: ## look for newer kernels and packages now (else once a week)
+	@scripts/kernel update
+	@scripts/guest update
+
+.PHONY: clean
+clean: ## remove what was built in the checkout
+	@rm -rf build target
+
+.PHONY: clean-cache
+clean-cache: ## remove the toolchain, kernel trees and guest disks as well
+	@scripts/clean-cache
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
+	@echo
+	@echo "  KDIR=DIR            kernel tree prepared for Rust modules (default: the running"
+	@echo "                      kernel's if it is one, else a stock kernel's, made for you)"
+	@echo "  PREFIX, DESTDIR, INSTALL_MOD_PATH   as usual"
+	@echo "  COMPOSEFS_CACHE=DIR what takes long to make (default ~/.cache/composefs-in-rust)"
