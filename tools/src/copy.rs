@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use crate::store::Source;
 
 /// Size of the buffers that files are read with.
-pub const BUFFER_SIZE: usize = 1 << 20;
+pub const BUFFER_SIZE: usize = 256 << 10;
 
 /// Fills the empty file `to`. `reflink` says whether cloning is worth a try, and is cleared when
 /// it turns out not to be. Returns whether the content is known to be the one that the source

@@ -2,7 +2,7 @@
 //! Hashing files and storing them, on several threads.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::{Mutex, PoisonError};
@@ -13,7 +13,7 @@ use rustix::fs::Stat;
 use crate::copy::BUFFER_SIZE;
 use crate::fsverity::{Algorithm, Digest, Hasher};
 use crate::read;
-use crate::store::{Source, Store};
+use crate::store::{self, Source, Store};
 use crate::tree::NodeId;
 
 /// Files that wait to be hashed; each is open.
@@ -75,13 +75,17 @@ impl Ingest<'_> {
     ///
     /// # Errors
     /// If it is processed at once and that fails, or something else has failed.
-    pub fn submit(&mut self, node: NodeId, file: File, stat: Stat) -> Result<()> {
+    pub fn submit(&mut self, node: NodeId, file: File, stat: Stat) -> Outcome {
+        let interrupted = || Failure {
+            node: Some(node),
+            error: anyhow!("interrupted"),
+        };
         if self.cancelled.load(Ordering::Relaxed) {
-            return Err(anyhow!("interrupted"));
+            return Err(interrupted());
         }
         let job = Job { node, file, stat };
         match &self.queue {
-            Some(queue) => queue.send(job).map_err(|_| anyhow!("interrupted")),
+            Some(queue) => queue.send(job).map_err(|_| interrupted()),
             None => self.worker.process(&job),
         }
     }
@@ -113,10 +117,9 @@ pub fn run(
             if cancelled.load(Ordering::Relaxed) {
                 continue;
             }
-            if let Err(error) = worker.process(&job) {
+            if let Err(failure) = worker.process(&job) {
                 cancelled.store(true, Ordering::Relaxed);
-                let node = Some(job.node);
-                lock(&failed).get_or_insert(Failure { node, error });
+                lock(&failed).get_or_insert(failure);
             }
         }
         worker.done
@@ -154,6 +157,10 @@ pub fn run(
         }
         walked
     });
+    let walked = walked.and_then(|()| match store {
+        Some(store) if !cancelled.load(Ordering::Relaxed) => Ok(store.finish()?),
+        _ => Ok(()),
+    });
     if let Some(failure) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(failure);
     }
@@ -169,10 +176,32 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Worker<'_> {
-    fn process(&mut self, job: &Job) -> Result<()> {
+    fn process(&mut self, job: &Job) -> Outcome {
+        let fail = |error| Failure {
+            node: Some(job.node),
+            error,
+        };
+        let (digest, whole) = self.hash(job).map_err(fail)?;
+        if let Some(store) = self.store {
+            let source = Source {
+                file: &job.file,
+                size: job.stat.st_size as u64,
+                content: whole.map(|count| &self.buffer[..count]),
+                id: job.node,
+            };
+            store.put(&digest, source)?;
+        }
+        self.done.push(Done {
+            node: job.node,
+            digest,
+        });
+        Ok(())
+    }
+
+    /// The digest of a file, and how much of the buffer holds it, if all of it is there.
+    fn hash(&mut self, job: &Job) -> Result<(Digest, Option<usize>)> {
         let size = job.stat.st_size as u64;
         self.buffer.resize(BUFFER_SIZE, 0);
-        // How much the buffer holds, if it holds the whole file.
         let whole = loop {
             let count = read::read(&job.file, &mut self.buffer)?;
             self.hasher.update(&self.buffer[..count]);
@@ -186,20 +215,16 @@ impl Worker<'_> {
             return Err(changed());
         }
         expect_unchanged(&job.file, &job.stat)?;
-        if let Some(store) = self.store {
-            let content = whole.map(|count| &self.buffer[..count]);
-            let source = Source {
-                file: &job.file,
-                size,
-                content,
-            };
-            store.put(&digest, source)?;
+        Ok((digest, whole))
+    }
+}
+
+impl From<store::Failure> for Failure {
+    fn from(failure: store::Failure) -> Self {
+        Self {
+            node: Some(failure.id),
+            error: failure.error,
         }
-        self.done.push(Done {
-            node: job.node,
-            digest,
-        });
-        Ok(())
     }
 }
 

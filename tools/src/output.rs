@@ -129,7 +129,7 @@ fn replace(
                 .with_context(|| format!("cannot enable fs-verity on {}", quote::path(path)));
         }
     }
-    staged.replace(name).with_context(context)
+    staged.replace(dir.as_fd(), name).with_context(context)
 }
 
 fn direct(path: &Path, fill: impl FnOnce(&mut dyn Write) -> Result<()>) -> Result<()> {

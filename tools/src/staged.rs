@@ -4,19 +4,20 @@
 //! The file is made without a name (`O_TMPFILE`), so that one which is given up, even by a crash,
 //! is gone; where the filesystem cannot do that, it gets a temporary name.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::LazyLock;
 
 use rustix::fs::{Access, AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::{Errno, Result};
 
 /// A file that has no name yet.
 #[derive(Debug)]
-pub struct Staged<'a> {
-    dir: BorrowedFd<'a>,
+pub struct Staged {
     file: OwnedFd,
-    /// The temporary name, if there has to be one.
-    name: Option<String>,
+    /// Its directory and temporary name, if there has to be one.
+    temporary: Option<(OwnedFd, String)>,
 }
 
 /// Whether a file got the name that it was to have.
@@ -28,6 +29,10 @@ pub enum Published {
     Exists,
 }
 
+/// Whether open files can be found below /proc. Without, a nameless file stays nameless.
+static HAS_PROC: LazyLock<bool> =
+    LazyLock::new(|| rustix::fs::access("/proc/self/fd", Access::EXISTS).is_ok());
+
 fn temporary_name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
@@ -38,34 +43,34 @@ fn magic_link(file: BorrowedFd) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-impl<'a> Staged<'a> {
+impl Staged {
     /// Makes an empty file on the filesystem of the directory `dir`, open for writing.
     ///
     /// # Errors
     /// As of `open`.
-    pub fn new(dir: BorrowedFd<'a>, mode: Mode) -> Result<Self> {
+    pub fn new(dir: BorrowedFd, mode: Mode) -> Result<Self> {
         let flags = OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::openat(dir, ".", flags | OFlags::TMPFILE, mode) {
-            // Without /proc it could not be given a name later.
-            Ok(file) if rustix::fs::access(magic_link(file.as_fd()), Access::EXISTS).is_ok() => {
-                return Ok(Self {
-                    dir,
-                    file,
-                    name: None,
-                });
+        if *HAS_PROC {
+            match rustix::fs::openat(dir, ".", flags | OFlags::TMPFILE, mode) {
+                Ok(file) => {
+                    return Ok(Self {
+                        file,
+                        temporary: None,
+                    });
+                }
+                Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT) => {}
+                Err(error) => return Err(error),
             }
-            Ok(_) | Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {}
-            Err(error) => return Err(error),
         }
+        let dir = rustix::io::fcntl_dupfd_cloexec(dir, 0)?;
         loop {
             let name = temporary_name();
             let create = flags | OFlags::CREATE | OFlags::EXCL;
-            match rustix::fs::openat(dir, &name, create, mode) {
+            match rustix::fs::openat(&dir, &name, create, mode) {
                 Ok(file) => {
                     return Ok(Self {
-                        dir,
                         file,
-                        name: Some(name),
+                        temporary: Some((dir, name)),
                     });
                 }
                 // Left over from a process that had our number.
@@ -86,32 +91,26 @@ impl<'a> Staged<'a> {
     /// As of `open`.
     pub fn seal(&mut self) -> Result<()> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        self.file = match &self.name {
+        self.file = match &self.temporary {
             None => rustix::fs::open(magic_link(self.file()), flags, Mode::empty())?,
-            Some(name) => {
-                rustix::fs::openat(self.dir, name, flags | OFlags::NOFOLLOW, Mode::empty())?
+            Some((dir, name)) => {
+                rustix::fs::openat(dir, name, flags | OFlags::NOFOLLOW, Mode::empty())?
             }
         };
         Ok(())
     }
 
-    /// Gives the file a name in the directory, unless something has that name.
+    /// Gives the file the name `name` in `dir`, unless something has that name.
     ///
     /// # Errors
     /// As of `link` and `rename`.
-    pub fn publish(mut self, name: &str) -> Result<Published> {
-        let done = match self.name.take() {
-            None => rustix::fs::linkat(
-                rustix::fs::CWD,
-                magic_link(self.file()),
-                self.dir,
-                name,
-                AtFlags::SYMLINK_FOLLOW,
-            ),
+    pub fn publish(mut self, dir: BorrowedFd, name: &str) -> Result<Published> {
+        let done = match self.temporary.take() {
+            None => self.link(dir, OsStr::new(name)),
             Some(temporary) => {
-                let done = self.rename_new(&temporary, name);
+                let done = rename_new(&temporary, dir, name);
                 if done.is_err() {
-                    self.name = Some(temporary);
+                    self.temporary = Some(temporary);
                 }
                 done
             }
@@ -123,42 +122,45 @@ impl<'a> Staged<'a> {
         }
     }
 
-    fn rename_new(&self, from: &str, to: &str) -> Result<()> {
-        let (dir, flags) = (self.dir, RenameFlags::NOREPLACE);
-        match rustix::fs::renameat_with(dir, from, dir, to, flags) {
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                rustix::fs::linkat(dir, from, dir, to, AtFlags::empty())?;
-                rustix::fs::unlinkat(dir, from, AtFlags::empty())
-            }
-            done => done,
-        }
-    }
-
-    /// Gives the file a name in the directory, in place of whatever has it.
+    /// Gives the file the name `name` in `dir`, in place of whatever has it.
     ///
     /// # Errors
     /// As of `link` and `rename`.
-    pub fn replace(mut self, name: &std::ffi::OsStr) -> Result<()> {
-        if self.name.is_none() {
+    pub fn replace(mut self, dir: BorrowedFd, name: &OsStr) -> Result<()> {
+        if self.temporary.is_none() {
             let temporary = temporary_name();
-            let link = magic_link(self.file());
-            let flags = AtFlags::SYMLINK_FOLLOW;
-            rustix::fs::linkat(rustix::fs::CWD, link, self.dir, &temporary, flags)?;
-            self.name = Some(temporary);
+            self.link(dir, OsStr::new(&temporary))?;
+            self.temporary = Some((rustix::io::fcntl_dupfd_cloexec(dir, 0)?, temporary));
         }
-        if let Some(temporary) = &self.name {
-            rustix::fs::renameat(self.dir, temporary, self.dir, name)?;
+        if let Some((from, temporary)) = &self.temporary {
+            rustix::fs::renameat(from, temporary, dir, name)?;
         }
-        self.name = None;
+        self.temporary = None;
         Ok(())
+    }
+
+    fn link(&self, dir: BorrowedFd, name: &OsStr) -> Result<()> {
+        let link = magic_link(self.file());
+        rustix::fs::linkat(rustix::fs::CWD, link, dir, name, AtFlags::SYMLINK_FOLLOW)
     }
 }
 
-impl Drop for Staged<'_> {
+/// Renames a file, unless something has the new name.
+fn rename_new((from, old): &(OwnedFd, String), to: BorrowedFd, new: &str) -> Result<()> {
+    match rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::linkat(from, old, to, new, AtFlags::empty())?;
+            rustix::fs::unlinkat(from, old, AtFlags::empty())
+        }
+        done => done,
+    }
+}
+
+impl Drop for Staged {
     fn drop(&mut self) {
-        if let Some(name) = &self.name {
+        if let Some((dir, name)) = &self.temporary {
             // Nothing is left to do if even this fails.
-            let _ = rustix::fs::unlinkat(self.dir, name, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(dir, name, AtFlags::empty());
         }
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! An object never appears before it is complete and on disk, is never overwritten, and is never
 //! taken for good because of its name alone. Several processes may fill one store.
+//!
+//! Writing each object through to the disk would cost far more than all the rest. So objects are
+//! collected, nameless, and one `syncfs` goes before giving names to many of them.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -22,6 +25,11 @@ use crate::read;
 use crate::staged::{Published, Staged};
 use crate::verity::{self, Enabled};
 
+/// Objects that are collected before they get their names; each is an open file.
+const BATCH: usize = 128;
+/// Bytes of objects that are collected.
+const BATCH_BYTES: u64 = 64 << 20;
+
 /// Where the content of an object comes from.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'a> {
@@ -31,6 +39,38 @@ pub struct Source<'a> {
     pub size: u64,
     /// All of its content, if it is in memory.
     pub content: Option<&'a [u8]>,
+    /// A number for it, to be found in a [`Failure`].
+    pub id: u32,
+}
+
+/// What went wrong with an object. It may not be the one that was put last.
+#[derive(Debug)]
+pub struct Failure {
+    /// Which source it is about.
+    pub id: u32,
+    /// The cause.
+    pub error: anyhow::Error,
+}
+
+/// An object that is complete but for its name.
+#[derive(Debug)]
+struct Pending {
+    id: u32,
+    digest: Digest,
+    size: u64,
+    staged: Staged,
+    /// Whether the content is known to be right.
+    verified: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Objects that this process made, is about to, or found to be right.
+    known: HashSet<Digest>,
+    pending: Vec<Pending>,
+    pending_bytes: u64,
+    /// Why fs-verity could not be enabled, the first time.
+    no_verity: Option<String>,
 }
 
 /// An open store.
@@ -39,14 +79,11 @@ pub struct Store {
     path: PathBuf,
     dir: OwnedFd,
     algorithm: Algorithm,
-    /// Objects that this process made, or found to be right.
-    known: Mutex<HashSet<Digest>>,
+    state: Mutex<State>,
     /// Which of the 256 directories are known to be there.
     subdirs: [AtomicBool; 256],
     /// Whether cloning has not failed yet for want of support.
     reflink: AtomicBool,
-    /// Why fs-verity could not be enabled, the first time.
-    no_verity: Mutex<Option<String>>,
 }
 
 impl Store {
@@ -69,65 +106,133 @@ impl Store {
             path: path.to_owned(),
             dir,
             algorithm,
-            known: Mutex::default(),
+            state: Mutex::default(),
             subdirs: [const { AtomicBool::new(false) }; 256],
             reflink: AtomicBool::new(true),
-            no_verity: Mutex::default(),
         })
     }
 
     /// Why objects of this store lack fs-verity, if some do.
     pub fn verity_problem(&self) -> Option<String> {
-        lock(&self.no_verity).clone()
+        self.lock().no_verity.clone()
     }
 
-    /// Puts an object into the store, unless it is there.
+    /// Puts an object into the store, unless it is there. It may appear only with [`finish`].
+    ///
+    /// [`finish`]: Store::finish
     ///
     /// # Errors
     /// If an object of that name is there but is another file, the source is not what `digest`
     /// says, or writing fails. The message names the object.
-    pub fn put(&self, digest: &Digest, source: Source) -> Result<()> {
-        if lock(&self.known).contains(digest) {
+    pub fn put(&self, digest: &Digest, source: Source) -> Result<(), Failure> {
+        if !self.lock().known.insert(*digest) {
             return Ok(());
         }
-        let name = object_path(digest);
-        self.put_new(digest, &name, source)
-            .with_context(|| format!("object {}", quote::path(&self.path.join(&name))))?;
-        lock(&self.known).insert(*digest);
-        Ok(())
+        let staged = self.stage(digest, source).map_err(|error| Failure {
+            id: source.id,
+            error: self.name_object(digest, error),
+        })?;
+        let Some(pending) = staged else {
+            return Ok(());
+        };
+        let mut state = self.lock();
+        state.pending.push(pending);
+        state.pending_bytes += source.size;
+        if state.pending.len() < BATCH && state.pending_bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut state.pending);
+        state.pending_bytes = 0;
+        drop(state);
+        self.publish(batch)
     }
 
-    fn put_new(&self, digest: &Digest, name: &str, source: Source) -> Result<()> {
-        if self.check_existing(digest, name, source.size)? {
+    /// Makes every object that was put appear, and sees to it that they stay.
+    ///
+    /// # Errors
+    /// As of [`Store::put`].
+    pub fn finish(&self) -> Result<(), Failure> {
+        let batch = std::mem::take(&mut self.lock().pending);
+        let Some(last) = batch.last() else {
             return Ok(());
+        };
+        let id = last.id;
+        self.publish(batch)?;
+        self.sync().map_err(|error| Failure { id, error })
+    }
+
+    fn name_object(&self, digest: &Digest, error: anyhow::Error) -> anyhow::Error {
+        let path = self.path.join(object_path(digest));
+        error.context(format!("object {}", quote::path(&path)))
+    }
+
+    fn sync(&self) -> Result<()> {
+        rustix::fs::syncfs(&self.dir)
+            .with_context(|| format!("cannot sync store {}", quote::path(&self.path)))
+    }
+
+    /// Makes an object without a name; `None` if there is one already.
+    fn stage(&self, digest: &Digest, source: Source) -> Result<Option<Pending>> {
+        if self.check_existing(digest, source.size)? {
+            return Ok(None);
         }
-        self.make_subdir(digest, name)?;
-        let mut staged = Staged::new(self.dir.as_fd(), Mode::from_raw_mode(0o644))?;
+        let staged = Staged::new(self.dir.as_fd(), Mode::from_raw_mode(0o644))?;
         // Readable by all whatever the umask is: an object belongs to no one in particular.
         rustix::fs::fchmod(staged.file(), Mode::from_raw_mode(0o644))?;
         let verified = copy::fill(staged.file(), source, &self.reflink)?;
-        rustix::fs::fdatasync(staged.file())?;
+        Ok(Some(Pending {
+            id: source.id,
+            digest: *digest,
+            size: source.size,
+            staged,
+            verified,
+        }))
+    }
+
+    /// Gives objects their names.
+    fn publish(&self, batch: Vec<Pending>) -> Result<(), Failure> {
+        let Some(first) = batch.first() else {
+            return Ok(());
+        };
+        let id = first.id;
+        self.sync().map_err(|error| Failure { id, error })?;
+        for pending in batch {
+            let (id, digest) = (pending.id, pending.digest);
+            self.publish_one(pending).map_err(|error| Failure {
+                id,
+                error: self.name_object(&digest, error),
+            })?;
+        }
+        Ok(())
+    }
+
+    fn publish_one(&self, pending: Pending) -> Result<()> {
+        let Pending {
+            digest,
+            size,
+            mut staged,
+            verified,
+            ..
+        } = pending;
         staged.seal()?;
         match verity::enable(staged.file(), self.algorithm)? {
             Enabled::Yes => {
                 let measured = verity::measure(staged.file(), self.algorithm)?;
-                expect_digest(digest, measured)?;
+                expect_digest(&digest, measured)?;
             }
             Enabled::No(reason) => {
-                lock(&self.no_verity).get_or_insert(reason);
+                self.lock().no_verity.get_or_insert(reason);
                 if !verified {
-                    expect_digest(digest, Some(self.hash(staged.file())?))?;
+                    expect_digest(&digest, Some(self.hash(staged.file())?))?;
                 }
             }
         }
-        match staged.publish(name)? {
+        let name = object_path(&digest);
+        self.make_subdir(&digest, &name)?;
+        match staged.publish(self.dir.as_fd(), &name)? {
             Published::Created => Ok(()),
-            Published::Exists => {
-                if self.check_existing(digest, name, source.size)? {
-                    return Ok(());
-                }
-                Err(anyhow!("was removed while it was being made"))
-            }
+            Published::Exists if self.check_existing(&digest, size)? => Ok(()),
+            Published::Exists => Err(anyhow!("was removed while it was being made")),
         }
     }
 
@@ -143,9 +248,10 @@ impl Store {
     }
 
     /// Whether the object is in the store. One that is there must be what its name says.
-    fn check_existing(&self, digest: &Digest, name: &str, size: u64) -> Result<bool> {
+    fn check_existing(&self, digest: &Digest, size: u64) -> Result<bool> {
+        let name = object_path(digest);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+        let file = match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {
             Ok(file) => file,
             Err(Errno::NOENT) => return Ok(false),
             Err(Errno::LOOP) => return Err(anyhow!("is a symbolic link")),
@@ -156,17 +262,18 @@ impl Store {
             return Err(anyhow!("is not a regular file"));
         }
         if u64::try_from(stat.st_size) != Ok(size) {
-            return Err(anyhow!(
-                "is damaged: its size is {}, not {size}",
-                stat.st_size
-            ));
+            let found = stat.st_size;
+            return Err(anyhow!("is damaged: its size is {found}, not {size}"));
         }
-        let found = match verity::measure(&file, self.algorithm)? {
-            Some(measured) => measured,
-            None => self.hash(file.as_fd())?,
-        };
-        if found != *digest {
-            return Err(anyhow!("is damaged: its digest is {found}"));
+        if let Some(measured) = verity::measure(&file, self.algorithm)? {
+            expect_intact(digest, &measured)?;
+            return Ok(true);
+        }
+        expect_intact(digest, &self.hash(file.as_fd())?)?;
+        // Left by a tool, or on a kernel, that did not. Now that it is known to be right, it may
+        // as well have it.
+        if let Enabled::No(reason) = verity::enable(&file, self.algorithm)? {
+            self.lock().no_verity.get_or_insert(reason);
         }
         Ok(true)
     }
@@ -177,6 +284,21 @@ impl Store {
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
         read::hash(&file, &mut Hasher::new(self.algorithm))
     }
+
+    /// Locks the state. What a panicking thread left is as good as any here.
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Checks that an object that was there before is right.
+fn expect_intact(want: &Digest, found: &Digest) -> Result<()> {
+    if want == found {
+        return Ok(());
+    }
+    Err(anyhow!("is damaged: its digest is {found}"))
 }
 
 /// Checks that an object is what the source was when it was hashed.
@@ -188,11 +310,4 @@ fn expect_digest(want: &Digest, found: Option<Digest>) -> Result<()> {
         )),
         None => Err(anyhow!("fs-verity was enabled, yet there is no digest")),
     }
-}
-
-/// Locks a mutex. One that a panicking thread held is as good as any here.
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
 }

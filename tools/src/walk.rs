@@ -79,10 +79,12 @@ fn join(source: &Path, path: &[u8]) -> std::path::PathBuf {
     }
 }
 
-/// A directory that is yet to be read.
+/// A directory that is yet to be read. It is not kept open: there may be very many.
 struct Pending {
     id: NodeId,
-    dir: Rc<OwnedFd>,
+    /// The directory that it is in; `None` for the root.
+    parent: Option<Rc<OwnedFd>>,
+    stat: Stat,
 }
 
 struct Walker<'a> {
@@ -104,8 +106,13 @@ impl Walker<'_> {
     fn run(&mut self, source: &Path, ingest: &mut Ingest) -> ingest::Outcome {
         self.add_root(source)
             .map_err(|error| ingest::Failure { node: None, error })?;
-        while let Some(Pending { id, dir }) = self.pending.pop() {
-            self.read_dir(id, &dir, ingest)?;
+        while let Some(pending) = self.pending.pop() {
+            let dir = self.reopen(source, &pending);
+            let dir = dir.map_err(|error| ingest::Failure {
+                node: Some(pending.id),
+                error,
+            })?;
+            self.read_dir(pending.id, &Rc::new(dir), ingest)?;
         }
         Ok(())
     }
@@ -118,9 +125,26 @@ impl Walker<'_> {
         self.read_xattrs(id, fd.as_fd(), true)?;
         self.pending.push(Pending {
             id,
-            dir: Rc::new(fd),
+            parent: None,
+            stat,
         });
         Ok(())
+    }
+
+    fn reopen(&self, source: &Path, pending: &Pending) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = match &pending.parent {
+            Some(parent) => {
+                let name = self.tree.name(pending.id);
+                rustix::fs::openat(parent, name, flags, Mode::empty())?
+            }
+            None => rustix::fs::open(source, flags, Mode::empty())?,
+        };
+        let stat = rustix::fs::fstat(&dir)?;
+        if (stat.st_dev, stat.st_ino) != (pending.stat.st_dev, pending.stat.st_ino) {
+            return Err(anyhow!("changed while it was read"));
+        }
+        Ok(dir)
     }
 
     fn read_dir(
@@ -141,7 +165,8 @@ impl Walker<'_> {
                 continue;
             }
             let mut id = None;
-            self.add(parent, dir, name, entry.file_type(), &mut id, ingest)
+            let file = self
+                .add(parent, dir, name, entry.file_type(), &mut id)
                 .map_err(|error| match id {
                     Some(_) => ingest::Failure { node: id, error },
                     None => ingest::Failure {
@@ -149,11 +174,15 @@ impl Walker<'_> {
                         error: error.context(quote::bytes(name).to_string()),
                     },
                 })?;
+            if let (Some(id), Some((file, stat))) = (id, file) {
+                ingest.submit(id, file, stat)?;
+            }
         }
         Ok(())
     }
 
-    /// Adds one directory entry; `id` tells its node as soon as there is one.
+    /// Adds one directory entry; `id` tells its node as soon as there is one. Returns the file, if
+    /// its content does not go into the image.
     fn add(
         &mut self,
         parent: NodeId,
@@ -161,13 +190,12 @@ impl Walker<'_> {
         name: &[u8],
         hint: rustix::fs::FileType,
         id: &mut Option<NodeId>,
-        ingest: &mut Ingest,
-    ) -> Result<()> {
+    ) -> Result<Option<(File, Stat)>> {
         let opened = open(dir.as_fd(), name, hint)?;
         let mut meta = self.meta(&opened.stat);
         let file_type = meta.file_type();
         if self.options.skip_devices && matches!(file_type, S_IFBLK | S_IFCHR) {
-            return Ok(());
+            return Ok(None);
         }
         let target = if file_type == S_IFLNK {
             let target = rustix::fs::readlinkat(&opened.fd, "", Vec::new())?.into_bytes();
@@ -180,28 +208,28 @@ impl Walker<'_> {
         *id = Some(node);
         self.read_xattrs(node, opened.fd.as_fd(), opened.readable)?;
         if let Some(target) = target {
-            return self.tree.set_payload(node, &target);
+            self.tree.set_payload(node, &target)?;
         }
         match file_type {
             S_IFDIR => self.pending.push(Pending {
                 id: node,
-                dir: Rc::new(opened.fd),
+                parent: Some(Rc::clone(dir)),
+                stat: opened.stat,
             }),
             S_IFREG if meta.size > 0 => {
                 if !opened.readable {
                     return Err(Errno::ACCESS.into());
                 }
                 let file = File::from(opened.fd);
-                if meta.size <= INLINE_SIZE {
-                    let content = ingest::read_small(&file, &opened.stat)?;
-                    self.tree.set_content(node, &content)?;
-                } else {
-                    ingest.submit(node, file, opened.stat)?;
+                if meta.size > INLINE_SIZE {
+                    return Ok(Some((file, opened.stat)));
                 }
+                let content = ingest::read_small(&file, &opened.stat)?;
+                self.tree.set_content(node, &content)?;
             }
             _ => {}
         }
-        Ok(())
+        Ok(None)
     }
 
     fn meta(&self, stat: &Stat) -> Meta {

@@ -158,13 +158,12 @@ struct Level {
     path_len: usize,
 }
 
-/// Calls `enter` with the path and inode of every entry; it returns whether to go into it, should
-/// it be a directory, and must not do so twice for one inode.
-fn traverse(
-    image: &Opened,
-    filter: &Filter,
-    enter: &mut dyn FnMut(&[u8], &Inode, &mut Record) -> Result<bool>,
-) -> Result<()> {
+/// Is given the path and inode of an entry. Returns whether to go into it, should it be a
+/// directory, and must not do so twice for one inode.
+type Enter<'a> = dyn FnMut(&[u8], &Inode, &mut Record) -> Result<bool> + 'a;
+
+/// Calls `enter` for every entry.
+fn traverse(image: &Opened, filter: &Filter, enter: &mut Enter) -> Result<()> {
     let mut path = Vec::new();
     let mut record = Record::default();
     let mut levels: Vec<Level> = Vec::new();

@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Our tools beside the C tools of composefs 1.0.8: the same input, the same image, the same text.
+//!
+//! `COMPOSEFS_C_TOOLS` names the directory that holds `mkcomposefs` and `composefs-info`; without
+//! it there is nothing to compare with. Inputs are random but seeded: a failure names the seed,
+//! and its input stays in the directory that it names.
+
+mod dumps;
+mod rng;
+mod run;
+mod trees;
+
+use std::fs;
+use std::path::Path;
+
+use rng::Rng;
+use run::{assert_same_images, assert_same_info, Case, Tools};
+
+const DUMPS: u64 = 250;
+const MUTATIONS: u64 = 400;
+const TREES: u64 = 60;
+
+#[test]
+fn dumps_make_the_same_images() {
+    let Some(tools) = Tools::find() else { return };
+    for seed in 0..DUMPS {
+        let mut rng = Rng::new(seed);
+        let case = Case::new("dump", seed);
+        let dump = case.path("in.dump");
+        fs::write(&dump, dumps::random(&mut rng)).expect("write dump");
+        let mut options = run::version_options(&mut rng);
+        options.push("--from-file".into());
+        let made = assert_same_images(&tools, &case, &options, &dump);
+        assert!(made, "seed {seed}: the C tool refuses a valid dump");
+        assert_same_info(&tools, &case, &mut rng);
+        case.done();
+    }
+}
+
+#[test]
+fn dumps_are_refused_alike() {
+    let Some(tools) = Tools::find() else { return };
+    let mut refused = 0;
+    for seed in 0..MUTATIONS {
+        let mut rng = Rng::new(seed);
+        let case = Case::new("mutation", seed);
+        let dump = case.path("in.dump");
+        let valid = dumps::random(&mut rng);
+        fs::write(&dump, dumps::mutate(&mut rng, valid)).expect("write dump");
+        let options = vec!["--from-file".into()];
+        refused += u64::from(!assert_same_images(&tools, &case, &options, &dump));
+        case.done();
+    }
+    assert!(refused > MUTATIONS / 10, "only {refused} were refused");
+    assert!(
+        refused < MUTATIONS * 9 / 10,
+        "all but {refused} were refused"
+    );
+}
+
+#[test]
+fn odd_dumps_are_treated_alike() {
+    let Some(tools) = Tools::find() else { return };
+    for (number, dump) in (0..).zip(dumps::odd()) {
+        let case = Case::new("odd", number);
+        let path = case.path("in.dump");
+        fs::write(&path, &dump).expect("write dump");
+        assert_same_images(&tools, &case, &["--from-file".into()], &path);
+        let strict = tools.strict();
+        assert_same_images(&strict, &case, &["--from-file".into()], &path);
+        case.done();
+    }
+}
+
+#[test]
+fn directories_make_the_same_images_and_stores() {
+    let Some(tools) = Tools::find() else { return };
+    for seed in 0..TREES {
+        let mut rng = Rng::new(seed);
+        let case = Case::new("tree", seed);
+        let source = case.path("source");
+        trees::random(&mut rng, &source);
+        let mut options = run::version_options(&mut rng);
+        options.extend(run::walk_options(&mut rng));
+        let made = assert_same_images(&tools, &case, &options, &source);
+        assert!(made, "seed {seed}: the C tool refuses a directory");
+        assert_same_info(&tools, &case, &mut rng);
+        // The C tool writes every object through to the disk, which takes its time.
+        if seed % 4 == 0 {
+            run::assert_same_stores(&tools, &case, &source);
+        }
+        case.done();
+    }
+}
+
+#[test]
+fn a_large_directory() {
+    let Some(tools) = Tools::find() else { return };
+    let case = Case::new("large", 0);
+    let dump = case.path("in.dump");
+    let mut text = b"/ 0 40755 2 0 0 0 1.5 - - -\n/d 0 40755 2 0 0 0 1.5 - - -\n".to_vec();
+    for number in 0..100_000 {
+        text.extend_from_slice(
+            format!("/d/file-{number:05} 1 100644 1 0 0 0 2.5 - x -\n").as_bytes(),
+        );
+    }
+    fs::write(&dump, text).expect("write dump");
+    assert!(assert_same_images(
+        &tools,
+        &case,
+        &["--from-file".into()],
+        &dump
+    ));
+    assert_same_info(&tools, &case, &mut Rng::new(0));
+    case.done();
+}
+
+#[test]
+fn real_directories() {
+    let Some(tools) = Tools::find() else { return };
+    for (number, source) in ["/etc", "/usr/bin", "/usr/share/doc"].iter().enumerate() {
+        let case = Case::new("real", number as u64);
+        if Path::new(source).is_dir() {
+            assert_same_images(&tools, &case, &[], Path::new(source));
+            assert_same_info(&tools, &case, &mut Rng::new(0));
+        }
+        case.done();
+    }
+}

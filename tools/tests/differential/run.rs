@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Running both tools, and comparing what they do.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use crate::rng::Rng;
+
+/// Where the C tools are.
+#[derive(Clone)]
+pub struct Tools {
+    c: PathBuf,
+    strict: bool,
+}
+
+impl Tools {
+    pub fn find() -> Option<Self> {
+        let Some(c) = std::env::var_os("COMPOSEFS_C_TOOLS") else {
+            eprintln!("skipped: COMPOSEFS_C_TOOLS does not say where the C tools are");
+            return None;
+        };
+        let c = PathBuf::from(c);
+        assert!(c.join("mkcomposefs").exists(), "no mkcomposefs in {c:?}");
+        Some(Self { c, strict: false })
+    }
+
+    /// The tools with the variable set that makes them refuse dumps which contradict themselves.
+    pub fn strict(&self) -> Self {
+        Self {
+            strict: true,
+            ..self.clone()
+        }
+    }
+
+    fn c(&self, name: &str) -> Command {
+        self.command(&self.c.join(name))
+    }
+
+    fn ours(&self, name: &str) -> Command {
+        self.command(Path::new(match name {
+            "mkcomposefs" => env!("CARGO_BIN_EXE_mkcomposefs"),
+            _ => env!("CARGO_BIN_EXE_composefs-info"),
+        }))
+    }
+
+    fn command(&self, path: &Path) -> Command {
+        let mut command = Command::new(path);
+        if self.strict {
+            command.env("CFS_PARSE_STRICT", "1");
+        }
+        command
+    }
+}
+
+/// A directory for one comparison; it stays if that fails.
+pub struct Case {
+    dir: PathBuf,
+}
+
+impl Case {
+    pub fn new(name: &str, seed: u64) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{seed}"));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(&dir).expect("create directory");
+        Self { dir }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    pub fn done(self) {
+        fs::remove_dir_all(&self.dir).expect("remove directory");
+    }
+}
+
+fn output(command: &mut Command) -> Output {
+    command.output().expect("run a tool")
+}
+
+pub fn version_options(rng: &mut Rng) -> Vec<OsString> {
+    let options: &[&str] = match rng.below(8) {
+        0 => &["--min-version=0", "--max-version=0"],
+        1 => &["--min-version=1"],
+        2 => &["--max-version=1"],
+        3 => &["--max-version=0"],
+        4 => &["--min-version", "1", "--max-version", "0"],
+        _ => &[],
+    };
+    options.iter().map(OsString::from).collect()
+}
+
+pub fn walk_options(rng: &mut Rng) -> Vec<OsString> {
+    let mut options: Vec<OsString> = Vec::new();
+    for option in ["--use-epoch", "--skip-devices"] {
+        if rng.one_in(4) {
+            options.push(option.into());
+        }
+    }
+    match rng.below(6) {
+        0 => options.push("--skip-xattrs".into()),
+        1 => options.push("--user-xattrs".into()),
+        _ => {}
+    }
+    if rng.one_in(3) {
+        options.push(format!("--threads={}", 1 + rng.below(4)).into());
+    }
+    options
+}
+
+/// Makes an image with both tools. Returns whether the C tool makes one; ours must do the same.
+pub fn assert_same_images(tools: &Tools, case: &Case, options: &[OsString], source: &Path) -> bool {
+    let mut arguments: Vec<OsString> = options.to_vec();
+    arguments.push("--print-digest".into());
+    arguments.push(source.into());
+    let (image_c, image_ours) = (case.path("c.img"), case.path("ours.img"));
+    let _ = fs::remove_file(&image_ours);
+    let c = output(tools.c("mkcomposefs").args(&arguments).arg(&image_c));
+    let ours = output(tools.ours("mkcomposefs").args(&arguments).arg(&image_ours));
+    let stderr = String::from_utf8_lossy(&ours.stderr);
+    let dir = &case.dir;
+    if c.status.code().is_none() {
+        // It crashed; whatever ours does is better, as long as it does not crash.
+        assert!(ours.status.code().is_some(), "{dir:?}: both crash");
+        return false;
+    }
+    if c.status.success() && !ours.status.success() {
+        // The one thing that ours refuses: there the C tool puts stray memory into the image.
+        assert!(stderr.contains("is not a digest of"), "{dir:?}: {stderr}");
+        return true;
+    }
+    assert_eq!(c.status.code(), ours.status.code(), "{dir:?}: {stderr}");
+    if !c.status.success() {
+        assert_eq!(stderr.lines().count(), 1, "{dir:?}: {stderr}");
+        assert!(!image_ours.exists(), "{dir:?}: half an image");
+        return false;
+    }
+    assert_eq!(c.stdout, ours.stdout, "{dir:?}: digest");
+    let same =
+        fs::read(&image_c).expect("read image") == fs::read(&image_ours).expect("read image");
+    assert!(same, "{dir:?}: images differ with {arguments:?}");
+
+    let mut only = options.to_vec();
+    only.push("--print-digest-only".into());
+    let only = output(tools.ours("mkcomposefs").args(&only).arg(source));
+    assert_eq!(c.stdout, only.stdout, "{dir:?}: --print-digest-only");
+    true
+}
+
+/// Compares what `composefs-info` says of the image that was made.
+pub fn assert_same_info(tools: &Tools, case: &Case, rng: &mut Rng) {
+    let image = case.path("c.img");
+    let dir = &case.dir;
+    for command in ["ls", "dump", "objects", "missing-objects", "measure-file"] {
+        let mut arguments = vec![OsString::from(command), image.clone().into()];
+        if command != "measure-file" && rng.one_in(3) {
+            for name in ["etc", "a", "d"] {
+                arguments.push(format!("--filter={name}").into());
+            }
+        }
+        let c = output(tools.c("composefs-info").args(&arguments));
+        let ours = output(tools.ours("composefs-info").args(&arguments));
+        let stderr = String::from_utf8_lossy(&ours.stderr);
+        assert_eq!(c.status.code(), ours.status.code(), "{dir:?}: {stderr}");
+        assert!(c.stdout == ours.stdout, "{dir:?}: {arguments:?} differs");
+    }
+    // What we print makes the same image again, unless it has a hard link: which of the names had
+    // the inode is not in a dump.
+    let dump = case.path("again.dump");
+    let text = output(tools.ours("composefs-info").arg("dump").arg(&image)).stdout;
+    if text.windows(2).any(|pair| pair == b" @") {
+        return;
+    }
+    fs::write(&dump, text).expect("write dump");
+    let version = fs::read(&image).expect("read image")[12];
+    let again = output(
+        tools
+            .ours("mkcomposefs")
+            .arg("--from-file")
+            .arg(format!("--min-version={version}"))
+            .arg(format!("--max-version={version}"))
+            .args([&dump, &case.path("again.img")]),
+    );
+    let stderr = String::from_utf8_lossy(&again.stderr);
+    assert!(again.status.success(), "{dir:?}: {stderr}");
+    let again = fs::read(case.path("again.img")).expect("read image");
+    assert!(
+        again == fs::read(&image).expect("read image"),
+        "{dir:?}: the dump of an image makes another image"
+    );
+}
+
+/// Fills a store with each tool; they must hold the same objects.
+pub fn assert_same_stores(tools: &Tools, case: &Case, source: &Path) {
+    let (store_c, store_ours) = (case.path("c.store"), case.path("ours.store"));
+    for (command, store) in [
+        (&mut tools.c("mkcomposefs"), &store_c),
+        (&mut tools.ours("mkcomposefs"), &store_ours),
+        // Once more: everything is there.
+        (&mut tools.ours("mkcomposefs"), &store_ours),
+    ] {
+        let store = format!("--digest-store={}", store.display());
+        let image = case.path("store.img");
+        let done = output(command.arg(store).args([source, &image]));
+        let stderr = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success(), "{:?}: {stderr}", case.dir);
+    }
+    assert_eq!(listing(&store_c), listing(&store_ours), "{:?}", case.dir);
+}
+
+/// The files of a store: mode and content by path.
+fn listing(store: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
+    let mut files = BTreeMap::new();
+    let mut pending = vec![store.to_owned()];
+    while let Some(dir) = pending.pop() {
+        // A source without large files needs no store; the C tool then makes none.
+        for entry in fs::read_dir(&dir).into_iter().flatten() {
+            let path = entry.expect("read directory").path();
+            if path.is_dir() {
+                pending.push(path);
+            } else {
+                let mode = fs::metadata(&path).expect("stat").permissions().mode();
+                let content = fs::read(&path).expect("read object");
+                let relative = path.strip_prefix(store).expect("below the store");
+                files.insert(relative.to_owned(), (mode, content));
+            }
+        }
+    }
+    files
+}
