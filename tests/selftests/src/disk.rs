@@ -29,6 +29,7 @@ pub struct Extent {
 impl Disk {
     /// Makes and mounts a filesystem of `size` bytes with fs-verity.
     pub fn create(directory: &Path, size: u64) -> Result<Self> {
+        setup::modprobe("loop")?;
         let backing = directory.join("disk");
         let target = directory.join("on-disk");
         setup::create_dir(&target)?;

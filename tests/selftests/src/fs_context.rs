@@ -36,7 +36,7 @@ impl Refusal {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}; log: {:?}", self.step, self.errno, self.log)
+        write!(f, "{}: {}; log: {:?}", self.step, self.errno, self.log)
     }
 }
 

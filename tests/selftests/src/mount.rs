@@ -113,7 +113,7 @@ impl Mount {
     /// Mounts the request's image with composefs 1.0.8, whatever is under test.
     pub fn incumbent(request: &Request, target: &Path) -> Result<Self> {
         setup::create_dir(target)?;
-        command::run("modprobe", ["-a", "erofs", "overlay", "loop"])?;
+        setup::load_incumbent()?;
         request.mount_incumbent(target)?;
         Ok(Self::adopt(target))
     }

@@ -59,8 +59,7 @@ pub fn require_driver() -> Result<()> {
 /// Makes the filesystem under test available.
 pub fn load_module() -> Result<()> {
     if incumbent() {
-        command::run("modprobe", ["-a", "erofs", "overlay", "loop"])?;
-        return Ok(());
+        return load_incumbent();
     }
     if !is_registered("composefs")? {
         let module = payload().join("composefs.ko");
@@ -70,6 +69,18 @@ pub fn load_module() -> Result<()> {
         bail!("the module is loaded, yet /proc/filesystems has no composefs");
     }
     Ok(())
+}
+
+/// What composefs 1.0.8 needs of the kernel.
+pub fn load_incumbent() -> Result<()> {
+    modprobe("erofs")?;
+    modprobe("overlay")?;
+    modprobe("loop")
+}
+
+/// Loads one of the kernel's own modules, unless it is there.
+pub fn modprobe(module: &str) -> Result<()> {
+    command::run("modprobe", [module]).map(drop)
 }
 
 /// Whether the kernel has a filesystem of this name.

@@ -315,6 +315,7 @@ fn btrfs_store(context: &mut Context) -> Result<()> {
     if !Path::new("/usr/bin/mkfs.btrfs").exists() && !Path::new("/usr/sbin/mkfs.btrfs").exists() {
         return Err(Skip("no mkfs.btrfs".into()).into());
     }
+    setup::modprobe("loop")?;
     let disk = context.work.join("btrfs");
     fs::File::create(&disk)?.set_len(256 << 20)?;
     let (disk, target) = (disk.to_string_lossy(), context.work.join("on-btrfs"));
