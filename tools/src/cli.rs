@@ -1,31 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the commands have in common.
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use anyhow::{anyhow, Context, Result};
 use clap::Parser;
+use clap_complete::Shell;
 
 /// Parses the command line and runs a command. Messages are one line and begin with its `name`.
-pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> anyhow::Result<()>) -> ExitCode {
-    let command = match C::try_parse() {
-        Ok(command) => command,
-        Err(error) => {
-            let failed = error.use_stderr();
-            // Nowhere to complain to if this fails.
-            let _ = error.print();
-            // Scripts know 1, as from the C tools, not clap's 2.
-            return if failed {
-                ExitCode::FAILURE
-            } else {
-                ExitCode::SUCCESS
-            };
+///
+/// With `--generate=KIND` alone, the command prints its manual page (`man`) or the completions of
+/// a shell (`bash`, `zsh`, `fish`) instead: what `make install` installs.
+pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCode {
+    let mut arguments = std::env::args_os()
+        .skip(1)
+        .map(|argument| argument.into_string().unwrap_or_default());
+    let result = match (arguments.next(), arguments.next()) {
+        (Some(first), None) if first.starts_with("--generate=") => {
+            generate::<C>(name, first.trim_start_matches("--generate="))
         }
+        _ => match C::try_parse() {
+            Ok(command) => run(command),
+            Err(error) => {
+                let failed = error.use_stderr();
+                // Nowhere to complain to if this fails.
+                let _ = error.print();
+                // Scripts know 1, as from the C tools, not clap's 2.
+                return ExitCode::from(u8::from(failed));
+            }
+        },
     };
-    match run(command) {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{name}: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn generate<C: Parser>(name: &str, kind: &str) -> Result<()> {
+    let mut command = C::command();
+    let mut text = Vec::new();
+    if kind == "man" {
+        clap_mangen::Man::new(command).render(&mut text)?;
+    } else {
+        let shell: Shell = kind
+            .parse()
+            .map_err(|_| anyhow!("cannot generate anything for {kind}"))?;
+        clap_complete::generate(shell, &mut command, name, &mut text);
+    }
+    std::io::stdout()
+        .write_all(&text)
+        .context("cannot write to standard output")
 }

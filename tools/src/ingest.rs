@@ -12,6 +12,7 @@ use rustix::fs::Stat;
 
 use crate::copy::BUFFER_SIZE;
 use crate::fsverity::{Algorithm, Digest, Hasher};
+use crate::progress::Progress;
 use crate::read;
 use crate::store::{self, Source, Store};
 use crate::tree::NodeId;
@@ -65,6 +66,7 @@ pub struct Ingest<'a> {
 
 struct Worker<'a> {
     store: Option<&'a Store>,
+    progress: &'a Progress,
     hasher: Hasher,
     buffer: Vec<u8>,
     done: Vec<Done>,
@@ -98,12 +100,14 @@ impl Ingest<'_> {
 pub fn run(
     options: &Options,
     store: Option<&Store>,
+    progress: &Progress,
     walk: impl FnOnce(&mut Ingest) -> Outcome,
 ) -> Result<Vec<Done>, Failure> {
     let cancelled = AtomicBool::new(false);
     let failed = Mutex::new(None);
     let worker = || Worker {
         store,
+        progress,
         hasher: Hasher::new(options.algorithm),
         buffer: Vec::new(),
         done: Vec::new(),
@@ -151,8 +155,9 @@ pub fn run(
         drop(ingest.queue.take());
         done = work(ingest.worker);
         for thread in threads {
-            if let Ok(more) = thread.join() {
-                done.extend(more);
+            match thread.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
             }
         }
         walked
@@ -195,6 +200,7 @@ impl Worker<'_> {
             node: job.node,
             digest,
         });
+        self.progress.step();
         Ok(())
     }
 

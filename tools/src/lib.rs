@@ -18,6 +18,7 @@ mod ingest;
 pub mod mkcomposefs;
 mod output;
 pub mod overlay;
+pub mod progress;
 pub mod quote;
 mod read;
 mod staged;

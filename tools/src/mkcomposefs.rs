@@ -21,6 +21,15 @@ use crate::walk;
 /// How much of a dump is read at a time.
 const DUMP_BUFFER: usize = 256 * 1024;
 
+const AFTER_HELP: &str = "\
+Example: an image and a store of a tree, mounted with every byte verified:
+
+  digest=$(mkcomposefs --digest-store=/srv/objects --print-digest \\
+               --enable-verity /srv/tree /srv/tree.cfs)
+  mount -t composefs -o basedir=/srv/objects,digest=$digest /srv/tree.cfs /mnt
+
+The same tree makes the same image, byte for byte, as with composefs 1.0.";
+
 /// Make a composefs image from a directory.
 ///
 /// The image holds the metadata of every file below SOURCE, and the content of small ones. The
@@ -30,7 +39,8 @@ const DUMP_BUFFER: usize = 256 * 1024;
 #[command(
     name = "mkcomposefs",
     args_override_self = true,
-    infer_long_args = true
+    infer_long_args = true,
+    after_help = AFTER_HELP
 )]
 pub struct Command {
     /// Put the content of files into this directory (the basedir of a later mount)
@@ -48,6 +58,10 @@ pub struct Command {
     /// Enable fs-verity on the image, as a mount with digest= needs it
     #[arg(long)]
     enable_verity: bool,
+
+    /// Hash algorithm of the objects, and of the digest that is printed
+    #[arg(long, value_name = "NAME", default_value = "sha256", value_parser = algorithm)]
+    digest_algorithm: Algorithm,
 
     /// Take 1970-01-01 for the modification time of every file
     #[arg(long)]
@@ -93,6 +107,13 @@ pub struct Command {
     image: Option<PathBuf>,
 }
 
+fn algorithm(name: &str) -> Result<Algorithm, &'static str> {
+    [Algorithm::Sha256, Algorithm::Sha512]
+        .into_iter()
+        .find(|algorithm| algorithm.name() == name)
+        .ok_or("neither sha256 nor sha512")
+}
+
 impl Command {
     /// Does what the command line says.
     ///
@@ -121,7 +142,7 @@ impl Command {
             (min, max) => (min.unwrap_or(0), max.unwrap_or(0)),
         };
         let print_digest = self.print_digest || self.print_digest_only;
-        let algorithm = Algorithm::Sha256;
+        let algorithm = self.digest_algorithm;
         let options = image::Options {
             min_version,
             max_version,

@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::fsverity::object_path;
 use crate::ingest::{self, Ingest};
+use crate::progress::Progress;
 use crate::quote;
 use crate::store::Store;
 use crate::tree::{Meta, NodeId, Time, Tree, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
@@ -55,7 +56,15 @@ pub fn walk(
         list: XattrList::default(),
         pending: Vec::new(),
     };
-    let ingested = ingest::run(content, store, |ingest| walker.run(source, ingest));
+    let what = match store {
+        Some(_) => "hashing and storing",
+        None => "hashing",
+    };
+    let progress = Progress::new(what, None);
+    let ingested = ingest::run(content, store, &progress, |ingest| {
+        walker.run(source, ingest)
+    });
+    drop(progress);
     let mut tree = walker.tree;
     let results = match ingested {
         Ok(results) => results,

@@ -3,7 +3,9 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{anyhow, Context, Result};
 use composefs_format::Digest;
@@ -12,36 +14,74 @@ use rustix::io::Errno;
 
 use crate::fsverity::Hasher;
 use crate::info::objects::{relative, Needed};
+use crate::progress::Progress;
 use crate::read;
 use crate::verity;
 
-/// Checks every object, and prints a line for each fault.
+/// An object, and the digest that an image gives for it.
+type Need<'a> = (&'a [u8], Option<&'a Digest>);
+
+/// Checks every object on all processors, and prints a line for each fault.
 ///
 /// # Errors
 /// If there is a fault, or writing fails.
 pub fn run(objects: &Needed, basedir: &OwnedFd, out: &mut dyn Write) -> Result<()> {
-    let mut faults = 0_u64;
-    let mut total = 0_u64;
-    for (object, digests) in objects.iter() {
-        for digest in digests {
-            total += 1;
-            if let Err(fault) = check(object, digest.as_ref(), basedir) {
-                faults += 1;
-                out.write_all(object).context("cannot write")?;
-                writeln!(out, ": {fault:#}").context("cannot write")?;
-            }
-        }
+    let needs: Vec<Need> = objects
+        .iter()
+        .flat_map(|(object, digests)| digests.iter().map(move |d| (object, d.as_ref())))
+        .collect();
+    let faults = check_all(&needs, basedir);
+    for (number, fault) in &faults {
+        let mut line = needs[*number].0.to_vec();
+        line.extend_from_slice(format!(": {fault}\n").as_bytes());
+        out.write_all(&line).context("cannot write")?;
     }
-    if faults == 0 {
+    if faults.is_empty() {
         return Ok(());
     }
     out.flush().context("cannot write")?;
+    let (bad, total) = (faults.len(), needs.len());
     Err(anyhow!(
-        "{faults} of {total} objects are not as they should be"
+        "{bad} of {total} objects are not as they should be"
     ))
 }
 
-fn check(object: &[u8], digest: Option<&Digest>, basedir: &OwnedFd) -> Result<()> {
+/// What is wrong, by number of the need and in that order.
+fn check_all(needs: &[Need], basedir: &OwnedFd) -> Vec<(usize, String)> {
+    let progress = Progress::new("verifying", Some(needs.len() as u64));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut faults = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(need) = needs.get(number) else {
+                return faults;
+            };
+            if let Err(fault) = check(*need, basedir) {
+                faults.push((number, format!("{fault:#}")));
+            }
+            progress.step();
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut faults = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads)
+            .filter_map(|_| std::thread::Builder::new().spawn_scoped(scope, work).ok())
+            .collect();
+        let mut faults = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => faults.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        faults
+    });
+    faults.sort_unstable();
+    faults
+}
+
+fn check((object, digest): Need, basedir: &OwnedFd) -> Result<()> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(basedir, relative(object), flags, Mode::empty()) {
         Ok(file) => File::from(file),

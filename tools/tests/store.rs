@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A store cannot be spoiled: not by a crash, not by company, not by what is in it already.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use composefs_tools::fsverity::{digest_of, object_path, Algorithm};
+
+/// A directory for one test, with a source and a store in it.
+struct Case {
+    dir: PathBuf,
+}
+
+impl Case {
+    fn new(name: &str) -> Self {
+        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{name}"));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir_all(dir.join("source")).expect("create directory");
+        Self { dir }
+    }
+
+    fn source(&self) -> PathBuf {
+        self.dir.join("source")
+    }
+
+    fn store(&self) -> PathBuf {
+        self.dir.join("store")
+    }
+
+    /// Puts `count` files into the source, of all sizes up to some 300 KB. Returns their objects.
+    fn fill(&self, count: u32) -> BTreeSet<PathBuf> {
+        let file = |number: u32| {
+            let len = 65 + (number * number * 37) % 300_000;
+            let content: Vec<u8> = (0..len).map(|at| (at * (number + 3) >> 5) as u8).collect();
+            fs::write(self.source().join(number.to_string()), &content).expect("write");
+            self.object(&content)
+        };
+        (0..count).map(file).collect()
+    }
+
+    fn object(&self, content: &[u8]) -> PathBuf {
+        let digest = digest_of(Algorithm::Sha256, content);
+        self.store().join(object_path(&digest))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"));
+        command.args(self.arguments());
+        command
+    }
+
+    fn arguments(&self) -> [PathBuf; 3] {
+        let store = format!("--digest-store={}", self.store().display());
+        [store.into(), self.source(), self.dir.join("image")]
+    }
+
+    fn run(&self) -> Output {
+        self.command().output().expect("run mkcomposefs")
+    }
+
+    fn spawn(&self) -> Child {
+        let mut command = self.command();
+        command.stderr(Stdio::null());
+        command.spawn().expect("run mkcomposefs")
+    }
+
+    /// All objects, each of which must have the content that its name says; nothing else may be
+    /// in the store.
+    fn objects(&self) -> BTreeSet<PathBuf> {
+        let mut objects = BTreeSet::new();
+        for dir in fs::read_dir(self.store()).into_iter().flatten() {
+            let dir = dir.expect("read store").path();
+            assert!(dir.is_dir(), "{dir:?} is left over");
+            for entry in fs::read_dir(&dir).expect("read store") {
+                let path = entry.expect("read store").path();
+                let content = fs::read(&path).expect("read object");
+                assert_eq!(path, self.object(&content), "not what it is called");
+                objects.insert(path);
+            }
+        }
+        objects
+    }
+
+    fn done(self) {
+        fs::remove_dir_all(self.dir).expect("remove directory");
+    }
+}
+
+fn succeeded(output: &Output) -> bool {
+    output.status.success()
+}
+
+/// Checks that a run failed with one line, which has all of `parts` in it.
+fn assert_refused(output: &Output, parts: &[&str]) {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    for part in parts {
+        assert!(stderr.contains(part), "no {part:?} in: {stderr}");
+    }
+}
+
+#[test]
+fn killed_at_any_moment() {
+    let case = Case::new("killed");
+    let wanted = case.fill(300);
+    let (mut killed, mut state) = (0, 1_u64);
+    for round in 0..100 {
+        if round % 10 == 0 {
+            let _ = fs::remove_dir_all(case.store());
+        }
+        let mut child = case.spawn();
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        // When does not matter: whatever it is, the store must be right.
+        std::thread::sleep(Duration::from_micros((state >> 33) % 40_000));
+        child.kill().expect("kill");
+        let status = child.wait().expect("wait");
+        killed += u32::from(status.signal().is_some());
+        assert!(case.objects().is_subset(&wanted));
+    }
+    assert!(killed > 10, "killed {killed} times only");
+    assert!(succeeded(&case.run()));
+    assert_eq!(case.objects(), wanted);
+    case.done();
+}
+
+#[test]
+fn several_at_once() {
+    let case = Case::new("several");
+    let wanted = case.fill(200);
+    for _ in 0..8 {
+        let _ = fs::remove_dir_all(case.store());
+        let mut children: Vec<_> = (0..3).map(|_| case.spawn()).collect();
+        for child in &mut children {
+            assert!(child.wait().expect("wait").success());
+        }
+        assert_eq!(case.objects(), wanted);
+    }
+    case.done();
+}
+
+#[test]
+fn objects_that_are_there_are_left_alone() {
+    let case = Case::new("present");
+    let wanted = case.fill(20);
+    assert!(succeeded(&case.run()));
+    let inodes = || -> Vec<(u64, i64)> {
+        let of = |path| {
+            let metadata = fs::metadata(path).expect("stat");
+            (metadata.ino(), metadata.ctime_nsec())
+        };
+        wanted.iter().map(of).collect()
+    };
+    let before = inodes();
+    assert!(succeeded(&case.run()));
+    assert_eq!(before, inodes());
+    case.done();
+}
+
+#[test]
+fn damaged_objects_are_reported() {
+    let content = b"The content of the one file that this source has, which is long enough.";
+    let mut other = *content;
+    other[0] ^= 1;
+    let damage: [(&str, &dyn Fn(&Path)); 5] = [
+        ("its size is 3", &|path| {
+            fs::write(path, "abc").expect("write")
+        }),
+        ("its size is 0", &|path| fs::write(path, "").expect("write")),
+        ("its digest is", &|path| {
+            fs::write(path, other).expect("write")
+        }),
+        ("is not a regular file", &|path| {
+            fs::create_dir(path).expect("create")
+        }),
+        ("is a symbolic link", &|path| {
+            symlink("/etc/passwd", path).expect("link")
+        }),
+    ];
+    for (message, damage) in damage {
+        let case = Case::new("damaged");
+        fs::write(case.source().join("file"), content).expect("write");
+        let object = case.object(content);
+        fs::create_dir_all(object.parent().expect("has a parent")).expect("create");
+        damage(&object);
+        let before = fs::symlink_metadata(&object).expect("stat");
+        let output = case.run();
+        assert_refused(&output, &[message, &object.display().to_string()]);
+        let after = fs::symlink_metadata(&object).expect("stat");
+        assert_eq!(before.ino(), after.ino());
+        assert_eq!(before.len(), after.len());
+        assert!(!case.dir.join("image").exists());
+        case.done();
+    }
+}
+
+#[test]
+fn sources_that_change_are_an_error() {
+    let case = Case::new("changing");
+    let path = case.source().join("log");
+    let mut log = File::create(&path).expect("create");
+    log.set_len(200 << 20).expect("make large");
+    let over = AtomicBool::new(false);
+    let output = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Not only at its end: what is read already changes, too.
+            while !over.load(Ordering::Relaxed) {
+                log.write_all(b"x").expect("write");
+            }
+        });
+        let output = case.run();
+        over.store(true, Ordering::Relaxed);
+        output
+    });
+    assert_refused(&output, &["changed while it was read", "log"]);
+    assert!(case.objects().is_empty());
+    assert!(!case.dir.join("image").exists());
+    case.done();
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let case = Case::new("full");
+    case.fill(100);
+    fs::create_dir(case.store()).expect("create");
+    let flags = rustix::mount::MountFlags::empty();
+    if let Err(error) = rustix::mount::mount("tmpfs", case.store(), "tmpfs", flags, c"size=1m") {
+        eprintln!("skipped: cannot mount a small tmpfs: {error}");
+        return case.done();
+    }
+    let output = case.run();
+    // Every object that is there is whole.
+    let objects = case.objects();
+    rustix::mount::unmount(case.store(), rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    let store = case.store().display().to_string();
+    assert_refused(&output, &["No space left on device", &store]);
+    assert!(objects.len() < 100);
+    case.done();
+}
+
+#[test]
+fn objects_are_readable_by_all() {
+    let case = Case::new("umask");
+    let wanted = case.fill(3);
+    let status = Command::new("sh")
+        .args([
+            "-c",
+            "umask 077; exec \"$0\" \"$@\"",
+            env!("CARGO_BIN_EXE_mkcomposefs"),
+        ])
+        .args(case.arguments())
+        .stderr(Stdio::null())
+        .status()
+        .expect("run sh");
+    assert!(status.success());
+    for object in wanted {
+        let mode = fs::metadata(object).expect("stat").permissions().mode();
+        assert_eq!(mode & 0o7777, 0o644);
+    }
+    case.done();
+}
+
+#[test]
+fn without_proc() {
+    // Nameless files cannot be given a name then; temporary names must do.
+    let case = Case::new("proc");
+    let wanted = case.fill(50);
+    let script = "umount -l /proc && exec \"$0\" --skip-xattrs \"$@\"";
+    let output = Command::new("unshare")
+        .args([
+            "--mount",
+            "sh",
+            "-c",
+            script,
+            env!("CARGO_BIN_EXE_mkcomposefs"),
+        ])
+        .args(case.arguments())
+        .output();
+    match output {
+        Ok(output) if succeeded(&output) => assert_eq!(case.objects(), wanted),
+        Ok(output) => {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert!(!stderr.contains("mkcomposefs"), "{stderr}");
+            eprintln!("skipped: {stderr}");
+        }
+        Err(error) => eprintln!("skipped: cannot run unshare: {error}"),
+    }
+    case.done();
+}
