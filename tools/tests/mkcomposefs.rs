@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The command line of mkcomposefs, and where its image goes.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use composefs_tools::fsverity::{digest_of, Algorithm};
+
+const DUMP: &str = "/ 0 40755 2 0 0 0 0.0 - - -\n/f 3 100644 1 0 0 0 0.0 - abc -\n";
+
+fn directory(name: &str) -> PathBuf {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mk-{name}"));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).expect("create directory");
+    dir
+}
+
+/// Runs mkcomposefs on a dump.
+fn make(arguments: &[&str], dump: &str) -> Output {
+    make_to(arguments, dump, Stdio::piped())
+}
+
+fn make_to(arguments: &[&str], dump: &str, stdout: Stdio) -> Output {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"))
+        .arg("--from-file")
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(stdout)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run mkcomposefs");
+    let mut stdin = child.stdin.take().expect("has a standard input");
+    // It may well be gone before it has read everything.
+    let _ = stdin.write_all(dump.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("wait")
+}
+
+fn image() -> Vec<u8> {
+    let output = make(&["-", "-"], DUMP);
+    assert!(output.status.success(), "{output:?}");
+    output.stdout
+}
+
+#[test]
+fn digests_are_printed() {
+    let dir = directory("digest");
+    let path = dir.join("image");
+    let path = path.to_str().expect("is text");
+    let image = image();
+    let digest = |algorithm| format!("{}\n", digest_of(algorithm, &image)).into_bytes();
+    assert_eq!(
+        make(&["--print-digest", "-", path], DUMP).stdout,
+        digest(Algorithm::Sha256)
+    );
+    assert_eq!(fs::read(path).expect("read image"), image);
+    // Options may be abbreviated, repeated, and come last, as with getopt.
+    let only = make(
+        &["-", "--print-digest-o", "--threads=1", "--threads", "2"],
+        DUMP,
+    );
+    assert_eq!(only.stdout, digest(Algorithm::Sha256));
+    let sha512 = make(
+        &["--print-digest-only", "--digest-algorithm=sha512", "-"],
+        DUMP,
+    );
+    assert_eq!(sha512.stdout, digest(Algorithm::Sha512));
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
+#[test]
+fn wrong_command_lines_exit_with_1() {
+    for arguments in [
+        &[][..],
+        &["-"],
+        &["a", "b", "c"],
+        &["--print-digest-only", "-", "x"],
+        &["", "x"],
+        &["--threads=0", "-", "-"],
+        &["--threads=x", "-", "-"],
+        &["--min-version=2", "-", "-"],
+        &["--max-version=2", "-", "-"],
+        &["--min-version=x", "-", "-"],
+        &["--nonsense", "-", "-"],
+        &["--digest-algorithm=md5", "-", "-"],
+    ] {
+        let output = make(arguments, DUMP);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {output:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+        assert!(!output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn refused_dumps_name_line_and_cause() {
+    let root = "/ 0 40755 2 0 0 0 0.0 - - -\n";
+    for (line, cause) in [
+        (
+            "/a 0 100644 1 0 0 0 x.0 - - -",
+            "line 2: mtime: 'x' is not a number",
+        ),
+        (
+            "/a 0 644 1 0 0 0 0.0 - - -",
+            "line 2: mode 644 has no file type",
+        ),
+        (
+            "/a/b 0 100644 1 0 0 0 0.0 - - -",
+            "line 2: there is no parent of '/a/b'",
+        ),
+        (
+            "/a 5 100644 1 0 0 0 0.0 - abc -",
+            "line 2: content is not of size 5",
+        ),
+        (
+            "/a 5 100644 1 0 0 0 0.0 - - zz",
+            "line 2: 'zz' is not a digest of 64 hex digits",
+        ),
+        (
+            "/a\\q 0 100644 1 0 0 0 0.0 - - -",
+            "line 2: path: invalid escape in '/a\\q'",
+        ),
+        (
+            "/a 0 100644 1 0 0 0 0.0 - - - x",
+            "line 2: no = in xattr 'x'",
+        ),
+        (
+            "/a 0 @100644 1 0 0 0 0.0 /b - -",
+            "line 2: hard link to '/b', which is not there",
+        ),
+        (
+            "/ 0 40755 2 0 0 0 0.0 - - -",
+            "line 2: the tree has a root already",
+        ),
+        (
+            "/a 9999999999999999 100644 1 0 0 0 0.0 - - -",
+            "line 2: a file of 9999999999999999 bytes",
+        ),
+    ] {
+        let output = make(&["-", "-"], &format!("{root}{line}\n"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{line}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{line}: {stderr}");
+        assert!(stderr.contains(cause), "{line}: {stderr}");
+        assert!(output.stdout.is_empty(), "{line}: half an image");
+    }
+    // Twice the same name, and hard links in a circle.
+    for (lines, cause) in [
+        (
+            "/a 0 100644 1 0 0 0 0.0 - - -\n/a 0 100644 1 0 0 0 0.0 - - -",
+            "line 3: '/a' is there already",
+        ),
+        (
+            "/a 0 @100644 1 0 0 0 0.0 /b - -\n/b 0 @100644 1 0 0 0 0.0 /a - -",
+            "hard links form a loop",
+        ),
+    ] {
+        let output = make(&["-", "-"], &format!("{root}{lines}\n"));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{lines}: {stderr}");
+        assert!(stderr.contains(cause), "{lines}: {stderr}");
+    }
+}
+
+#[test]
+fn an_image_is_replaced_whole_or_not_at_all() {
+    let dir = directory("replace");
+    let path = dir.join("image");
+    let link = dir.join("link");
+    fs::write(&path, "old").expect("write");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
+    symlink("image", &link).expect("link");
+    let link = link.to_str().expect("is text");
+
+    let output = make(&["-", link], "nonsense");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(fs::read(&path).expect("read"), b"old");
+
+    let output = make(&["-", link], DUMP);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(fs::read(&path).expect("read"), image());
+    assert_eq!(path.metadata().expect("stat").mode() & 0o777, 0o640);
+    assert!(fs::symlink_metadata(link).expect("stat").is_symlink());
+    assert_eq!(fs::read_dir(&dir).expect("read directory").count(), 2);
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
+#[test]
+fn what_is_open_already_is_written_in_place() {
+    let dir = directory("open");
+    let path = dir.join("image");
+    let file = File::create(&path).expect("create");
+    let inode = file.metadata().expect("stat").ino();
+    for name in ["/dev/stdout", "/proc/self/fd/1"] {
+        let stdout = Stdio::from(file.try_clone().expect("duplicate"));
+        let output = make_to(&["-", name], DUMP, stdout);
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(fs::read(&path).expect("read"), image());
+        assert_eq!(path.metadata().expect("stat").ino(), inode);
+    }
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
+#[test]
+fn unwritable_places_are_named() {
+    for (path, cause) in [
+        ("/nowhere/image", "'/nowhere/image': No such file"),
+        ("/proc", "'/proc': Is a directory"),
+        ("/dev/full", "No space left on device"),
+    ] {
+        let output = make(&["-", path], DUMP);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(cause), "{stderr}");
+    }
+}
+
+#[test]
+fn unreadable_sources_are_named() {
+    for (arguments, cause) in [
+        (&["/nowhere", "-"][..], "'/nowhere': No such file"),
+        (&["/etc/passwd", "-"], "'/etc/passwd': Not a directory"),
+        (
+            &["--skip-xattrs", "--user-xattrs", "/etc", "-"],
+            "exclude each other",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"))
+            .args(arguments)
+            .output()
+            .expect("run mkcomposefs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert!(stderr.contains(cause), "{stderr}");
+    }
+}
+
+#[test]
+fn many_small_directories_take_few_descriptors() {
+    let dir = directory("wide");
+    for number in 0..3000 {
+        fs::create_dir_all(dir.join(format!("source/{number}/a"))).expect("create directory");
+    }
+    let status = Command::new("sh")
+        .args([
+            "-c",
+            "ulimit -n 300; exec \"$0\" --print-digest-only \"$1\"",
+        ])
+        .arg(env!("CARGO_BIN_EXE_mkcomposefs"))
+        .arg(dir.join("source"))
+        .stdout(Stdio::null())
+        .status();
+    assert!(status.expect("run sh").success());
+    fs::remove_dir_all(dir).expect("remove directory");
+}
