@@ -172,17 +172,16 @@ fn numbers_of_other_places_are_refused() {
 
 #[test]
 fn the_last_slot_may_hold_a_compact_inode_only() {
-    for (format, error) in [
-        (PLAIN, None),
-        (
-            PLAIN | EXTENDED,
-            Some(Error::Corrupt(
-                "reference to a place past the end of the image",
-            )),
-        ),
+    let past = Error::Corrupt("reference to a place past the end of the image");
+    let tail = Error::Corrupt("inline data reaches past the end of the image");
+    for (format, size, error) in [
+        (PLAIN, 0, None),
+        (INLINE, 0, None),
+        (INLINE, 1, Some(tail)),
+        (PLAIN | EXTENDED, 0, Some(past)),
     ] {
         let mut builder = Builder::new();
-        let nid = builder.inode_at(4096 - 32, &New::file(format, 0));
+        let nid = builder.inode_at(4096 - 32, &New::file(format, size));
         builder.bytes.truncate(4096);
         let image = open(builder.finish(&[])).unwrap();
         assert_eq!(image.inode(nid).err(), error);
