@@ -52,8 +52,9 @@ impl Emitter<'_> {
         self.0.pos = position.min(i64::MAX as u64) as i64;
     }
 
-    /// Hands on the entry at `position`; false if there is no more room, and
-    /// the entry must be handed on again. `file_type` is one of `DT_*`.
+    /// Hands on the entry at `position`, and goes on at `position + 1`; false
+    /// if there is no more room, and the entry must be handed on again.
+    /// `file_type` is one of `DT_*`.
     pub(crate) fn emit(&mut self, position: u64, name: &[u8], ino: u64, file_type: u8) -> bool {
         self.set_position(position);
 
@@ -62,7 +63,7 @@ impl Emitter<'_> {
             return false;
         };
         // SAFETY: The context is the VFS's own, and `name` has `len` bytes.
-        unsafe {
+        let is_taken = unsafe {
             bindings::rust_vfs_dir_emit(
                 self.0,
                 name.as_ptr().cast(),
@@ -70,7 +71,13 @@ impl Emitter<'_> {
                 ino,
                 c_uint::from(file_type),
             )
+        };
+        if is_taken {
+            // Also if what follows turns out to be damaged: without this,
+            // readers would be given this entry again, and for ever.
+            self.set_position(position.saturating_add(1));
         }
+        is_taken
     }
 }
 
