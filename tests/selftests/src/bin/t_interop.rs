@@ -42,13 +42,13 @@ fn set_up() -> Result<Context> {
 }
 
 impl Context {
-    /// The image, mounted by the driver, must be the source; and be what the incumbent shows.
-    fn check(&self, name: &str, image: &Image, links: Links) -> Result<()> {
+    /// The image, mounted by the driver, must be as expected; and be what the incumbent shows.
+    fn check(&self, name: &str, image: &Image, expected: &Tree, links: Links) -> Result<()> {
         let request = image.request().set("verity", "require");
         let ours = request.at(&self.work.join(format!("{name}-mount")))?;
         setup::drop_caches()?;
         let ours = tree::read(ours.root())?;
-        expect_equal(&self.expected, &ours, links)?;
+        expect_equal(expected, &ours, links)?;
 
         let target = self.work.join(format!("{name}-incumbent"));
         let incumbent = Mount::incumbent(&request, &target)?;
@@ -59,14 +59,21 @@ impl Context {
         let tool = Path::new(setup::C_MKCOMPOSEFS);
         let image = build(tool, &self.source, &self.work.join(name), options)?;
         // It makes a file of its own of every hard link.
-        self.check(name, &image, Links::Ignore)
+        self.check(name, &image, &self.expected, Links::Ignore)
     }
 
     fn check_composefs_rs(&self, algorithm: Algorithm, version: &str) -> Result<()> {
         let name = format!("rs-{}-{version}", algorithm.name());
         let directory = self.work.join(&name);
         let image = build_composefs_rs(algorithm, version, &self.source, &directory)?;
-        self.check(&name, &image, Links::Files)
+        let mut expected = self.expected.clone();
+        if version == "2" {
+            // It keeps whole seconds.
+            for entry in expected.values_mut() {
+                entry.attributes.mtime.1 = 0;
+            }
+        }
+        self.check(&name, &image, &expected, Links::Files)
     }
 }
 

@@ -2,6 +2,7 @@
 //! Mounts that must fail: with the right errno, and one message that names the cause.
 #![forbid(unsafe_code)]
 
+use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -25,6 +26,8 @@ struct Context {
     /// The same image in a file without fs-verity, which can be written to.
     plain: PathBuf,
     bytes: Vec<u8>,
+    /// The message shown last, not to repeat it.
+    shown: RefCell<String>,
 }
 
 fn set_up() -> Result<Context> {
@@ -40,6 +43,7 @@ fn set_up() -> Result<Context> {
         image,
         plain,
         bytes,
+        shown: RefCell::default(),
     })
 }
 
@@ -57,7 +61,11 @@ impl Context {
         for word in words {
             ensure!(message.contains(word), "\"{word}\" is not in \"{message}\"");
         }
-        tap::note(format_args!("{errno}: {message}"));
+        let mut shown = self.shown.borrow_mut();
+        if shown.as_str() != message {
+            tap::note(format_args!("{errno}: {message}"));
+            *shown = message.to_owned();
+        }
         Ok(())
     }
 

@@ -112,7 +112,7 @@ fn on_the_disk(extents: &[Extent], position: u64) -> Result<u64> {
 fn small_tree(root: &Path) -> Result<()> {
     setup::create_dir(root)?;
     let mut random = Random::new(40);
-    for number in 0..60 {
+    for number in 0..36 {
         let directory = root.join(format!("directory-{}", number % 7));
         setup::create_dir(&directory)?;
         let file = directory.join(format!("file-{number}"));
@@ -130,10 +130,10 @@ fn small_tree(root: &Path) -> Result<()> {
             XattrFlags::empty(),
         )?;
         let link = directory.join(format!("link-{number}"));
-        let target: String = "0123456789/".chars().cycle().take(number * 5 + 1).collect();
+        let target: String = "0123456789/".chars().cycle().take(number * 9 + 1).collect();
         std::os::unix::fs::symlink(target, link)?;
     }
-    for number in 0..300 {
+    for number in 0..120 {
         let name = format!("name-{number}-{:x}", random.number());
         fs::write(root.join("directory-0").join(name), "")?;
     }
