@@ -33,11 +33,18 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has enough; that is no news to anyone.
+        Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{name}: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.root_cause().downcast_ref::<std::io::Error>();
+    io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn generate<C: Parser>(name: &str, kind: &str) -> Result<()> {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! composefs-info on good images, on damaged ones, and on stores.
 
+mod common;
+
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,14 +22,18 @@ const DUMP: &str = "\
 ";
 
 fn directory(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("info-{name}"));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).expect("create directory");
-    dir
+    common::directory(&format!("info-{name}"))
+}
+
+fn mkcomposefs() -> Command {
+    Command::new(common::tool(
+        "mkcomposefs",
+        env!("CARGO_BIN_EXE_mkcomposefs"),
+    ))
 }
 
 fn make_image(path: &Path, dump: &str) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"))
+    let mut child = mkcomposefs()
         .args(["--from-file", "-"])
         .arg(path)
         .stdin(Stdio::piped())
@@ -40,11 +46,14 @@ fn make_image(path: &Path, dump: &str) {
 }
 
 fn info(arguments: &[&str], paths: &[&Path]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_composefs-info"))
-        .args(arguments)
-        .args(paths)
-        .output()
-        .expect("run composefs-info")
+    Command::new(common::tool(
+        "composefs-info",
+        env!("CARGO_BIN_EXE_composefs-info"),
+    ))
+    .args(arguments)
+    .args(paths)
+    .output()
+    .expect("run composefs-info")
 }
 
 fn text(output: &Output) -> &str {
@@ -102,7 +111,7 @@ fn missing_objects_and_verify() {
     for content in &contents {
         fs::write(source.join(&content[..3]), content).expect("write");
     }
-    let made = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"))
+    let made = mkcomposefs()
         .arg(format!("--digest-store={}", store.display()))
         .args([&source, &image])
         .stderr(Stdio::null())

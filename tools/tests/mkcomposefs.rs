@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line of mkcomposefs, and where its image goes.
 
+mod common;
+
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use composefs_tools::fsverity::{digest_of, Algorithm};
@@ -12,10 +14,11 @@ use composefs_tools::fsverity::{digest_of, Algorithm};
 const DUMP: &str = "/ 0 40755 2 0 0 0 0.0 - - -\n/f 3 100644 1 0 0 0 0.0 - abc -\n";
 
 fn directory(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("mk-{name}"));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).expect("create directory");
-    dir
+    common::directory(&format!("mk-{name}"))
+}
+
+fn tool() -> PathBuf {
+    common::tool("mkcomposefs", env!("CARGO_BIN_EXE_mkcomposefs"))
 }
 
 /// Runs mkcomposefs on a dump.
@@ -24,7 +27,7 @@ fn make(arguments: &[&str], dump: &str) -> Output {
 }
 
 fn make_to(arguments: &[&str], dump: &str, stdout: Stdio) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"))
+    let mut child = Command::new(tool())
         .arg("--from-file")
         .args(arguments)
         .stdin(Stdio::piped())
@@ -228,7 +231,7 @@ fn unreadable_sources_are_named() {
             "exclude each other",
         ),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"))
+        let output = Command::new(tool())
             .args(arguments)
             .output()
             .expect("run mkcomposefs");
@@ -250,7 +253,7 @@ fn many_small_directories_take_few_descriptors() {
             "-c",
             "ulimit -n 300; exec \"$0\" --print-digest-only \"$1\"",
         ])
-        .arg(env!("CARGO_BIN_EXE_mkcomposefs"))
+        .arg(tool())
         .arg(dir.join("source"))
         .stdout(Stdio::null())
         .status();

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A store cannot be spoiled: not by a crash, not by company, not by what is in it already.
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
@@ -20,9 +22,8 @@ struct Case {
 
 impl Case {
     fn new(name: &str) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("store-{name}"));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(dir.join("source")).expect("create directory");
+        let dir = common::directory(&format!("store-{name}"));
+        fs::create_dir(dir.join("source")).expect("create directory");
         Self { dir }
     }
 
@@ -38,7 +39,9 @@ impl Case {
     fn fill(&self, count: u32) -> BTreeSet<PathBuf> {
         let file = |number: u32| {
             let len = 65 + (number * number * 37) % 300_000;
-            let content: Vec<u8> = (0..len).map(|at| (at * (number + 3) >> 5) as u8).collect();
+            let content: Vec<u8> = (0..len)
+                .map(|at| ((at * (number + 3)) >> 5) as u8)
+                .collect();
             fs::write(self.source().join(number.to_string()), &content).expect("write");
             self.object(&content)
         };
@@ -51,7 +54,7 @@ impl Case {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mkcomposefs"));
+        let mut command = Command::new(tool());
         command.args(self.arguments());
         command
     }
@@ -91,6 +94,10 @@ impl Case {
     fn done(self) {
         fs::remove_dir_all(self.dir).expect("remove directory");
     }
+}
+
+fn tool() -> PathBuf {
+    common::tool("mkcomposefs", env!("CARGO_BIN_EXE_mkcomposefs"))
 }
 
 fn succeeded(output: &Output) -> bool {
@@ -171,7 +178,8 @@ fn damaged_objects_are_reported() {
     let content = b"The content of the one file that this source has, which is long enough.";
     let mut other = *content;
     other[0] ^= 1;
-    let damage: [(&str, &dyn Fn(&Path)); 5] = [
+    type Damage<'a> = (&'a str, &'a dyn Fn(&Path));
+    let damage: [Damage; 5] = [
         ("its size is 3", &|path| {
             fs::write(path, "abc").expect("write")
         }),
@@ -252,11 +260,8 @@ fn objects_are_readable_by_all() {
     let case = Case::new("umask");
     let wanted = case.fill(3);
     let status = Command::new("sh")
-        .args([
-            "-c",
-            "umask 077; exec \"$0\" \"$@\"",
-            env!("CARGO_BIN_EXE_mkcomposefs"),
-        ])
+        .args(["-c", "umask 077; exec \"$0\" \"$@\""])
+        .arg(tool())
         .args(case.arguments())
         .stderr(Stdio::null())
         .status()
@@ -276,13 +281,8 @@ fn without_proc() {
     let wanted = case.fill(50);
     let script = "umount -l /proc && exec \"$0\" --skip-xattrs \"$@\"";
     let output = Command::new("unshare")
-        .args([
-            "--mount",
-            "sh",
-            "-c",
-            script,
-            env!("CARGO_BIN_EXE_mkcomposefs"),
-        ])
+        .args(["--mount", "sh", "-c", script])
+        .arg(tool())
         .args(case.arguments())
         .output();
     match output {

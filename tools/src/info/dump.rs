@@ -28,7 +28,7 @@ const XATTR: Escape = Escape {
 /// If the image is damaged, or writing fails.
 pub fn print(image: &Opened, filter: &Filter, out: &mut dyn Write) -> Result<()> {
     let mut line = Vec::new();
-    visit(image, filter, &mut |entry| {
+    visit(image, filter, true, &mut |entry| {
         line.clear();
         append(&mut line, entry);
         out.write_all(&line).context("cannot write")

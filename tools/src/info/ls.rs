@@ -25,7 +25,7 @@ const PAYLOAD: Escape = Escape {
 /// If the image is damaged, or writing fails.
 pub fn print(image: &Opened, filter: &Filter, out: &mut dyn Write) -> Result<()> {
     let mut line = Vec::new();
-    visit(image, filter, &mut |entry| {
+    visit(image, filter, false, &mut |entry| {
         if entry.path.is_empty() {
             return Ok(());
         }

@@ -44,8 +44,11 @@ impl Needed {
     /// # Errors
     /// If the image is damaged.
     pub fn collect(&mut self, image: &Opened, filter: &Filter) -> Result<()> {
-        visit(image, filter, &mut |entry| {
+        visit(image, filter, false, &mut |entry| {
             let record = entry.record;
+            if entry.hard_link.is_some() {
+                return Ok(());
+            }
             if let Some(object) = record.object() {
                 if !self.objects.contains_key(object) {
                     self.objects.insert(object.into(), Vec::new());

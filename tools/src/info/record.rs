@@ -15,6 +15,10 @@ const ESCAPED_OVERLAY: &[u8] = b"overlay.overlay.";
 /// be an attempt to use up memory.
 const CONTENT_MAX: u64 = 64 << 20;
 
+/// What the names and values of a file's xattrs may take, as in the C tool. References let a few
+/// bytes of an image stand for a great many.
+const XATTRS_MAX: usize = u16::MAX as usize;
+
 /// A file. Its buffers are reused from one to the next.
 #[derive(Debug, Default)]
 pub struct Record {
@@ -126,6 +130,7 @@ impl Record {
     fn read_xattrs(&mut self, image: &Opened, inode: &Inode) -> Result<()> {
         let is_regular = inode.node.file_type() == FileType::Regular;
         let mut fault: Option<Fault> = None;
+        let mut too_much = false;
         image.list_xattrs(&inode.node, &mut |index, name, value| {
             let mut name = name;
             match (index, name) {
@@ -145,6 +150,10 @@ impl Record {
             self.names.extend_from_slice(index.prefix());
             self.names.extend_from_slice(name);
             let start = self.values.len();
+            if self.names.len() + start + value.len() > XATTRS_MAX {
+                too_much = true;
+                return false;
+            }
             self.values.resize(start + value.len(), 0);
             if let Err(error) = image.read_xattr(&value, &mut self.values[start..]) {
                 fault = Some(error);
@@ -155,6 +164,7 @@ impl Record {
         })?;
         match fault {
             Some(fault) => Err(fault.into()),
+            None if too_much => Err(anyhow!("xattrs take more than {XATTRS_MAX} bytes")),
             None => Ok(()),
         }
     }

@@ -12,6 +12,7 @@ use composefs_format::Digest;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::dump::Escape;
 use crate::fsverity::Hasher;
 use crate::info::objects::{relative, Needed};
 use crate::progress::Progress;
@@ -32,7 +33,8 @@ pub fn run(objects: &Needed, basedir: &OwnedFd, out: &mut dyn Write) -> Result<(
         .collect();
     let faults = check_all(&needs, basedir);
     for (number, fault) in &faults {
-        let mut line = needs[*number].0.to_vec();
+        let mut line = Vec::new();
+        Escape::default().append(&mut line, needs[*number].0);
         line.extend_from_slice(format!(": {fault}\n").as_bytes());
         out.write_all(&line).context("cannot write")?;
     }

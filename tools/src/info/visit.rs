@@ -46,13 +46,14 @@ impl<'a> Filter<'a> {
 pub struct Entry<'a> {
     /// Absolute path; empty for the root.
     pub path: &'a [u8],
-    /// What the name stands for.
+    /// What the name stands for; of another file, if this is a hard link and those are not read.
     pub record: &'a Record,
     /// If the file has a name that came earlier: the path of that.
     pub hard_link: Option<&'a [u8]>,
 }
 
-/// Calls `visit` for every entry, the root included, a directory before what is in it.
+/// Calls `visit` for every entry, the root included, a directory before what is in it. Of hard
+/// links, the record is read only with `read_links`.
 ///
 /// The image is read and checked as a whole before the first call.
 ///
@@ -61,22 +62,28 @@ pub struct Entry<'a> {
 pub fn visit(
     image: &Opened,
     filter: &Filter,
+    read_links: bool,
     visit: &mut dyn FnMut(&Entry) -> Result<()>,
 ) -> Result<()> {
     let mut seen = Seen::new(image);
     traverse(image, filter, &mut |path, inode, record| {
-        record.read(image, inode, path.is_empty())?;
-        Ok(seen.insert(inode.node.nid()))
+        let new = seen.insert(inode.node.nid());
+        if new {
+            record.read(image, inode, path.is_empty())?;
+        }
+        Ok(new)
     })?;
     let Seen { again: linked, .. } = seen;
     let mut first_paths: HashMap<u64, Vec<u8>> = HashMap::new();
     traverse(image, filter, &mut |path, inode, record| {
-        record.read(image, inode, path.is_empty())?;
         let nid = inode.node.nid();
         let hard_link = match linked.contains(nid) {
             false => None,
             true => first_paths.get(&nid).map(Vec::as_slice),
         };
+        if read_links || hard_link.is_none() {
+            record.read(image, inode, path.is_empty())?;
+        }
         visit(&Entry {
             path,
             record,

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use crate::common;
 use crate::rng::Rng;
 
 /// Where the C tools are.
@@ -18,14 +19,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    pub fn find() -> Option<Self> {
-        let Some(c) = std::env::var_os("COMPOSEFS_C_TOOLS") else {
-            eprintln!("skipped: COMPOSEFS_C_TOOLS does not say where the C tools are");
-            return None;
-        };
-        let c = PathBuf::from(c);
+    pub fn find() -> Self {
+        let c = std::env::var_os("COMPOSEFS_C_TOOLS");
+        let c = PathBuf::from(c.expect("COMPOSEFS_C_TOOLS is set"));
         assert!(c.join("mkcomposefs").exists(), "no mkcomposefs in {c:?}");
-        Some(Self { c, strict: false })
+        Self { c, strict: false }
     }
 
     /// The tools with the variable set that makes them refuse dumps which contradict themselves.
@@ -41,10 +39,11 @@ impl Tools {
     }
 
     fn ours(&self, name: &str) -> Command {
-        self.command(Path::new(match name {
+        let built = match name {
             "mkcomposefs" => env!("CARGO_BIN_EXE_mkcomposefs"),
             _ => env!("CARGO_BIN_EXE_composefs-info"),
-        }))
+        };
+        self.command(&common::tool(name, built))
     }
 
     fn command(&self, path: &Path) -> Command {
@@ -63,10 +62,9 @@ pub struct Case {
 
 impl Case {
     pub fn new(name: &str, seed: u64) -> Self {
-        let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{seed}"));
-        let _ = fs::remove_dir_all(&dir);
-        fs::create_dir_all(&dir).expect("create directory");
-        Self { dir }
+        Self {
+            dir: common::directory(&format!("{name}-{seed}")),
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
