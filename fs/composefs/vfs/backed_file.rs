@@ -7,14 +7,12 @@
 //! that carries the path that `/proc/PID/maps` shows.
 
 use super::{
-    acl,
     backing::{BackingFile, BackingSlot},
     bindings,
     context::FileRef,
     credential::Credential,
     filesystem::FileSystem,
-    inode::{Inode, Kind},
-    xattr,
+    inode::{self, Inode, Kind},
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -58,10 +56,7 @@ struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
     const INODE: bindings::inode_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
-        table.listxattr = Some(xattr::list::<T>);
-        table.get_inode_acl = Some(acl::get::<T>);
+        let mut table = inode::operations::<T>();
         table.getattr = Some(Self::getattr);
         table.fileattr_get = Some(Self::fileattr_get);
         table.fiemap = Some(Self::fiemap);
@@ -69,8 +64,7 @@ impl<T: Operations> Tables<T> {
     };
 
     const FILE: bindings::file_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::file_operations = unsafe { core::mem::zeroed() };
+        let mut table: bindings::file_operations = pin_init::zeroed();
         table.open = Some(Self::open);
         table.release = Some(Self::release);
         table.llseek = Some(Self::llseek);
@@ -231,7 +225,7 @@ impl<T: Operations> Tables<T> {
         // SAFETY: `user` and `shared` are live; the path of the latter is
         // valid while it is, and of a regular file.
         let own = unsafe {
-            let mut path = core::mem::zeroed();
+            let mut path = pin_init::zeroed();
             bindings::rust_vfs_path_of_file(shared.as_ptr(), &mut path);
             BackingFile::open(user, &path, T::credential(inode))?
         };

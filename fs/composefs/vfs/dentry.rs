@@ -17,8 +17,7 @@ struct Operations<T>(PhantomData<T>);
 
 impl<T: FileSystem> Operations<T> {
     const TABLE: bindings::dentry_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::dentry_operations = unsafe { core::mem::zeroed() };
+        let mut table: bindings::dentry_operations = pin_init::zeroed();
         table.d_real = Some(Self::real);
         table
     };

@@ -3,10 +3,9 @@
 //! Directories: lookup and readdir.
 
 use super::{
-    acl, bindings,
+    bindings,
     filesystem::FileSystem,
     inode::{self, Inode, Kind},
-    xattr,
 };
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -86,18 +85,13 @@ struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
     const INODE: bindings::inode_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
+        let mut table = inode::operations::<T>();
         table.lookup = Some(Self::lookup);
-        table.listxattr = Some(xattr::list::<T>);
-        table.get_inode_acl = Some(acl::get::<T>);
-        table.fileattr_get = Some(inode::no_flags);
         table
     };
 
     const FILE: bindings::file_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::file_operations = unsafe { core::mem::zeroed() };
+        let mut table: bindings::file_operations = pin_init::zeroed();
         table.llseek = Some(bindings::generic_file_llseek);
         table.read = Some(bindings::generic_read_dir);
         table.iterate_shared = Some(Self::iterate_shared);

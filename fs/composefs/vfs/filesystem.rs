@@ -113,10 +113,9 @@ impl<T: FileSystem> Registration<T> {
                 if !unsafe { bindings::rust_vfs_is_module_memory(slot.cast(), module.as_ptr()) } {
                     return Err(EINVAL);
                 }
-                // SAFETY: `slot` is valid for writes, and all-zeroes is a
-                // valid `file_system_type`.
+                // SAFETY: `slot` is valid for writes.
                 unsafe {
-                    slot.write(core::mem::zeroed());
+                    slot.write(pin_init::zeroed());
                     (*slot).name = T::NAME.as_char_ptr();
                     (*slot).owner = module.as_ptr();
                     (*slot).fs_flags = bindings::FS_ALLOW_IDMAP as c_int;

@@ -4,10 +4,9 @@
 //! cache.
 
 use super::{
-    acl, bindings,
+    bindings,
     filesystem::FileSystem,
     inode::{self, Inode, Kind},
-    xattr,
 };
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
@@ -37,18 +36,10 @@ impl<T: Operations> Kind<T> {
 struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
-    const INODE: bindings::inode_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
-        table.listxattr = Some(xattr::list::<T>);
-        table.get_inode_acl = Some(acl::get::<T>);
-        table.fileattr_get = Some(inode::no_flags);
-        table
-    };
+    const INODE: bindings::inode_operations = inode::operations::<T>();
 
     const FILE: bindings::file_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::file_operations = unsafe { core::mem::zeroed() };
+        let mut table: bindings::file_operations = pin_init::zeroed();
         table.open = Some(Self::open);
         table.llseek = Some(bindings::generic_file_llseek);
         table.read_iter = Some(bindings::generic_file_read_iter);
@@ -60,8 +51,7 @@ impl<T: Operations> Tables<T> {
     };
 
     const MAPPING: bindings::address_space_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::address_space_operations = unsafe { core::mem::zeroed() };
+        let mut table: bindings::address_space_operations = pin_init::zeroed();
         table.read_folio = Some(Self::read_folio);
         table
     };

@@ -219,8 +219,7 @@ impl<T: FileSystem> InodeCache<T> {
         let name = CString::try_from_fmt(fmt!("{}_inode_cache", T::NAME))?;
         let layout = Layout::new::<Slot<T>>();
 
-        // SAFETY: All-zeroes is a valid value of the type.
-        let mut args: bindings::kmem_cache_args = unsafe { core::mem::zeroed() };
+        let mut args: bindings::kmem_cache_args = pin_init::zeroed();
         args.align = layout.align() as c_uint;
         args.ctor = Some(Self::construct);
 
@@ -342,13 +341,16 @@ impl<T: FileSystem> Kind<T> {
 struct Special<T>(PhantomData<T>);
 
 impl<T: FileSystem> Special<T> {
-    const INODE: bindings::inode_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
-        table.listxattr = Some(xattr::list::<T>);
-        table.get_inode_acl = Some(acl::get::<T>);
-        table
-    };
+    const INODE: bindings::inode_operations = operations::<T>();
+}
+
+/// What all kinds of inodes have in common.
+pub(super) const fn operations<T: FileSystem>() -> bindings::inode_operations {
+    let mut table: bindings::inode_operations = pin_init::zeroed();
+    table.listxattr = Some(xattr::list::<T>);
+    table.get_inode_acl = Some(acl::get::<T>);
+    table.fileattr_get = Some(no_flags);
+    table
 }
 
 /// The `fileattr_get` (`FS_IOC_GETFLAGS`) of inodes without any flags.
@@ -356,7 +358,7 @@ impl<T: FileSystem> Special<T> {
 /// # Safety
 ///
 /// Called by the VFS only, with attributes to fill in.
-pub(super) unsafe extern "C" fn no_flags(
+unsafe extern "C" fn no_flags(
     _dentry: *mut bindings::dentry,
     attributes: *mut bindings::file_kattr,
 ) -> c_int {

@@ -49,7 +49,7 @@ impl Directory {
     pub(crate) fn lookup(path: &CStr) -> Result<Self> {
         // SAFETY: `owned` is written to, and read only if that succeeded.
         let path = unsafe {
-            let mut owned = core::mem::zeroed();
+            let mut owned = pin_init::zeroed();
             to_result(bindings::rust_vfs_lookup_directory(
                 path.as_char_ptr(),
                 &mut owned,
@@ -68,7 +68,7 @@ impl Directory {
     pub(crate) fn from_file(file: FileRef<'_>) -> Result<Self> {
         // SAFETY: The file is open, so its path is valid and positive.
         let path = unsafe {
-            let mut path = core::mem::zeroed();
+            let mut path = pin_init::zeroed();
             bindings::rust_vfs_path_of_file(file.as_ptr(), &mut path);
             bindings::path_get(&path);
             path
@@ -226,7 +226,7 @@ impl PrivateDirectory<'_> {
             // SAFETY: The mount is live; `owned` is written to, and read only
             // if that succeeded.
             let path = unsafe {
-                let mut owned = core::mem::zeroed();
+                let mut owned = pin_init::zeroed();
                 to_result(bindings::rust_vfs_lookup_beneath(
                     self.mount,
                     name.as_char_ptr(),

@@ -201,8 +201,7 @@ struct Operations<T>(PhantomData<T>);
 
 impl<T: FileSystem> Operations<T> {
     const TABLE: bindings::super_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::super_operations = unsafe { core::mem::zeroed() };
+        let mut table: bindings::super_operations = pin_init::zeroed();
         table.alloc_inode = Some(Self::alloc_inode);
         table.destroy_inode = Some(inode::destroy::<T>);
         table.free_inode = Some(inode::free::<T>);

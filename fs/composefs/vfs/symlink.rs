@@ -5,8 +5,7 @@
 use super::{
     bindings,
     filesystem::FileSystem,
-    inode::{Inode, Kind},
-    xattr,
+    inode::{self, Inode, Kind},
 };
 use core::{marker::PhantomData, ptr::NonNull, slice};
 use kernel::prelude::*;
@@ -38,10 +37,8 @@ struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
     const INODE: bindings::inode_operations = {
-        // SAFETY: All-zeroes is a valid value of the type: no operation.
-        let mut table: bindings::inode_operations = unsafe { core::mem::zeroed() };
+        let mut table = inode::operations::<T>();
         table.get_link = Some(Self::get_link);
-        table.listxattr = Some(xattr::list::<T>);
         table
     };
 
