@@ -15,9 +15,9 @@ use composefs_format::{Error, Image, Source, BLOCK_SIZE};
 use crate::info::visit::Opened;
 
 /// Size of what is read and kept in one piece, in bytes.
-const SEGMENT_SIZE: u64 = 256 * 1024;
-/// Number of pieces that are kept: 32 MiB, whatever the size of the image.
-const SEGMENTS: usize = 128;
+const SEGMENT_SIZE: u64 = 64 * 1024;
+/// Most pieces that are kept: half a gibibyte. Real images fit; what does not is read again.
+const SEGMENTS_MAX: u64 = 8192;
 
 /// Why an image cannot be read.
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Deref for Block {
 
 impl FileSource {
     fn segment(&self, number: u64) -> io::Result<Rc<[u8]>> {
-        let slot = (number % SEGMENTS as u64) as usize;
+        let slot = (number % SEGMENTS_MAX) as usize;
         if let Some(segment) = &self.segments.borrow()[slot] {
             if segment.number == number {
                 return Ok(Rc::clone(&segment.bytes));
@@ -123,9 +123,11 @@ pub fn open(path: &Path) -> Result<Opened> {
     if !metadata.is_file() {
         return Err(anyhow!("is not a regular file"));
     }
+    let size = metadata.len();
+    let segments = size.div_ceil(SEGMENT_SIZE).min(SEGMENTS_MAX);
     Ok(Image::open(FileSource {
         file,
-        size: metadata.len(),
-        segments: RefCell::new(vec![None; SEGMENTS]),
+        size,
+        segments: RefCell::new(vec![None; segments as usize]),
     })?)
 }

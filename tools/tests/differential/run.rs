@@ -192,6 +192,29 @@ pub fn assert_same_info(tools: &Tools, case: &Case, rng: &mut Rng) {
     );
 }
 
+/// Whether composefs-rs computes the same digest of an image as our tool.
+pub fn same_digests(rs: &Path, algorithm: &str, source: &Path) -> bool {
+    let theirs = output(
+        Command::new(rs.join("cfsctl"))
+            .arg(format!("--hash={algorithm}"))
+            .args([
+                "--erofs-version=1",
+                "compute-id",
+                "--no-propagate-usr-to-root",
+            ])
+            .arg(source),
+    );
+    let built = env!("CARGO_BIN_EXE_mkcomposefs");
+    let ours = output(
+        Command::new(common::tool("mkcomposefs", built))
+            .arg(format!("--digest-algorithm={algorithm}"))
+            .args(["--min-version=1", "--print-digest-only"])
+            .arg(source),
+    );
+    assert!(theirs.status.success() && ours.status.success());
+    theirs.stdout == ours.stdout
+}
+
 /// Fills a store with each tool; they must hold the same objects.
 pub fn assert_same_stores(tools: &Tools, case: &Case, source: &Path) {
     let (store_c, store_ours) = (case.path("c.store"), case.path("ours.store"));
