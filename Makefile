@@ -33,7 +33,7 @@ modules_install: ## the module made last, into INSTALL_MOD_PATH/lib/modules
 	@scripts/install-module "$(INSTALL_MOD_PATH)" $(MODULE)
 
 .PHONY: install
-install: ## the tools, into DESTDIR/PREFIX/bin
+install: ## the tools, manual pages and completions, into DESTDIR/PREFIX
 	@scripts/install-tools "$(DESTDIR)$(PREFIX)"
 
 .PHONY: demo
