@@ -114,7 +114,7 @@ pub fn write(
     };
     overlay::rewrite(&mut tree, version)?;
     resolve_links(&mut tree)?;
-    let order = order::Order::new(&tree);
+    let order = order::Order::new(&tree)?;
     let layout = layout::Layout::new(&tree, &order)?;
     let mut sink = sink::Sink::new(out, options.digest);
     writer::write(&tree, &order, &layout, version, &mut sink)?;
@@ -159,6 +159,27 @@ fn file_type_number(mode: u32) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::{Meta, ROOT, S_IFDIR, S_IFIFO};
+
+    #[test]
+    fn a_name_that_is_there_twice() {
+        let meta = |mode| Meta {
+            mode,
+            ..Meta::default()
+        };
+        let mut tree = Tree::new();
+        tree.add_root(meta(S_IFDIR)).expect("root");
+        for name in [b"b", b"a", b"b"] {
+            tree.add(ROOT, name, meta(S_IFIFO)).expect("entry");
+        }
+        let options = Options {
+            min_version: 0,
+            max_version: 1,
+            digest: None,
+        };
+        let error = write(tree, &options, None).expect_err("no image");
+        assert_eq!(format!("{error:#}"), "'/b': is there twice");
+    }
 
     #[test]
     fn chunk_sizes() {

@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use composefs_tools::fsverity::{digest_of, object_path, Algorithm};
 
@@ -118,6 +118,9 @@ fn assert_refused(output: &Output, parts: &[&str]) {
 fn killed_at_any_moment() {
     let case = Case::new("killed");
     let wanted = case.fill(300);
+    let start = Instant::now();
+    assert!(succeeded(&case.run()));
+    let whole = start.elapsed().as_micros() as u64;
     let (mut killed, mut state) = (0, 1_u64);
     for round in 0..100 {
         if round % 10 == 0 {
@@ -128,7 +131,7 @@ fn killed_at_any_moment() {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1);
         // When does not matter: whatever it is, the store must be right.
-        std::thread::sleep(Duration::from_micros((state >> 33) % 40_000));
+        std::thread::sleep(Duration::from_micros((state >> 33) % whole));
         child.kill().expect("kill");
         let status = child.wait().expect("wait");
         killed += u32::from(status.signal().is_some());

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The order of a tree in an image: entries by name, inodes breadth first.
 
+use anyhow::{anyhow, Context, Result};
+
 use crate::image::FIRST_RESERVED_ID;
+use crate::quote;
 use crate::tree::{NodeId, Tree, ROOT};
 
 /// Stands for the entry `.` among the children of a directory.
@@ -30,15 +33,17 @@ pub(super) struct Order {
 }
 
 impl Order {
-    pub fn new(tree: &Tree) -> Self {
+    /// # Errors
+    /// If a directory has a name twice, as one can that is read while it changes.
+    pub fn new(tree: &Tree) -> Result<Self> {
         let mut order = Self {
             entries: Vec::new(),
             ends: vec![0; tree.len()],
             inodes: Vec::new(),
         };
-        order.sort_entries(tree);
+        order.sort_entries(tree)?;
         order.number_inodes(tree);
-        order
+        Ok(order)
     }
 
     /// The entries of a directory, `.` and `..` included. Empty for other files.
@@ -72,7 +77,7 @@ impl Order {
     }
 
     /// A counting sort by directory, then a sort by name of each.
-    fn sort_entries(&mut self, tree: &Tree) {
+    fn sort_entries(&mut self, tree: &Tree) -> Result<()> {
         for id in tree.ids() {
             if tree.node(id).meta.is_dir() && tree.node(id).link().is_none() {
                 self.ends[id as usize] += 2;
@@ -106,9 +111,17 @@ impl Order {
         let mut start = 0;
         for &end in &self.ends {
             // Usually sorted already, but for the first two.
-            self.entries[start as usize..end as usize].sort_by(|&a, &b| name(a).cmp(name(b)));
+            let entries = &mut self.entries[start as usize..end as usize];
+            entries.sort_by(|&a, &b| name(a).cmp(name(b)));
+            let mut pairs = entries.windows(2);
+            if let Some(pair) = pairs.find(|pair| name(pair[0]) == name(pair[1])) {
+                // Neither `.` nor `..` can come from a source.
+                let path = quote::bytes(&tree.path(pair[1])).to_string();
+                return Err(anyhow!("is there twice")).context(path);
+            }
             start = end;
         }
+        Ok(())
     }
 
     fn append(&mut self, dir: NodeId, child: NodeId) {
