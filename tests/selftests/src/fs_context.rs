@@ -24,6 +24,15 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// What turns the failure of this step, which had nothing to say, into a refusal.
+    pub fn of(step: &str) -> impl Fn(Errno) -> Self + '_ {
+        move |errno| Self {
+            step: step.to_owned(),
+            errno,
+            log: Vec::new(),
+        }
+    }
+
     /// The one error message of composefs, without its prefix; `None` if there is none or several.
     pub fn message(&self) -> Option<&str> {
         let mut messages = self

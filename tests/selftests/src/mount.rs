@@ -61,11 +61,7 @@ impl Request {
     }
 
     fn mount_driver(&self, target: &Path) -> Result<(), Refusal> {
-        let context = FsContext::open("composefs").map_err(|errno| Refusal {
-            step: "fsopen".into(),
-            errno,
-            log: Vec::new(),
-        })?;
+        let context = FsContext::open("composefs").map_err(Refusal::of("fsopen"))?;
         for (key, value) in &self.options {
             match value {
                 Some(value) => context.set_string(key, value)?,

@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -22,7 +22,9 @@ use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::verity::{hex_digest, object_path, Algorithm};
 use composefs_selftests::{basic_tree, odd_tree};
-use rustix::fs::{lgetxattr, llistxattr, statfs, Mode, OFlags};
+use rustix::fs::{
+    lgetxattr, llistxattr, statfs, statx, AtFlags, Mode, OFlags, StatxAttributes, StatxFlags, CWD,
+};
 use rustix::io::Errno;
 
 struct Context {
@@ -362,11 +364,52 @@ fn permissions(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// A user whom only the ACL names reads the file; one whom it shuts out does not.
+fn acls(_: &mut Context) -> Result<()> {
+    let work = setup::work_directory("acls")?;
+    let source = work.join("source");
+    setup::create_dir(&source)?;
+    for (name, mode, acl) in [
+        ("let-in", 0o600, "user:65534:r"),
+        ("shut-out", 0o644, "user:65534:-"),
+    ] {
+        let file = source.join(name);
+        fs::write(&file, name.repeat(50))?;
+        fs::set_permissions(&file, PermissionsExt::from_mode(mode))?;
+        run("setfacl", [Path::new("--modify"), Path::new(acl), &file])?;
+    }
+    let expected = tree::read(&source)?;
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    let mount = image.request().at(&work.join("mount"))?;
+    expect_equal(&expected, &tree::read(mount.root())?, Links::Ignore)?;
+    for (name, is_let_in) in [("let-in", true), ("shut-out", false)] {
+        let path = mount.join(name).to_string_lossy().into_owned();
+        let read = capture(&mut as_nobody(&["cat", &path]))?.status.success();
+        ensure!(read == is_let_in, "{name}: read: {read}");
+    }
+    Ok(())
+}
+
+/// statx says which files are protected by fs-verity.
+fn verity_attribute(context: &mut Context) -> Result<()> {
+    setup::require_driver()?;
+    let is_verity = |name: &str| -> Result<bool> {
+        let path = context.mount.join(name);
+        let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
+        Ok(stat.stx_attributes.contains(StatxAttributes::VERITY))
+    };
+    for name in ["size-65", "size-4096", "size-100000"] {
+        ensure!(is_verity(&format!("contents/{name}"))?, "{name} is not");
+    }
+    ensure!(!is_verity("contents")?, "a directory is");
+    Ok(())
+}
+
 fn closed_store(_: &mut Context) -> Result<()> {
     let work = setup::work_directory("closed-store")?;
     let image = basic_tree::build_image(&work)?;
     let mount = image.request().at(&work.join("mount"))?;
-    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    let closed = PermissionsExt::from_mode(0o700);
     fs::set_permissions(&image.store, closed)?;
     let object = image.object(&basic_tree::content("external-4096"));
     let denied = capture(&mut as_nobody(&["cat", &object.to_string_lossy()]))?;
@@ -396,6 +439,11 @@ const CASES: &[Case<Context>] = &[
     ("names that are not there, and paths through links", names),
     ("xattrs: sizes, absent ones, hidden ones", xattr_errors),
     ("permissions of the image hold", permissions),
+    ("ACLs of the image hold", acls),
+    (
+        "external files have the attribute of fs-verity",
+        verity_attribute,
+    ),
     (
         "a store that users cannot enter serves them nevertheless",
         closed_store,

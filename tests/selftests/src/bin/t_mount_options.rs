@@ -3,12 +3,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::{output, run};
+use composefs_selftests::fs_context::{FsContext, Refusal};
 use composefs_selftests::image::{build_into, replace, Image};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
@@ -208,6 +210,85 @@ fn order_of_basedirs(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// An object that is not what it should be does not hide one that is.
+fn wrong_before_right(context: &mut Context) -> Result<()> {
+    let other = context.plain_store("wrong-store")?;
+    let request = context.bare().basedir(&other).basedir(&context.image.store);
+    context.works(&request)?;
+    context.refuses_file(&context.bare().basedir(&other))
+}
+
+/// What is not checked for its digest is checked for its size.
+fn wrong_size(context: &mut Context) -> Result<()> {
+    let store = context.plain_store("short-store")?;
+    let content = basic_tree::content(FILE);
+    let object = context.image.object(&content);
+    let object = store.join(object.strip_prefix(&context.image.store)?);
+    for wrong in [
+        &content[..content.len() - 1],
+        &[content.as_slice(), b"x"].concat(),
+        b"",
+    ] {
+        replace(&object, wrong)?;
+        context.refuses_file(&context.bare().basedir(&store).flag("noverity"))?;
+    }
+    Ok(())
+}
+
+/// A remount can ask for more, never for less, and can change nothing else.
+fn remount(context: &mut Context) -> Result<()> {
+    let store = context.plain_store("remount-store")?;
+    let request = context.bare().basedir(&store).set("verity", "off");
+    let mount = request.at(&context.target())?;
+    context.reads(&mount)?;
+    let change = |key: &str, value: &str| -> Result<(), Refusal> {
+        let filesystem = FsContext::pick(mount.root()).map_err(Refusal::of("fspick"))?;
+        filesystem.set_string(key, value)?;
+        filesystem.reconfigure()
+    };
+    let refused = |key: &str, value: &str| -> Result<()> {
+        match change(key, value) {
+            Err(refusal) if refusal.errno == Errno::INVAL => Ok(()),
+            Err(refusal) => bail!("{key}={value}: {refusal}"),
+            Ok(()) => bail!("{key}={value} was accepted"),
+        }
+    };
+    refused("basedir", &context.image.store.to_string_lossy())?;
+    refused("digest", &context.image.digest)?;
+    context.reads(&mount)?;
+
+    change("verity", "on")?;
+    refused("verity", "off")?;
+    // Neither a file that was read before nor another can be opened now.
+    for name in [FILE, "external-4096"] {
+        let error = fs::File::open(mount.join(name)).err().context("opened")?;
+        ensure!(Errno::from_io_error(&error) == Some(Errno::IO), "{error}");
+    }
+    change("verity", "require")?;
+    refused("verity", "on")?;
+    Ok(())
+}
+
+/// A bind mount of it that shows other owners.
+fn id_mapped(context: &mut Context) -> Result<()> {
+    let mount = context.image.request().at(&context.target())?;
+    let mapped = context.work.join("mapped");
+    setup::create_dir(&mapped)?;
+    let (root, target) = (mount.root().to_string_lossy(), mapped.to_string_lossy());
+    run(
+        "mount",
+        ["-o", "bind,X-mount.idmap=b:0:100000:65536", &root, &target],
+    )?;
+    let mapped = Mount::adopt(&mapped);
+    let uid = fs::metadata(mapped.join(FILE))?.uid();
+    ensure!(uid == 100_000, "the owner is {uid}");
+    ensure!(
+        fs::metadata(mount.join(FILE))?.uid() == 0,
+        "the owner below"
+    );
+    context.reads(&mapped)
+}
+
 fn odd_basedirs(context: &mut Context) -> Result<()> {
     for (name, escaped) in [
         ("co:lon", "co\\:lon"),
@@ -229,7 +310,6 @@ fn odd_basedirs(context: &mut Context) -> Result<()> {
 }
 
 fn basedir_descriptor(context: &mut Context) -> Result<()> {
-    use composefs_selftests::fs_context::FsContext;
     let store = fs::File::open(&context.image.store)?;
     let filesystem = FsContext::open("composefs")?;
     filesystem.set_string("source", &context.image.file.to_string_lossy())?;
@@ -378,6 +458,13 @@ const CASES: &[Case<Context>] = &[
         "basedirs with colons, spaces, commas and line ends",
         odd_basedirs,
     ),
+    (
+        "a wrong object does not hide a right one",
+        wrong_before_right,
+    ),
+    ("an object of the wrong size, at verity=off", wrong_size),
+    ("a remount asks for more verity, never for less", remount),
+    ("an id-mapped mount", id_mapped),
     ("a basedir given as a file descriptor", basedir_descriptor),
     ("relative paths", relative_paths),
     (

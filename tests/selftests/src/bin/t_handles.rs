@@ -1,0 +1,317 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! File handles and inode numbers: the same for as long as the image is.
+#![forbid(unsafe_code)]
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure, Context as _, Result};
+use composefs_selftests::command::run;
+use composefs_selftests::compare::{expect_equal, Links};
+use composefs_selftests::image::{build, Image};
+use composefs_selftests::mount::Mount;
+use composefs_selftests::tap::{self, Case, Skip};
+use composefs_selftests::{basic_tree, odd_tree, python, setup, tree};
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+    other: Image,
+    /// `None` while a case has it unmounted.
+    mount: Option<Mount>,
+}
+
+impl Context {
+    fn root(&self) -> PathBuf {
+        self.work.join("mount")
+    }
+
+    fn remount(&mut self, image: &Image) -> Result<()> {
+        if let Some(mount) = self.mount.take() {
+            mount.unmount()?;
+        }
+        setup::drop_caches()?;
+        self.mount = Some(image.request().at(&self.root())?);
+        Ok(())
+    }
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    let work = setup::work_directory("handles")?;
+    let source = work.join("source");
+    odd_tree::create(&source)?;
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    let other = basic_tree::build_image(&work.join("other"))?;
+    let mount = Some(image.request().at(&work.join("mount"))?);
+    Ok(Context {
+        work,
+        image,
+        other,
+        mount,
+    })
+}
+
+/// Handles in a file, one a line: type, bytes in hexadecimal, inode number, file type, path.
+const MAKE: &str = r#"
+root, target = argument
+class Handle(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
+lines = []
+def add(path):
+    handle, mount = Handle(bytes=128), ctypes.c_int()
+    call("name_to_handle_at", -100, os.fsencode(path), ctypes.byref(handle), ctypes.byref(mount), 0)
+    stat = os.lstat(path)
+    data = bytes(handle.data[:handle.bytes]).hex()
+    lines.append("%d %s %d %d %s" % (handle.type, data, stat.st_ino, stat.st_mode, os.fsencode(path).hex()))
+add(root)
+for parent, directories, files in os.walk(root):
+    for name in directories + files:
+        add(os.path.join(parent, name))
+# Too small a buffer: what it would take.
+handle, mount = Handle(bytes=0), ctypes.c_int()
+fails(errno.EOVERFLOW, call, "name_to_handle_at", -100, os.fsencode(root), ctypes.byref(handle),
+      ctypes.byref(mount), 0)
+assert handle.bytes >= 8, handle.bytes
+assert len(set(line.split()[1] for line in lines)) == len(set(line.split()[2] for line in lines))
+open(target, "w").write("\n".join(lines))
+print(len(lines))
+"#;
+
+/// Opens each of the handles, with O_PATH and, for files and directories, for reading; prints how
+/// many are stale.
+const OPEN: &str = r#"
+root, source, expected = argument
+class Handle(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
+import stat
+mount = os.open(root, os.O_RDONLY)
+stale = opened = 0
+for line in open(source).read().splitlines():
+    kind, data, inode, mode, path = line.split()
+    inode, mode, path = int(inode), int(mode), bytes.fromhex(path)
+    data = bytes.fromhex(data)
+    handle = Handle(bytes=len(data), type=int(kind))
+    ctypes.memmove(handle.data, data, len(data))
+    try:
+        fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_PATH | os.O_NOFOLLOW)
+    except OSError as error:
+        assert error.errno == errno.ESTALE, error
+        stale += 1
+        continue
+    opened += 1
+    seen = os.fstat(fd)
+    if expected == "same":
+        assert (seen.st_ino, seen.st_mode) == (inode, mode), path
+        link = os.readlink("/proc/self/fd/%d" % fd)
+        if stat.S_ISDIR(mode):
+            assert os.fsencode(link) == path, (link, path)
+    os.close(fd)
+    if expected == "same" and stat.S_ISREG(mode):
+        fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_RDONLY)
+        assert os.pread(fd, 1 << 21, 0) == open(path, "rb").read(), path
+        os.close(fd)
+    if expected == "same" and stat.S_ISDIR(mode):
+        fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_RDONLY)
+        assert sorted(map(os.fsencode, os.listdir(fd))) == sorted(os.listdir(path)), path
+        assert os.stat("..", dir_fd=fd).st_ino == os.stat(os.path.join(path, b"..")).st_ino \
+            or os.path.samefile(path, root)
+        os.close(fd)
+print(opened, stale)
+"#;
+
+impl Context {
+    fn handles(&self) -> PathBuf {
+        self.work.join("handles")
+    }
+
+    /// How many handles can be opened, and how many are stale.
+    fn open(&self, handles: &Path, expected: &str) -> Result<(usize, usize)> {
+        let arguments = [
+            self.root().into(),
+            handles.as_os_str().to_owned(),
+            expected.into(),
+        ];
+        let printed = python::run(OPEN, &arguments)?;
+        let mut numbers = printed.split(' ').map(str::parse);
+        match (numbers.next(), numbers.next()) {
+            (Some(Ok(opened)), Some(Ok(stale))) => Ok((opened, stale)),
+            _ => bail!("printed {printed:?}"),
+        }
+    }
+
+    fn all_open(&self) -> Result<()> {
+        let (opened, stale) = self.open(&self.handles(), "same")?;
+        ensure!(stale == 0, "{stale} stale handles");
+        ensure!(opened > 1000, "only {opened} handles");
+        Ok(())
+    }
+}
+
+fn made(context: &mut Context) -> Result<()> {
+    let handles = context.handles();
+    let count = python::run(MAKE, &[context.root(), handles])?;
+    tap::note(format_args!("{count} handles"));
+    context.all_open()
+}
+
+fn dropped_caches(context: &mut Context) -> Result<()> {
+    setup::drop_caches()?;
+    context.all_open()
+}
+
+fn remounted(context: &mut Context) -> Result<()> {
+    let image = context.image.clone();
+    context.remount(&image)?;
+    context.all_open()
+}
+
+/// The same content, mounted again: the numbers and the handles do not change.
+fn inode_numbers(context: &mut Context) -> Result<()> {
+    let numbers = |root: &Path| -> Result<BTreeMap<PathBuf, u64>> {
+        let mut found = BTreeMap::new();
+        let mut paths = vec![root.to_owned()];
+        while let Some(path) = paths.pop() {
+            let metadata = fs::symlink_metadata(&path)?;
+            if metadata.is_dir() {
+                for item in fs::read_dir(&path)? {
+                    paths.push(item?.path());
+                }
+            }
+            found.insert(path.strip_prefix(root)?.to_owned(), metadata.ino());
+        }
+        Ok(found)
+    };
+    let before = numbers(&context.root())?;
+    let different: HashSet<_> = before.values().collect();
+    // mkcomposefs makes a file of its own of every name.
+    ensure!(different.len() == before.len(), "numbers are used twice");
+    setup::drop_caches()?;
+    ensure!(numbers(&context.root())? == before, "after dropping caches");
+    let image = context.image.clone();
+    context.remount(&image)?;
+    ensure!(numbers(&context.root())? == before, "after a new mount");
+    // Twice at once, by other names.
+    let copy = context.work.join("copy");
+    fs::copy(&image.file, &copy)?;
+    let second =
+        composefs_selftests::mount::Request::new(&copy).at(&context.work.join("second"))?;
+    ensure!(numbers(second.root())? == before, "of a copy of the image");
+    Ok(())
+}
+
+/// Handles of another image, and made-up ones: ESTALE, or some file of the image, but no fault.
+fn strangers(context: &mut Context) -> Result<()> {
+    let (image, other) = (context.image.clone(), context.other.clone());
+    context.remount(&other)?;
+    let (opened, stale) = context.open(&context.handles(), "any")?;
+    tap::note(format_args!(
+        "of another image: {opened} opened, {stale} stale"
+    ));
+    ensure!(stale > opened, "handles of another image are opened");
+    context.remount(&image)?;
+    let mut random = composefs_selftests::random::Random::new(9);
+    let mut lines = Vec::new();
+    for kind in [0x81, 0x82, 1, 2, 0, 0xfe, 77] {
+        for length in [4, 8, 12, 16, 20, 24, 28, 64] {
+            for _ in 0..8 {
+                let mut bytes = random.bytes(length);
+                // Half of them with small numbers, in the place of the low half.
+                if random.below(2) == 0 {
+                    bytes.fill(0);
+                    if let Some(low) = bytes.get_mut(4..6) {
+                        low.copy_from_slice(&random.bytes(2));
+                    }
+                }
+                let hex = composefs_selftests::verity::hex(&bytes);
+                lines.push(format!("{kind} {hex} 0 0 2f"));
+            }
+        }
+    }
+    let invented = context.work.join("invented");
+    fs::write(&invented, lines.join("\n"))?;
+    let (opened, stale) = context.open(&invented, "any")?;
+    tap::note(format_args!("invented: {opened} opened, {stale} stale"));
+    ensure!(stale > opened, "invented handles are opened");
+    context.all_open()
+}
+
+/// An NFS server in the guest exports the mount to itself.
+fn nfs(context: &mut Context) -> Result<()> {
+    let skip = |reason: &str| anyhow::Error::from(Skip(reason.to_owned()));
+    for module in ["nfsd", "nfs"] {
+        if setup::modprobe(module).is_err() {
+            return Err(skip(&format!("the kernel has no module {module}")));
+        }
+    }
+    if run("which", ["exportfs"]).is_err() {
+        return Err(skip("no exportfs"));
+    }
+    let root = context.root();
+    let target = context.work.join("nfs");
+    setup::create_dir(&target)?;
+    let script = r#"
+set -e
+ip link set lo up 2>/dev/null || true
+mkdir -p /run/rpc_pipefs /proc/fs/nfsd /var/lib/nfs
+mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
+exportfs -u "127.0.0.1:$1" 2>/dev/null || true
+exportfs -o ro,no_root_squash,fsid=1,no_subtree_check,insecure,crossmnt "127.0.0.1:$1"
+pidof rpc.mountd >/dev/null || rpc.mountd --no-nfs-version 2 --no-nfs-version 3 2>/dev/null || rpc.mountd
+rpc.nfsd --no-nfs-version 3 --nfs-version 4 2
+mount -t nfs4 -o vers=4.2,ro,soft,timeo=100 "127.0.0.1:/" "$2" || mount -t nfs4 -o ro "127.0.0.1:$1" "$2"
+"#;
+    let arguments = |script: &str| {
+        [
+            "-c",
+            script,
+            "sh",
+            &root.to_string_lossy(),
+            &target.to_string_lossy(),
+        ]
+        .map(str::to_owned)
+    };
+    let started = run("sh", arguments(script));
+    let result = started.and_then(|_| {
+        let mount = Mount::adopt(&target);
+        let mut expected = tree::read(&root)?;
+        let compared = tree::read(mount.root()).and_then(|mut seen| {
+            for tree in [&mut expected, &mut seen] {
+                for entry in tree.values_mut() {
+                    // NFS has user xattrs only, and no ACLs by this protocol.
+                    entry.xattrs.clear();
+                }
+            }
+            expect_equal(&expected, &seen, Links::Files)
+        });
+        mount.unmount()?;
+        compared
+    });
+    let stop = r#"rpc.nfsd 0; exportfs -au; kill $(pidof rpc.mountd) 2>/dev/null; umount /proc/fs/nfsd; true"#;
+    run("sh", arguments(stop))?;
+    result.context("NFS")
+}
+
+/// Nothing of the above keeps the mount busy.
+fn unmounted(context: &mut Context) -> Result<()> {
+    let mount = context.mount.take().context("not mounted")?;
+    mount.unmount()
+}
+
+const CASES: &[Case<Context>] = &[
+    ("every file has a handle that opens it", made),
+    ("handles outlive dropped caches", dropped_caches),
+    ("handles outlive the mount", remounted),
+    ("inode numbers belong to the image", inode_numbers),
+    ("handles that are not of this image", strangers),
+    ("nfsd exports it", nfs),
+    ("it can be unmounted after all that", unmounted),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}

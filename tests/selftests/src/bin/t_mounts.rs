@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Mounts among other mounts: flags, reconfiguring, id-mapping, stores on other filesystems.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{bail, ensure, Context as _, Result};
+use composefs_selftests::basic_tree;
+use composefs_selftests::command::{capture, output, run};
+use composefs_selftests::fs_context::{FsContext, Refusal};
+use composefs_selftests::image::{build, build_into, Image};
+use composefs_selftests::mount::{Mount, Request};
+use composefs_selftests::python;
+use composefs_selftests::setup;
+use composefs_selftests::tap::{self, Case, Skip};
+use rustix::fs::{chownat, mknodat, statfs, AtFlags, FileType, Gid, Mode, OFlags, Uid, CWD};
+use rustix::io::Errno;
+use rustix::mount::{
+    mount, mount_bind, mount_change, mount_move, mount_remount, unmount, MountFlags,
+    MountPropagationFlags, UnmountFlags,
+};
+
+const FILE: &str = "external-4097";
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    // Moving is refused below shared mounts.
+    let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", private).context("making all mounts private")?;
+    let work = setup::work_directory("mounts")?;
+    let source = work.join("source");
+    basic_tree::create(&source)?;
+    let program = source.join("id");
+    fs::copy(fs::canonicalize("/usr/bin/id")?, &program)?;
+    chownat(
+        CWD,
+        &program,
+        Some(Uid::ROOT),
+        Some(Gid::ROOT),
+        AtFlags::empty(),
+    )?;
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o4755))?;
+    let device = rustix::fs::makedev(1, 3);
+    let mode = Mode::from_raw_mode(0o666);
+    mknodat(
+        CWD,
+        source.join("null"),
+        FileType::CharacterDevice,
+        mode,
+        device,
+    )?;
+    for (name, id) in [("owned-0", 0), ("owned-5", 5), ("owned-70000", 70_000)] {
+        let path = source.join(name);
+        fs::write(&path, vec![b'o'; 1000])?;
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o600))?;
+        let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+        chownat(CWD, &path, Some(uid), Some(gid), AtFlags::empty())?;
+    }
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    Ok(Context { work, image })
+}
+
+impl Context {
+    fn target(&self) -> PathBuf {
+        self.work.join("mount")
+    }
+
+    fn mounted(&self) -> Result<Mount> {
+        Ok(self.image.request().at(&self.target())?)
+    }
+
+    fn bare(&self) -> Request {
+        Request::new(&self.image.file)
+    }
+
+    fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.work.join(name);
+        setup::create_dir(&path)?;
+        Ok(path)
+    }
+}
+
+fn reads(root: &Path) -> Result<()> {
+    let read = fs::read(root.join(FILE)).context(FILE)?;
+    ensure!(read == basic_tree::content(FILE), "content differs");
+    Ok(())
+}
+
+/// The mount is made, and the file in the store fails with EIO.
+fn refuses_file(request: &Request, target: &Path) -> Result<()> {
+    let mount = request.at(target)?;
+    match fs::read(mount.join(FILE)) {
+        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+        other => bail!("{:?}, expected EIO", other.map(|data| data.len())),
+    }
+    ensure!(fs::read(mount.join("inline-64"))? == basic_tree::content("inline-64"));
+    Ok(())
+}
+
+fn refused(result: Result<Mount, Refusal>, words: &str) -> Result<()> {
+    match result {
+        Ok(_) => bail!("it was mounted"),
+        Err(refusal) => ensure!(
+            refusal.message().is_some_and(|text| text.contains(words)),
+            "expected a message with {words:?}: {refusal}"
+        ),
+    }
+    Ok(())
+}
+
+fn id_mapped(context: &mut Context) -> Result<()> {
+    let original = context.mounted()?;
+    let target = context.directory("id-mapped")?;
+    let mut bind = Command::new("mount");
+    bind.args(["--bind", "-o", "X-mount.idmap=b:0:10000:65536"]);
+    output(bind.arg(original.root()).arg(&target))?;
+    let mapped = Mount::adopt(&target);
+    for (name, id) in [
+        ("owned-0", 10_000),
+        ("owned-5", 10_005),
+        ("owned-70000", 65_534),
+    ] {
+        let metadata = fs::metadata(mapped.join(name))?;
+        ensure!(
+            (metadata.uid(), metadata.gid()) == (id, id),
+            "{name} belongs to {}:{}, expected {id}",
+            metadata.uid(),
+            metadata.gid()
+        );
+    }
+    reads(mapped.root())?;
+    // Permissions follow the mapped owner: 10005 may read what 5 owns, and others may not.
+    for (user, root, name, allowed) in [
+        ("10005", &mapped, "owned-5", true),
+        ("10005", &mapped, "owned-0", false),
+        ("5", &mapped, "owned-5", false),
+        ("5", &original, "owned-5", true),
+        ("10005", &original, "owned-5", false),
+    ] {
+        let mut cat = Command::new("setpriv");
+        cat.args(["--reuid", user, "--regid", user, "--clear-groups", "cat"]);
+        let status = capture(cat.arg(root.join(name)))?.status;
+        ensure!(
+            status.success() == allowed,
+            "user {user} reading {}: {status}",
+            root.join(name).display()
+        );
+    }
+    mapped.unmount()
+}
+
+fn bind_and_move(context: &mut Context) -> Result<()> {
+    let original = context.mounted()?;
+    let (bound, moved) = (context.directory("bound")?, context.directory("moved")?);
+    mount_bind(original.join("directory"), &bound)?;
+    let bind = Mount::adopt(&bound);
+    let name = "external-3m";
+    ensure!(fs::read(bound.join(name))? == basic_tree::content(&format!("directory/{name}")));
+    mount_move(&bound, &moved)?;
+    std::mem::forget(bind);
+    let bind = Mount::adopt(&moved);
+    ensure!(!bound.join(name).exists(), "it is still there");
+    // The original may go first.
+    original.unmount()?;
+    setup::drop_caches()?;
+    ensure!(fs::read(moved.join(name))? == basic_tree::content(&format!("directory/{name}")));
+    // A single file can be mounted on another.
+    let file = context.work.join("file");
+    fs::write(&file, "")?;
+    mount_bind(moved.join(name), &file)?;
+    let single = Mount::adopt(&file);
+    bind.unmount()?;
+    ensure!(fs::metadata(&file)?.len() == 3 << 20);
+    single.unmount()
+}
+
+fn reconfigure(context: &mut Context) -> Result<()> {
+    let store = context.image.store.to_string_lossy().into_owned();
+    let target = context.target();
+    let change = |options: &[(&str, &str)]| -> Result<(), Refusal> {
+        let picked = FsContext::pick(&target).map_err(|errno| Refusal {
+            step: "fspick".into(),
+            errno,
+            log: Vec::new(),
+        })?;
+        for (key, value) in options {
+            match *value {
+                "" => picked.set_flag(key)?,
+                value => picked.set_string(key, value)?,
+            }
+        }
+        picked.reconfigure()
+    };
+    let request = context.bare().basedir(&context.image.store);
+    let mount = request.set("verity", "off").at(&target)?;
+    let allowed: [&[(&str, &str)]; 7] = [
+        &[],
+        &[("ro", "")],
+        &[("basedir", &store)],
+        &[("verity", "off")],
+        &[("verity", "on")],
+        &[("verity", "require")],
+        &[("verity", "require"), ("basedir", &store)],
+    ];
+    for options in allowed {
+        change(options).with_context(|| format!("{options:?}"))?;
+        ensure!(mount.is_read_only()?, "it is writable after {options:?}");
+        reads(mount.root())?;
+    }
+    let refusals: [&[(&str, &str)]; 7] = [
+        &[("verity", "on")],
+        &[("verity", "off")],
+        &[("noverity", "")],
+        &[("basedir", "/tmp")],
+        &[("basedir", &store), ("basedir", &store)],
+        &[("digest", &context.image.digest)],
+        &[("rw", "")],
+    ];
+    for options in refusals {
+        if change(options).is_ok() {
+            bail!("{options:?} was accepted");
+        }
+        reads(mount.root())?;
+    }
+    let shown = fs::read_to_string("/proc/self/mounts")?;
+    let line = shown
+        .lines()
+        .find(|line| line.contains(&*target.to_string_lossy()));
+    ensure!(
+        line.is_some_and(|line| line.contains("verity=require") && line.contains("ro,")),
+        "{line:?}"
+    );
+    // By the old system call too.
+    mount_remount(&target, MountFlags::RDONLY, c"")?;
+    let writable = mount_remount(&target, MountFlags::empty(), c"");
+    ensure!(
+        mount.is_read_only()?,
+        "mount(2) made it writable: {writable:?}"
+    );
+    Ok(())
+}
+
+fn flags(context: &mut Context) -> Result<()> {
+    let mount = context.mounted()?;
+    let user = || -> Result<std::process::Output> {
+        let mut id = Command::new("setpriv");
+        id.args(["--reuid", "1000", "--regid", "1000", "--clear-groups"]);
+        capture(id.arg(mount.join("id")).arg("-u"))
+    };
+    let who = || -> Result<String> { Ok(String::from_utf8_lossy(&user()?.stdout).trim().into()) };
+    let remount = |flags: MountFlags| {
+        mount_remount(
+            mount.root(),
+            MountFlags::BIND | MountFlags::RDONLY | flags,
+            c"",
+        )
+    };
+    ensure!(who()? == "0", "a set-user-id program runs as {}", who()?);
+    fs::write(mount.join("null"), "x").context("a device")?;
+    remount(MountFlags::NOSUID)?;
+    ensure!(who()? == "1000", "nosuid: it runs as {}", who()?);
+    remount(MountFlags::NODEV)?;
+    ensure!(who()? == "0", "nosuid is still there");
+    let device = File::open(mount.join("null")).map(drop);
+    let errno = device.map_err(|error| error.raw_os_error());
+    ensure!(
+        errno == Err(Some(Errno::ACCESS.raw_os_error())),
+        "nodev: {errno:?}"
+    );
+    remount(MountFlags::NOEXEC)?;
+    ensure!(!user()?.status.success(), "noexec: it runs");
+    // Nor is it mapped to be run.
+    python::run(
+        r#"
+fd = os.open(argument[0], os.O_RDONLY)
+def map_executable():
+    call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(4096), 5, 2, fd, ctypes.c_long(0),
+         result=ctypes.c_void_p)
+fails(errno.EPERM, map_executable)
+"#,
+        &[mount.join("id")],
+    )?;
+    remount(MountFlags::empty())?;
+    ensure!(who()? == "0", "the flags are still there");
+    Ok(())
+}
+
+fn descriptors(context: &mut Context) -> Result<()> {
+    let open = |flags: OFlags, path: &Path| rustix::fs::open(path, flags, Mode::empty());
+    let image = File::open(&context.image.file)?;
+    for flags in [OFlags::PATH, OFlags::RDONLY | OFlags::DIRECTORY] {
+        let store = open(flags, &context.image.store)?;
+        let filesystem = FsContext::open("composefs")?;
+        filesystem.set_string("source", &format!("/proc/self/fd/{}", image.as_raw_fd()))?;
+        filesystem.set_fd("basedir", &store)?;
+        filesystem.set_string("digest", &context.image.digest)?;
+        filesystem.create()?;
+        drop(store);
+        filesystem.attach(&context.target())?;
+        let mount = Mount::adopt(&context.target());
+        setup::drop_caches()?;
+        reads(mount.root())?;
+    }
+    let filesystem = FsContext::open("composefs")?;
+    filesystem.set_string("source", &context.image.file.to_string_lossy())?;
+    let result = filesystem
+        .set_fd("basedir", &image)
+        .and_then(|()| filesystem.create());
+    match result {
+        Err(refusal) if refusal.errno == Errno::NOTDIR => Ok(()),
+        other => bail!("a file as basedir: {other:?}, expected ENOTDIR"),
+    }
+}
+
+fn links(context: &mut Context) -> Result<()> {
+    let (link, image) = (context.work.join("link"), context.work.join("image-link"));
+    symlink("store", &link)?;
+    symlink(&context.image.file, &image)?;
+    reads(
+        Request::new(&image)
+            .basedir(&link)
+            .at(&context.target())?
+            .root(),
+    )?;
+    std::env::set_current_dir(context.directory("elsewhere")?)?;
+    for store in ["../store", "../link", "./../elsewhere/../store/"] {
+        let request = Request::new(Path::new("../image")).set("basedir", store);
+        let mount = request.at(&context.target());
+        std::env::set_current_dir("/")?;
+        reads(mount?.root()).context(store)?;
+        std::env::set_current_dir(context.work.join("elsewhere"))?;
+    }
+    std::env::set_current_dir("/")?;
+    Ok(())
+}
+
+fn many_basedirs(context: &mut Context) -> Result<()> {
+    let directory = context.directory("many")?;
+    let mut request = context.bare();
+    for number in 0..499 {
+        let path = directory.join(number.to_string());
+        setup::create_dir(&path)?;
+        request = request.basedir(&path);
+    }
+    let full = request.basedir(&context.image.store);
+    reads(full.at(&context.target())?.root())?;
+    let result = full.basedir(&context.image.store).at(&context.target());
+    match result {
+        Err(refusal) if refusal.errno == Errno::INVAL => Ok(()),
+        Err(refusal) => bail!("501: {refusal}"),
+        Ok(_) => bail!("501 were accepted"),
+    }
+}
+
+fn on_tmpfs(context: &mut Context) -> Result<()> {
+    let target = context.directory("tmpfs")?;
+    mount("tmpfs", &target, "tmpfs", MountFlags::empty(), c"size=64m")?;
+    let tmpfs = Mount::adopt(&target);
+    let (from, to) = (context.image.store.to_string_lossy(), tmpfs.join("store"));
+    run(
+        "cp",
+        ["-r", "--no-preserve=all", &from, &to.to_string_lossy()],
+    )?;
+    let request = || context.bare().basedir(&to);
+    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    refuses_file(&request().set("verity", "require"), &context.target())?;
+    refuses_file(&request().set("verity", "on"), &context.target())?;
+    // The image as well: without fs-verity it has no digest.
+    let image = tmpfs.join("image");
+    fs::copy(&context.image.file, &image)?;
+    let on_tmpfs = Request::new(&image).basedir(&context.image.store);
+    reads(on_tmpfs.at(&context.target())?.root())?;
+    match on_tmpfs.digest(&context.image.digest).at(&context.target()) {
+        Err(refusal) if refusal.errno == Errno::BADMSG => Ok(()),
+        Err(refusal) => bail!("digest of an image on tmpfs: {refusal}"),
+        Ok(_) => bail!("an image on tmpfs has a digest"),
+    }
+}
+
+fn on_btrfs(context: &mut Context) -> Result<()> {
+    let disk = context.work.join("btrfs");
+    File::create(&disk)?.set_len(256 << 20)?;
+    let (disk, target) = (disk.to_string_lossy(), context.directory("on-btrfs")?);
+    if run("mkfs.btrfs", ["--quiet", &*disk]).is_err() || setup::modprobe("btrfs").is_err() {
+        return Err(Skip("no btrfs".into()).into());
+    }
+    setup::modprobe("loop")?;
+    run("mount", ["-o", "loop", &*disk, &target.to_string_lossy()])?;
+    let filesystem = Mount::adopt(&target);
+    let store = filesystem.join("store");
+    let source = context.work.join("source");
+    let tool = setup::mkcomposefs();
+    let image = build_into(&tool, &source, &filesystem.join("image"), &store, &[])?;
+    setup::drop_caches()?;
+    reads(
+        image
+            .request()
+            .set("verity", "require")
+            .at(&context.target())?
+            .root(),
+    )?;
+    // Without fs-verity: refused unless nothing is asked for.
+    let plain = filesystem.join("plain");
+    let (from, to) = (store.to_string_lossy(), plain.to_string_lossy());
+    run(
+        "cp",
+        ["-r", "--no-preserve=all", "--reflink=never", &from, &to],
+    )?;
+    let request = || Request::new(&image.file).basedir(&plain);
+    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    refuses_file(&request().set("verity", "require"), &context.target())
+}
+
+/// A store that is itself in a composefs or on an overlayfs; one more level is refused.
+fn depth(context: &mut Context) -> Result<()> {
+    setup::modprobe("overlay")?;
+    let directory = context.directory("depth")?;
+    let source = directory.join("source");
+    setup::create_dir(&source)?;
+    let (from, to) = (context.image.store.to_string_lossy(), source.join("store"));
+    run(
+        "cp",
+        ["-r", "--no-preserve=all", &from, &to.to_string_lossy()],
+    )?;
+    let image = build(&setup::mkcomposefs(), &source, &directory, &[])?;
+    let inner = image.request().at(&directory.join("inner"))?;
+
+    let request = |store: PathBuf| context.bare().basedir(&store);
+    let on_composefs = || request(inner.join("store")).set("verity", "off");
+    let outer = on_composefs().at(&directory.join("outer"))?;
+    reads(outer.root()).context("a store in a composefs")?;
+    refused(
+        Request::new(&image.file)
+            .basedir(outer.root())
+            .at(&context.target()),
+        "stacked",
+    )
+    .context("three levels of composefs")?;
+    outer.unmount()?;
+
+    let overlay = |name: &str, lower: &Path| -> Result<Mount> {
+        let target = directory.join(name);
+        for part in ["", "-upper", "-work"] {
+            setup::create_dir(&directory.join(format!("{name}{part}")))?;
+        }
+        let path = target.display();
+        let options = format!(
+            "lowerdir={},upperdir={path}-upper,workdir={path}-work",
+            lower.display()
+        );
+        let options = std::ffi::CString::new(options)?;
+        mount(
+            "overlay",
+            &target,
+            "overlay",
+            MountFlags::empty(),
+            options.as_c_str(),
+        )?;
+        Ok(Mount::adopt(&target))
+    };
+    let on_ext4 = overlay("overlay", &source)?;
+    let mount = request(on_ext4.join("store")).set("verity", "off");
+    reads(mount.at(&context.target())?.root()).context("a store on an overlayfs")?;
+    let on_composefs = overlay("overlay-2", inner.root())?;
+    refused(
+        request(on_composefs.join("store")).at(&context.target()),
+        "stacked",
+    )
+    .context("overlayfs on composefs as a store")
+}
+
+fn unlinked(context: &mut Context) -> Result<()> {
+    let file = context.work.join("unlinked");
+    fs::copy(&context.image.file, &file)?;
+    let request = Request::new(&file).basedir(&context.image.store);
+    let mount = request.at(&context.target())?;
+    fs::remove_file(&file)?;
+    setup::drop_caches()?;
+    reads(mount.root())?;
+    ensure!(
+        fs::read_dir(mount.root())?.count() > 10,
+        "the listing is short"
+    );
+    mount.unmount()
+}
+
+fn statistics(context: &mut Context) -> Result<()> {
+    let other = basic_tree::build_image(&context.directory("other")?)?;
+    let of = |image: &Image| -> Result<String> {
+        let mount = image.request().at(&context.target())?;
+        let statistics = statfs(mount.root())?;
+        ensure!(
+            statistics.f_type == 0xd078_629a,
+            "type {:#x}",
+            statistics.f_type
+        );
+        ensure!(
+            statistics.f_namelen == 255,
+            "names {}",
+            statistics.f_namelen
+        );
+        ensure!(
+            statistics.f_bfree == 0 && statistics.f_bavail == 0,
+            "free blocks"
+        );
+        ensure!(statistics.f_blocks > 0, "no blocks");
+        let below = statfs(mount.join("directory/external-3m"))?;
+        let text = format!("{:?}", statistics.f_fsid);
+        ensure!(
+            format!("{:?}", below.f_fsid) == text,
+            "f_fsid differs below"
+        );
+        run("df", [mount.root()])?;
+        Ok(text)
+    };
+    let (first, second, third) = (of(&context.image)?, of(&other)?, of(&context.image)?);
+    ensure!(first == third, "f_fsid changes: {first}, {third}");
+    ensure!(first != second, "two images have the f_fsid {first}");
+    Ok(())
+}
+
+fn busy_and_lazy(context: &mut Context) -> Result<()> {
+    let target = context.target();
+    let mount = context.mounted()?;
+    let mut file = File::open(mount.join(FILE))?;
+    let directory = File::open(mount.join("directory"))?;
+    let busy = unmount(&target, UnmountFlags::empty());
+    ensure!(busy == Err(Errno::BUSY), "{busy:?}, expected EBUSY");
+    drop(directory);
+    std::env::set_current_dir(mount.join("directory"))?;
+    mount.detach()?;
+    ensure!(!target.join(FILE).exists(), "it is still mounted");
+    setup::drop_caches()?;
+    let mut content = Vec::new();
+    file.read_to_end(&mut content)?;
+    ensure!(content == basic_tree::content(FILE), "content differs");
+    // Names below a working directory that nobody else sees are found as before.
+    let seen = fs::read("external-3m")?;
+    std::env::set_current_dir("/")?;
+    ensure!(
+        seen == basic_tree::content("directory/external-3m"),
+        "content differs"
+    );
+    drop(file);
+    // The image can be written to again, so nothing is left of the mount.
+    let plain = context.work.join("plain");
+    fs::copy(&context.image.file, &plain)?;
+    let request = Request::new(&plain).basedir(&context.image.store);
+    let mount = request.at(&target)?;
+    let refused = File::options().append(true).open(&plain).map(drop);
+    let errno = refused.map_err(|error| error.raw_os_error());
+    ensure!(
+        errno == Err(Some(Errno::TXTBSY.raw_os_error())),
+        "{errno:?}"
+    );
+    let file = File::open(mount.join(FILE))?;
+    mount.detach()?;
+    ensure!(
+        File::options().append(true).open(&plain).is_err(),
+        "writable while open"
+    );
+    drop(file);
+    let deadline = 1000;
+    // The last reference is put by a task of its own.
+    for _ in 0..deadline {
+        if File::options().append(true).open(&plain).is_ok() {
+            return Ok(());
+        }
+        rustix::fs::sync();
+        std::thread::yield_now();
+    }
+    bail!("the image is still in use")
+}
+
+const CASES: &[Case<Context>] = &[
+    ("an id-mapped mount", id_mapped),
+    ("bind and move", bind_and_move),
+    ("remount and reconfigure", reconfigure),
+    ("nosuid, nodev, noexec", flags),
+    ("image and basedir by file descriptor", descriptors),
+    ("symlinks and relative paths", links),
+    ("500 basedirs, and not one more", many_basedirs),
+    ("a store on tmpfs", on_tmpfs),
+    ("a store on btrfs", on_btrfs),
+    ("a store on a stack of filesystems", depth),
+    ("an image that is unlinked while mounted", unlinked),
+    ("statfs", statistics),
+    ("busy mounts, and lazy unmounts", busy_and_lazy),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A mount as the lower layer of an overlayfs, as containers use it.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{ensure, Result};
+use composefs_selftests::basic_tree::{self, content};
+use composefs_selftests::compare::{expect_equal, Links};
+use composefs_selftests::image::build;
+use composefs_selftests::mount::Mount;
+use composefs_selftests::tap::{self, Case};
+use composefs_selftests::tree::{self, Tree};
+use composefs_selftests::{command, odd_tree, setup};
+use rustix::fs::{mknodat, FileType, Mode, CWD};
+
+struct Context {
+    expected: Tree,
+    // Dropped in this order: what is on top first.
+    overlay: Mount,
+    lower: Mount,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    setup::modprobe("overlay")?;
+    let work = setup::work_directory("overlay")?;
+    let source = work.join("source");
+    odd_tree::create(&source)?;
+    basic_tree::create(&source.join("basic"))?;
+    let expected = tree::read(&source)?;
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    let lower = image.request().at(&work.join("lower"))?;
+    let overlay = mount_overlay(&work, &[lower.root()])?;
+    Ok(Context {
+        expected,
+        overlay,
+        lower,
+    })
+}
+
+/// An overlay with these lower layers, topmost first, and a fresh upper one.
+fn mount_overlay(work: &Path, lowers: &[&Path]) -> Result<Mount> {
+    for name in ["upper", "overlay-work", "merged"] {
+        setup::create_dir(&work.join(name))?;
+    }
+    let path = |name: &str| work.join(name).display().to_string();
+    let lowers: Vec<_> = lowers.iter().map(|l| l.display().to_string()).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lowers.join(":"),
+        path("upper"),
+        path("overlay-work")
+    );
+    let merged = path("merged");
+    command::run(
+        "mount",
+        ["-t", "overlay", "-o", &options, "overlay", &merged],
+    )?;
+    Ok(Mount::adopt(Path::new(&merged)))
+}
+
+fn same(context: &mut Context) -> Result<()> {
+    let mut seen = tree::read(context.overlay.root())?;
+    // The root is that of the upper layer.
+    if let (Some(seen), Some(expected)) = (seen.get_mut(&[][..]), context.expected.get(&[][..])) {
+        seen.attributes = expected.attributes.clone();
+    }
+    expect_equal(&context.expected, &seen, Links::Ignore)
+}
+
+fn change(context: &mut Context) -> Result<()> {
+    let basic = context.overlay.join("basic");
+    for name in ["external-1m", "inline-64"] {
+        let mut file = OpenOptions::new().append(true).open(basic.join(name))?;
+        file.write_all(b" and more")?;
+        drop(file);
+        let expected = [content(name).as_slice(), b" and more"].concat();
+        ensure!(fs::read(basic.join(name))? == expected, "{name} on top");
+        let below = fs::read(context.lower.join("basic").join(name))?;
+        ensure!(below == content(name), "{name} below");
+    }
+    Ok(())
+}
+
+fn remove_and_rename(context: &mut Context) -> Result<()> {
+    let basic = context.overlay.join("basic");
+    fs::remove_file(basic.join("external-4096"))?;
+    fs::rename(basic.join("external-8192"), basic.join("renamed"))?;
+    fs::remove_dir_all(context.overlay.join("directories"))?;
+    fs::create_dir(context.overlay.join("directories"))?;
+    let names = fs::read_dir(context.overlay.join("directories"))?.count();
+    ensure!(names == 0, "{names} names in a directory made anew");
+    ensure!(!basic.join("external-4096").exists(), "it is still there");
+    ensure!(
+        fs::read(basic.join("renamed"))? == content("external-8192"),
+        "renamed"
+    );
+    let seen = tree::read(context.lower.root())?;
+    expect_equal(&context.expected, &seen, Links::Ignore)
+}
+
+/// Whiteouts that were in the source of an image work in an overlay that has it as a layer.
+fn whiteouts_in_the_image(context: &mut Context) -> Result<()> {
+    let work = setup::work_directory("overlay-whiteouts")?;
+    let source = work.join("source");
+    setup::create_dir(&source.join("basic"))?;
+    fs::write(source.join("basic/new"), vec![b'n'; 500])?;
+    let whiteout = source.join("basic/external-1m");
+    let mode = Mode::from_raw_mode(0);
+    mknodat(CWD, whiteout, FileType::CharacterDevice, mode, 0)?;
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    let top = image.request().at(&work.join("top"))?;
+    let merged = mount_overlay(&work, &[top.root(), context.lower.root()])?;
+    ensure!(
+        fs::read(merged.join("basic/new"))?.len() == 500,
+        "basic/new"
+    );
+    ensure!(
+        !merged.join("basic/external-1m").exists(),
+        "it is not hidden"
+    );
+    let below = fs::read(merged.join("basic/external-65537"))?;
+    ensure!(below == content("external-65537"), "from below");
+    let names: Vec<_> = fs::read_dir(merged.join("basic"))?
+        .map(|item| item.map(|item| item.file_name()))
+        .collect::<Result<_, _>>()?;
+    ensure!(
+        !names.iter().any(|name| name == "external-1m"),
+        "it is listed"
+    );
+    Ok(())
+}
+
+const CASES: &[Case<Context>] = &[
+    ("the overlay shows the tree", same),
+    ("files can be changed on top", change),
+    ("removing and renaming on top", remove_and_rename),
+    ("whiteouts of the source work", whiteouts_in_the_image),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}
