@@ -58,6 +58,7 @@ pub(crate) fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
         size: inode.node.size(),
         seconds: inode.mtime.sec,
         nanoseconds: inode.mtime.nsec,
+        may_have_acl: inode.node.has_xattrs() && sb.image.superblock().has_acl(),
         data: InodeData {
             node: inode.node,
             backing: BackingSlot::new(),

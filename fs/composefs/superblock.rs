@@ -108,9 +108,6 @@ impl vfs::FileSystem for Composefs {
         }
 
         sb.set_magic(MAGIC);
-        if image.superblock().has_acl() {
-            sb.enable_acl();
-        }
         sb.set_stack_depth(depth.saturating_add(1))
             .inspect_err(|_| {
                 errorf!(log, "too many file systems are stacked on one another");

@@ -2,8 +2,8 @@
 
 //! POSIX access control lists, kept as extended attributes.
 //!
-//! The VFS asks for them only on superblocks that say they have any (see
-//! `NewSuper::enable_acl`).
+//! The VFS asks for them only where an inode may have any (see
+//! `NewInode::may_have_acl`).
 //!
 //! C header: [`include/linux/posix_acl.h`](srctree/include/linux/posix_acl.h)
 

@@ -334,21 +334,18 @@ impl<T: Operations> Tables<T> {
         path: *const bindings::path,
         stat: *mut bindings::kstat,
         request: u32,
-        _flags: c_uint,
+        flags: c_uint,
     ) -> c_int {
-        from_result(|| {
-            // SAFETY: The dentry of the path is positive and holds its inode;
-            // `stat` is this task's to fill in.
-            unsafe {
-                let inode = (*(*path).dentry).d_inode;
-                bindings::generic_fillattr(idmap, request, inode, stat);
-                (*stat).attributes_mask |= VERITY;
-                if T::is_verified(Inode::<T>::from_raw(inode)) {
-                    (*stat).attributes |= VERITY;
-                }
+        // SAFETY: The dentry of the path is positive and holds its inode;
+        // `stat` is this task's to fill in.
+        unsafe {
+            let result = inode::getattr(idmap, path, stat, request, flags);
+            (*stat).attributes_mask |= VERITY;
+            if T::is_verified(Inode::<T>::from_raw((*(*path).dentry).d_inode)) {
+                (*stat).attributes |= VERITY;
             }
-            Ok(0)
-        })
+            result
+        }
     }
 
     /// `FS_IOC_GETFLAGS`, for `lsattr(1)`.

@@ -18,4 +18,5 @@
 
 /* Flags that bindgen cannot evaluate. */
 const unsigned int RUST_VFS_SB_RDONLY = SB_RDONLY;
+const unsigned int RUST_VFS_SB_NOATIME = SB_NOATIME;
 const unsigned int RUST_VFS_SB_POSIXACL = SB_POSIXACL;

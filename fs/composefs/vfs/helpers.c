@@ -363,6 +363,12 @@ void rust_vfs_inode_set_times(struct inode *inode, s64 sec, u32 nsec)
 	inode_set_ctime(inode, sec, nsec);
 }
 
+/* Spares permission checks from asking for an ACL. */
+void rust_vfs_inode_cache_no_acl(struct inode *inode)
+{
+	cache_no_acl(inode);
+}
+
 void rust_vfs_inode_set_special(struct inode *inode, umode_t mode, u32 rdev)
 {
 	init_special_inode(inode, mode, new_decode_dev(rdev));

@@ -95,6 +95,7 @@ void rust_vfs_inode_set_operations(struct inode *inode,
 void rust_vfs_inode_set_size(struct inode *inode, u64 size);
 void rust_vfs_inode_set_owner(struct inode *inode, u32 uid, u32 gid);
 void rust_vfs_inode_set_times(struct inode *inode, s64 sec, u32 nsec);
+void rust_vfs_inode_cache_no_acl(struct inode *inode);
 void rust_vfs_inode_set_special(struct inode *inode, umode_t mode, u32 rdev);
 const char *rust_vfs_inode_publish_link(struct inode *inode, char *link);
 void rust_vfs_inode_free_link(struct inode *inode);

@@ -161,6 +161,8 @@ pub(crate) struct NewInode<T: FileSystem> {
     pub(crate) seconds: i64,
     /// The nanoseconds that go with them, less than 10^9.
     pub(crate) nanoseconds: u32,
+    /// Whether there may be an access control list.
+    pub(crate) may_have_acl: bool,
     /// What the file system keeps for it.
     pub(crate) data: T::Inode,
 }
@@ -190,6 +192,9 @@ impl<T: FileSystem> NewInode<T> {
                 bindings::S_IFCHR | bindings::S_IFBLK | bindings::S_IFIFO | bindings::S_IFSOCK
             ) {
                 bindings::rust_vfs_inode_set_special(inode, mode, self.kind.rdev);
+            }
+            if !self.may_have_acl {
+                bindings::rust_vfs_inode_cache_no_acl(inode);
             }
             bindings::rust_vfs_inode_set_operations(
                 inode,
@@ -350,7 +355,32 @@ pub(super) const fn operations<T: FileSystem>() -> bindings::inode_operations {
     table.listxattr = Some(xattr::list::<T>);
     table.get_inode_acl = Some(acl::get::<T>);
     table.fileattr_get = Some(no_flags);
+    table.getattr = Some(getattr);
     table
+}
+
+/// The `getattr` (`statx(2)`) of inodes without more to say.
+///
+/// # Safety
+///
+/// Called by the VFS only, for a path whose dentry is positive, with a `stat`
+/// to fill in.
+pub(super) unsafe extern "C" fn getattr(
+    idmap: *mut bindings::mnt_idmap,
+    path: *const bindings::path,
+    stat: *mut bindings::kstat,
+    request: u32,
+    _flags: c_uint,
+) -> c_int {
+    const IMMUTABLE: u64 = bindings::STATX_ATTR_IMMUTABLE as u64;
+
+    // SAFETY: The dentry of the path holds its inode; `stat` is this task's.
+    unsafe {
+        bindings::generic_fillattr(idmap, request, (*(*path).dentry).d_inode, stat);
+        (*stat).attributes |= IMMUTABLE;
+        (*stat).attributes_mask |= IMMUTABLE;
+    }
+    0
 }
 
 /// The `fileattr_get` (`FS_IOC_GETFLAGS`) of inodes without any flags.

@@ -68,12 +68,6 @@ impl<'a> NewSuper<'a> {
         unsafe { (*self.sb).s_magic = magic as c_ulong };
     }
 
-    /// Has the VFS ask for POSIX access control lists.
-    pub(crate) fn enable_acl(&mut self) {
-        // SAFETY: `sb` is being set up by this task.
-        unsafe { (*self.sb).s_flags |= bindings::RUST_VFS_SB_POSIXACL as c_ulong };
-    }
-
     /// How many file systems are stacked on one another in this one, itself
     /// included; the kernel allows `FILESYSTEM_MAX_STACK_DEPTH`.
     pub(crate) fn set_stack_depth(&mut self, depth: u32) -> Result {
@@ -130,6 +124,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
 ) -> Result {
     // SAFETY: `sb` is this task's to set up.
     unsafe {
+        (*sb).s_flags |= FLAGS as c_ulong;
         (*sb).s_op = &Operations::<T>::TABLE;
         (*sb).s_xattr = xattr::handlers::<T>();
         (*sb).s_export_op = export::operations::<T>();
@@ -170,6 +165,9 @@ pub(super) unsafe fn fill<T: FileSystem>(
     }
     Ok(())
 }
+
+/// There are no access times, but there may be access control lists.
+const FLAGS: u32 = bindings::RUST_VFS_SB_NOATIME | bindings::RUST_VFS_SB_POSIXACL;
 
 /// What `stat(2)` gives as the best size of a request.
 const BLOCK_SIZE_BITS: u8 = 12;
