@@ -21,6 +21,7 @@
 #include <linux/ratelimit.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 
 #include <asm/sections.h>
@@ -50,8 +51,8 @@ bool rust_vfs_has_page_cache(struct file *file)
 {
 	struct address_space *mapping = file->f_mapping;
 
-	return mapping->host == file_inode(file) &&
-	       mapping->a_ops->read_folio && !IS_DAX(mapping->host);
+	return mapping->host == file_inode(file) && !IS_DAX(mapping->host) &&
+	       (mapping->a_ops->read_folio || shmem_mapping(mapping));
 }
 
 /*
@@ -252,6 +253,10 @@ struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
 	if (fatal_signal_pending(current))
 		return ERR_PTR(-EINTR);
 	cond_resched();
+
+	/* tmpfs has no store behind its page cache but swap. */
+	if (shmem_mapping(mapping))
+		return shmem_read_folio(mapping, index);
 
 	folio = __filemap_get_folio(mapping, index, FGP_ACCESSED, 0);
 	if (!IS_ERR(folio)) {
