@@ -174,25 +174,17 @@ fn intended(what: &str, theirs: &Facts, ours: &Facts) -> Option<&'static str> {
     let (their, our) = (fact(theirs, what), fact(ours, what));
     let mode = fact(ours, "mode");
     let is_regular = mode.starts_with("10");
-    // With attributes other than these two left aside.
-    let attributes = |text: &str| {
-        let bits = u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default();
-        bits & !(IMMUTABLE | VERITY)
-    };
+    let attributes =
+        |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default();
     let size: u64 = fact(ours, "size").parse().unwrap_or_default();
     match what {
         "blocks" if is_regular && our == (size.div_ceil(4096) * 8).to_string() => {
             Some("the blocks of external files follow from their sizes")
         }
-        "statx mask" if their == "0x7df" && our == "0x7ff" => {
-            Some("EROFS says that it has no access times; here they are those of the image")
-        }
-        "statx attributes" if attributes(&their) != attributes(&our) => None,
-        "statx attributes" if is_regular && our.ends_with("100000") => {
-            Some("STATX_ATTR_VERITY of verified files")
-        }
-        "statx attributes" if our == "0x0" || our == "0x2000" => {
-            Some("EROFS sets STATX_ATTR_IMMUTABLE on what it serves itself")
+        "statx attributes"
+            if is_regular && their == "0x0" && attributes(&our) == IMMUTABLE | VERITY =>
+        {
+            Some("external files are immutable, and have STATX_ATTR_VERITY if they are verified")
         }
         "flags" if is_regular && our.contains("0x100000") => {
             Some("FS_IOC_GETFLAGS tells of fs-verity")
@@ -209,11 +201,6 @@ fn intended(what: &str, theirs: &Facts, ours: &Facts) -> Option<&'static str> {
             // Not more than the names that are listed; overlayfs counts its own as well.
             (size.to_string() == fact(ours, "size of the xattr list"))
                 .then_some("listxattr counts only what it lists")
-        }
-        "probed system.posix_acl_access" | "probed system.posix_acl_default"
-            if their == "ENODATA" && our == "EOPNOTSUPP" =>
-        {
-            Some("images without any ACL do not have ACLs")
         }
         "probed trusted.overlay." if their == "EINVAL" && our == "ENODATA" => {
             Some("overlayfs's prefix is not a name")

@@ -113,7 +113,7 @@ for line in open(source).read().splitlines():
     os.close(fd)
     if expected == "same" and stat.S_ISREG(mode):
         fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_RDONLY)
-        assert os.pread(fd, 1 << 21, 0) == open(path, "rb").read(), path
+        assert os.pread(fd, 1 << 23, 0) == open(path, "rb").read(), path
         os.close(fd)
     if expected == "same" and stat.S_ISDIR(mode):
         fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_RDONLY)
@@ -256,14 +256,16 @@ fn nfs(context: &mut Context) -> Result<()> {
     setup::create_dir(&target)?;
     let script = r#"
 set -e
-ip link set lo up 2>/dev/null || true
+ip link set lo up 2>/dev/null || ifconfig lo up || true
 mkdir -p /run/rpc_pipefs /proc/fs/nfsd /var/lib/nfs
+touch /var/lib/nfs/etab /var/lib/nfs/rmtab
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
-exportfs -u "127.0.0.1:$1" 2>/dev/null || true
-exportfs -o ro,no_root_squash,fsid=1,no_subtree_check,insecure,crossmnt "127.0.0.1:$1"
-pidof rpc.mountd >/dev/null || rpc.mountd --no-nfs-version 2 --no-nfs-version 3 2>/dev/null || rpc.mountd
-rpc.nfsd --no-nfs-version 3 --nfs-version 4 2
-mount -t nfs4 -o vers=4.2,ro,soft,timeo=100 "127.0.0.1:/" "$2" || mount -t nfs4 -o ro "127.0.0.1:$1" "$2"
+exportfs -o ro,no_root_squash,fsid=0,no_subtree_check,insecure,sec=sys "127.0.0.1:$1"
+timeout 60 rpc.mountd -N 3
+# Opens wait for the end of the grace period, in which locks are reclaimed.
+timeout 60 rpc.nfsd --grace-time 10 --lease-time 10 --no-nfs-version 3 --nfs-version 4 2
+echo Y 2>/dev/null > /proc/fs/nfsd/v4_end_grace || true
+timeout 100 mount -t nfs4 -o vers=4.2,ro,soft,sec=sys 127.0.0.1:/ "$2"
 "#;
     let arguments = |script: &str| {
         [
@@ -291,7 +293,7 @@ mount -t nfs4 -o vers=4.2,ro,soft,timeo=100 "127.0.0.1:/" "$2" || mount -t nfs4 
         mount.unmount()?;
         compared
     });
-    let stop = r#"rpc.nfsd 0; exportfs -au; kill $(pidof rpc.mountd) 2>/dev/null; umount /proc/fs/nfsd; true"#;
+    let stop = r#"timeout 60 rpc.nfsd 0; exportfs -au; kill $(pidof rpc.mountd) 2>/dev/null; umount /proc/fs/nfsd; true"#;
     run("sh", arguments(stop))?;
     result.context("NFS")
 }

@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Locks, leases, watches and paths of open files, in the store and in the image alike.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{IoSliceMut, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure, Context as _, Result};
+use composefs_selftests::basic_tree;
+use composefs_selftests::command::run;
+use composefs_selftests::image::{build, Image};
+use composefs_selftests::mount::Mount;
+use composefs_selftests::python;
+use composefs_selftests::setup;
+use composefs_selftests::tap::{self, Case};
+use composefs_selftests::verity::{hex_digest, Algorithm};
+use rustix::fs::{
+    copy_file_range, fdatasync, flock, fsync, inotify, sendfile, syncfs, FlockOperation, OFlags,
+};
+use rustix::io::{preadv2, Errno, ReadWriteFlags};
+use rustix::pipe::{pipe, splice, tee, SpliceFlags};
+
+/// One file in the store, large and small, and two in the image.
+const FILES: [&str; 4] = ["external-1m", "external-4097", "inline-64", "empty"];
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+    mount: Mount,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    let work = setup::work_directory("open-files")?;
+    let source = work.join("source");
+    basic_tree::create(&source)?;
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    let mount = image.request().at(&work.join("mount"))?;
+    setup::drop_caches()?;
+    Ok(Context { work, image, mount })
+}
+
+/// Runs `test` on each of [`FILES`].
+fn each(context: &Context, test: impl Fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
+    for name in FILES {
+        let content = basic_tree::content(name);
+        test(&context.mount.join(name), &content).context(name)?;
+    }
+    Ok(())
+}
+
+/// A script, with the path of the file and its size.
+fn each_script(context: &Context, script: &str) -> Result<()> {
+    each(context, |path, content| {
+        let size = content.len().to_string();
+        python::run(script, &[path.as_os_str(), size.as_ref()]).map(drop)
+    })
+}
+
+fn locks(context: &mut Context) -> Result<()> {
+    each(context, |path, _| {
+        let (first, second) = (File::open(path)?, File::open(path)?);
+        flock(&first, FlockOperation::LockExclusive)?;
+        let refused = flock(&second, FlockOperation::NonBlockingLockShared);
+        ensure!(refused == Err(Errno::WOULDBLOCK), "flock: {refused:?}");
+        flock(&first, FlockOperation::Unlock)?;
+        flock(&second, FlockOperation::NonBlockingLockShared)?;
+        flock(&first, FlockOperation::NonBlockingLockShared)?;
+        Ok(())
+    })?;
+    each_script(
+        context,
+        r#"
+path, size = argument[0], int(argument[1])
+first, second = os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY)
+F_OFD_SETLK = 37
+def lock(kind, start=0, length=10):
+    return struct.pack("hhqqi4x", kind, 0, start, length, 0)
+fcntl.fcntl(first, F_OFD_SETLK, lock(fcntl.F_RDLCK))
+fcntl.fcntl(second, F_OFD_SETLK, lock(fcntl.F_RDLCK, 5))
+fails(errno.EBADF, fcntl.fcntl, first, F_OFD_SETLK, lock(fcntl.F_WRLCK))
+fcntl.fcntl(first, F_OFD_SETLK, lock(fcntl.F_UNLCK, 0, 0))
+fcntl.fcntl(second, F_OFD_SETLK, lock(fcntl.F_UNLCK, 0, 0))
+# POSIX locks: another process meets it.
+fcntl.lockf(first, fcntl.LOCK_SH | fcntl.LOCK_NB)
+child = os.fork()
+if child == 0:
+    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
+    kind, _, _, _, owner = struct.unpack("hhqqi4x", fcntl.fcntl(second, fcntl.F_GETLK, lock))
+    os._exit(0 if kind == fcntl.F_RDLCK and owner == os.getppid() else 1)
+assert os.waitpid(child, 0)[1] == 0, "the lock is not seen"
+# A read lease is given, as nobody can write; a write lease is not, as others have it open.
+fcntl.fcntl(first, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+assert fcntl.fcntl(first, fcntl.F_GETLEASE) == fcntl.F_RDLCK
+fcntl.fcntl(first, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+assert fcntl.fcntl(first, fcntl.F_GETLEASE) == fcntl.F_UNLCK
+"#,
+    )
+}
+
+fn watch(context: &mut Context) -> Result<()> {
+    each(context, |path, content| {
+        let watch = inotify::init(inotify::CreateFlags::NONBLOCK)?;
+        let wanted = inotify::WatchFlags::OPEN
+            | inotify::WatchFlags::ACCESS
+            | inotify::WatchFlags::CLOSE_NOWRITE;
+        inotify::add_watch(&watch, path, wanted)?;
+        ensure!(fs::read(path)? == content, "content differs");
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        let mut reader = inotify::Reader::new(&watch, &mut buffer);
+        let mut seen = inotify::ReadFlags::empty();
+        loop {
+            match reader.next() {
+                Ok(event) => seen |= event.events(),
+                Err(Errno::AGAIN) => break,
+                Err(errno) => bail!("{errno}"),
+            }
+        }
+        for flag in [inotify::ReadFlags::OPEN, inotify::ReadFlags::CLOSE_NOWRITE] {
+            ensure!(seen.contains(flag), "no {flag:?} among {seen:?}");
+        }
+        ensure!(
+            content.is_empty() || seen.contains(inotify::ReadFlags::ACCESS),
+            "no ACCESS among {seen:?}"
+        );
+        Ok(())
+    })
+}
+
+/// fanotify: a mark on the whole filesystem reports files with their handles, and a permission
+/// event can refuse an open.
+fn watch_everything(context: &mut Context) -> Result<()> {
+    each_script(
+        context,
+        r#"
+path, size = argument[0], int(argument[1])
+FAN_OPEN, FAN_OPEN_PERM, FAN_REPORT_FID = 0x20, 0x10000, 0x200
+def mark(fd, mask, flags):
+    call("fanotify_mark", fd, 1 | flags, ctypes.c_uint64(mask), -100, path.encode())
+# By file handle, of the filesystem.
+fd = call("fanotify_init", 2 | FAN_REPORT_FID, os.O_RDONLY)
+mark(fd, FAN_OPEN, 0x100)
+open(path, "rb").close()
+event = os.read(fd, 4096)
+assert struct.unpack("IBBHQ", event[:16])[4] & FAN_OPEN, event
+handle_bytes, handle_type = struct.unpack("Ii", event[24 + 12:24 + 20])
+assert handle_bytes > 0 and handle_type > 0, (handle_bytes, handle_type)
+os.close(fd)
+# By permission, of the file.
+fd = call("fanotify_init", 4, os.O_RDONLY)
+mark(fd, FAN_OPEN_PERM, 0)
+child = os.fork()
+if child == 0:
+    try:
+        os.open(path, os.O_RDONLY)
+    except PermissionError:
+        os._exit(7)
+    os._exit(1)
+event = os.read(fd, 4096)
+length, version, _, metadata, mask, opened, pid = struct.unpack("IBBHQii", event[:24])
+assert pid == child and mask & FAN_OPEN_PERM
+assert os.readlink("/proc/self/fd/%d" % opened) == path
+assert os.read(opened, size + 1).__len__() == size
+os.write(fd, struct.pack("iI", opened, 2))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+"#,
+    )
+}
+
+fn sync(context: &mut Context) -> Result<()> {
+    each(context, |path, _| {
+        let file = File::open(path)?;
+        fsync(&file).context("fsync")?;
+        fdatasync(&file).context("fdatasync")?;
+        syncfs(&file).context("syncfs")
+    })?;
+    let directory = File::open(context.mount.root())?;
+    fsync(&directory).context("fsync of a directory")
+}
+
+/// The path of the file in the mount, not that of the object.
+fn shown_paths(context: &mut Context) -> Result<()> {
+    each(context, |path, _| {
+        let file = File::open(path)?;
+        let link = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        ensure!(link == path, "/proc/self/fd: {}", link.display());
+        let again = File::open(format!("/proc/self/fd/{}", file.as_raw_fd()))?;
+        ensure!(
+            again.metadata()?.len() == file.metadata()?.len(),
+            "reopened"
+        );
+        let by_path = OpenOptions::new()
+            .read(true)
+            .custom_flags(OFlags::PATH.bits() as i32)
+            .open(path)?;
+        let link = fs::read_link(format!("/proc/self/fd/{}", by_path.as_raw_fd()))?;
+        ensure!(link == path, "O_PATH: {}", link.display());
+        Ok(())
+    })?;
+    let source = context.work.join("program");
+    setup::create_dir(&source.join("source"))?;
+    fs::copy(fs::canonicalize("/bin/sleep")?, source.join("source/sleep"))?;
+    let image = build(&setup::mkcomposefs(), &source.join("source"), &source, &[])?;
+    let mount = image.request().at(&source.join("mount"))?;
+    let path = mount.join("sleep");
+    let mut child = std::process::Command::new(&path).arg("1000").spawn()?;
+    let exe = fs::read_link(format!("/proc/{}/exe", child.id()));
+    let maps = fs::read_to_string(format!("/proc/{}/maps", child.id()));
+    let files = run("ls", ["-l", &format!("/proc/{}/map_files", child.id())]);
+    child.kill()?;
+    child.wait()?;
+    let (exe, maps, files) = (exe?, maps?, files?);
+    ensure!(exe == path, "/proc/PID/exe: {}", exe.display());
+    let text = path.to_string_lossy();
+    ensure!(
+        maps.lines().filter(|line| line.ends_with(&*text)).count() >= 2,
+        "/proc/PID/maps:\n{maps}"
+    );
+    ensure!(
+        !maps.contains("/store/") && !files.contains("/store/"),
+        "objects show in /proc:\n{maps}\n{files}"
+    );
+    Ok(())
+}
+
+const CASES: &[Case<Context>] = &[
+    ("flock, POSIX locks, leases", locks),
+    ("inotify", watch),
+    ("fanotify", watch_everything),
+    ("fsync, fdatasync, syncfs", sync),
+    ("paths in /proc", shown_paths),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}

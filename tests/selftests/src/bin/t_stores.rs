@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Stores on other filesystems, and in great number.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{bail, ensure, Context as _, Result};
+use composefs_selftests::basic_tree;
+use composefs_selftests::command::{capture, output, run};
+use composefs_selftests::fs_context::{FsContext, Refusal};
+use composefs_selftests::image::{build, build_into, Image};
+use composefs_selftests::mount::{Mount, Request};
+use composefs_selftests::python;
+use composefs_selftests::setup;
+use composefs_selftests::tap::{self, Case, Skip};
+use rustix::fs::{chownat, mknodat, statfs, AtFlags, FileType, Gid, Mode, OFlags, Uid, CWD};
+use rustix::io::Errno;
+use rustix::mount::{
+    mount, mount_bind, mount_change, mount_move, mount_remount, unmount, MountFlags,
+    MountPropagationFlags, UnmountFlags,
+};
+
+const FILE: &str = "external-4097";
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    let work = setup::work_directory("stores")?;
+    let source = work.join("source");
+    basic_tree::create(&source)?;
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    Ok(Context { work, image })
+}
+
+impl Context {
+    fn target(&self) -> PathBuf {
+        self.work.join("mount")
+    }
+
+    fn mounted(&self) -> Result<Mount> {
+        Ok(self.image.request().at(&self.target())?)
+    }
+
+    fn bare(&self) -> Request {
+        Request::new(&self.image.file)
+    }
+
+    fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.work.join(name);
+        setup::create_dir(&path)?;
+        Ok(path)
+    }
+}
+
+fn reads(root: &Path) -> Result<()> {
+    let read = fs::read(root.join(FILE)).context(FILE)?;
+    ensure!(read == basic_tree::content(FILE), "content differs");
+    Ok(())
+}
+
+/// The mount is made, and the file in the store fails with EIO.
+fn refuses_file(request: &Request, target: &Path) -> Result<()> {
+    let mount = request.at(target)?;
+    match fs::read(mount.join(FILE)) {
+        Err(error) if error.raw_os_error() == Some(Errno::IO.raw_os_error()) => {}
+        other => bail!("{:?}, expected EIO", other.map(|data| data.len())),
+    }
+    ensure!(fs::read(mount.join("inline-64"))? == basic_tree::content("inline-64"));
+    Ok(())
+}
+
+fn refused(result: Result<Mount, Refusal>, words: &str) -> Result<()> {
+    match result {
+        Ok(_) => bail!("it was mounted"),
+        Err(refusal) => ensure!(
+            refusal.message().is_some_and(|text| text.contains(words)),
+            "expected a message with {words:?}: {refusal}"
+        ),
+    }
+    Ok(())
+}
+
+fn many_basedirs(context: &mut Context) -> Result<()> {
+    let directory = context.directory("many")?;
+    let mut request = context.bare();
+    for number in 0..499 {
+        let path = directory.join(number.to_string());
+        setup::create_dir(&path)?;
+        request = request.basedir(&path);
+    }
+    let full = request.basedir(&context.image.store);
+    reads(full.at(&context.target())?.root())?;
+    let result = full.basedir(&context.image.store).at(&context.target());
+    match result {
+        Err(refusal) if refusal.errno == Errno::INVAL => Ok(()),
+        Err(refusal) => bail!("501: {refusal}"),
+        Ok(_) => bail!("501 were accepted"),
+    }
+}
+
+fn on_tmpfs(context: &mut Context) -> Result<()> {
+    let target = context.directory("tmpfs")?;
+    mount("tmpfs", &target, "tmpfs", MountFlags::empty(), c"size=64m")?;
+    let tmpfs = Mount::adopt(&target);
+    let (from, to) = (context.image.store.to_string_lossy(), tmpfs.join("store"));
+    run(
+        "cp",
+        ["-r", "--no-preserve=all", &from, &to.to_string_lossy()],
+    )?;
+    let request = || context.bare().basedir(&to);
+    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    refuses_file(&request().set("verity", "require"), &context.target())?;
+    refuses_file(&request().set("verity", "on"), &context.target())?;
+    // An image has to be where pages are read by the filesystem.
+    let image = tmpfs.join("image");
+    fs::copy(&context.image.file, &image)?;
+    refused(
+        Request::new(&image)
+            .basedir(&context.image.store)
+            .at(&context.target()),
+        "page cache",
+    )
+}
+
+fn on_btrfs(context: &mut Context) -> Result<()> {
+    let disk = context.work.join("btrfs");
+    File::create(&disk)?.set_len(256 << 20)?;
+    let (disk, target) = (disk.to_string_lossy(), context.directory("on-btrfs")?);
+    if run("mkfs.btrfs", ["--quiet", &*disk]).is_err() || setup::modprobe("btrfs").is_err() {
+        return Err(Skip("no btrfs".into()).into());
+    }
+    setup::modprobe("loop")?;
+    run("mount", ["-o", "loop", &*disk, &target.to_string_lossy()])?;
+    let filesystem = Mount::adopt(&target);
+    let store = filesystem.join("store");
+    let source = context.work.join("source");
+    let tool = setup::mkcomposefs();
+    let image = build_into(&tool, &source, &filesystem.join("image"), &store, &[])?;
+    setup::drop_caches()?;
+    reads(
+        image
+            .request()
+            .set("verity", "require")
+            .at(&context.target())?
+            .root(),
+    )?;
+    // Without fs-verity: refused unless nothing is asked for.
+    let plain = filesystem.join("plain");
+    let (from, to) = (store.to_string_lossy(), plain.to_string_lossy());
+    run(
+        "cp",
+        ["-r", "--no-preserve=all", "--reflink=never", &from, &to],
+    )?;
+    let request = || Request::new(&image.file).basedir(&plain);
+    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    refuses_file(&request().set("verity", "require"), &context.target())
+}
+
+/// A store that is itself in a composefs or on an overlayfs; one more level is refused.
+fn depth(context: &mut Context) -> Result<()> {
+    setup::modprobe("overlay")?;
+    let directory = context.directory("depth")?;
+    let source = directory.join("source");
+    setup::create_dir(&source)?;
+    let (from, to) = (context.image.store.to_string_lossy(), source.join("store"));
+    run(
+        "cp",
+        ["-r", "--no-preserve=all", &from, &to.to_string_lossy()],
+    )?;
+    let image = build(&setup::mkcomposefs(), &source, &directory, &[])?;
+    let inner = image.request().at(&directory.join("inner"))?;
+
+    let request = |store: PathBuf| context.bare().basedir(&store);
+    let on_composefs = || request(inner.join("store")).set("verity", "off");
+    let outer = on_composefs().at(&directory.join("outer"))?;
+    reads(outer.root()).context("a store in a composefs")?;
+    refused(
+        Request::new(&image.file)
+            .basedir(outer.root())
+            .at(&context.target()),
+        "stacked",
+    )
+    .context("three levels of composefs")?;
+    outer.unmount()?;
+
+    let overlay = |name: &str, lower: &Path| -> Result<Mount> {
+        let target = directory.join(name);
+        for part in ["", "-upper", "-work"] {
+            setup::create_dir(&directory.join(format!("{name}{part}")))?;
+        }
+        let path = target.display();
+        let options = format!(
+            "lowerdir={},upperdir={path}-upper,workdir={path}-work",
+            lower.display()
+        );
+        let options = std::ffi::CString::new(options)?;
+        mount(
+            "overlay",
+            &target,
+            "overlay",
+            MountFlags::empty(),
+            options.as_c_str(),
+        )?;
+        Ok(Mount::adopt(&target))
+    };
+    let on_ext4 = overlay("overlay", &source)?;
+    let mount = request(on_ext4.join("store")).set("verity", "off");
+    reads(mount.at(&context.target())?.root()).context("a store on an overlayfs")?;
+    let on_composefs = overlay("overlay-2", inner.root())?;
+    refused(
+        request(on_composefs.join("store")).at(&context.target()),
+        "stacked",
+    )
+    .context("overlayfs on composefs as a store")
+}
+
+const CASES: &[Case<Context>] = &[
+    ("500 basedirs, and not one more", many_basedirs),
+    ("a store on tmpfs", on_tmpfs),
+    ("a store on btrfs", on_btrfs),
+    ("a store on a stack of filesystems", depth),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}
