@@ -131,7 +131,7 @@ impl Dump<'_> {
             1 => 1 << rng.below(54),
             2 => (1 << rng.below(53)) + 1,
             3 => rng.next() >> (11 + rng.below(50)),
-            4 => (1 << 53) - 2048 * rng.next() % (1 << 50),
+            4 => (1 << 53) - 2048_u64.wrapping_mul(rng.next()) % (1 << 50),
             _ => 65 + rng.next() % 100_000,
         };
         let mut digest = [7; 32];
