@@ -181,10 +181,8 @@ fn intended(what: &str, theirs: &Facts, ours: &Facts) -> Option<&'static str> {
         "blocks" if is_regular && our == (size.div_ceil(4096) * 8).to_string() => {
             Some("the blocks of external files follow from their sizes")
         }
-        "statx attributes"
-            if is_regular && their == "0x0" && attributes(&our) == IMMUTABLE | VERITY =>
-        {
-            Some("external files are immutable, and have STATX_ATTR_VERITY if they are verified")
+        "statx attributes" if is_regular && attributes(&our) == attributes(&their) | VERITY => {
+            Some("STATX_ATTR_VERITY of verified files")
         }
         "flags" if is_regular && our.contains("0x100000") => {
             Some("FS_IOC_GETFLAGS tells of fs-verity")
@@ -212,7 +210,6 @@ fn intended(what: &str, theirs: &Facts, ours: &Facts) -> Option<&'static str> {
     }
 }
 
-const IMMUTABLE: u64 = 0x10;
 const VERITY: u64 = 0x10_0000;
 
 fn compare(pair: &Pair) -> Result<()> {

@@ -3,10 +3,8 @@
 //! the image alike.
 #![forbid(unsafe_code)]
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{IoSliceMut, Read};
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,9 +17,7 @@ use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::verity::{hex_digest, Algorithm};
-use rustix::fs::{
-    copy_file_range, fdatasync, flock, fsync, inotify, sendfile, syncfs, FlockOperation, OFlags,
-};
+use rustix::fs::{copy_file_range, sendfile};
 use rustix::io::{preadv2, Errno, ReadWriteFlags};
 use rustix::pipe::{pipe, splice, tee, SpliceFlags};
 

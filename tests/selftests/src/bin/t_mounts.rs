@@ -13,15 +13,15 @@ use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::{capture, output, run};
 use composefs_selftests::fs_context::{FsContext, Refusal};
-use composefs_selftests::image::{build, build_into, Image};
+use composefs_selftests::image::{build, Image};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::python;
 use composefs_selftests::setup;
-use composefs_selftests::tap::{self, Case, Skip};
+use composefs_selftests::tap::{self, Case};
 use rustix::fs::{chownat, mknodat, statfs, AtFlags, FileType, Gid, Mode, OFlags, Uid, CWD};
 use rustix::io::Errno;
 use rustix::mount::{
-    mount, mount_bind, mount_change, mount_move, mount_remount, unmount, MountFlags,
+    mount_bind, mount_change, mount_move, mount_remount, unmount, MountFlags,
     MountPropagationFlags, UnmountFlags,
 };
 

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{IoSliceMut, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -12,24 +11,19 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
-use composefs_selftests::image::{build, Image};
+use composefs_selftests::image::build;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
-use composefs_selftests::verity::{hex_digest, Algorithm};
-use rustix::fs::{
-    copy_file_range, fdatasync, flock, fsync, inotify, sendfile, syncfs, FlockOperation, OFlags,
-};
-use rustix::io::{preadv2, Errno, ReadWriteFlags};
-use rustix::pipe::{pipe, splice, tee, SpliceFlags};
+use rustix::fs::{fdatasync, flock, fsync, inotify, syncfs, FlockOperation, OFlags};
+use rustix::io::Errno;
 
 /// One file in the store, large and small, and two in the image.
 const FILES: [&str; 4] = ["external-1m", "external-4097", "inline-64", "empty"];
 
 struct Context {
     work: PathBuf,
-    image: Image,
     mount: Mount,
 }
 
@@ -42,7 +36,7 @@ fn set_up() -> Result<Context> {
     let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
     let mount = image.request().at(&work.join("mount"))?;
     setup::drop_caches()?;
-    Ok(Context { work, image, mount })
+    Ok(Context { work, mount })
 }
 
 /// Runs `test` on each of [`FILES`].

@@ -3,27 +3,19 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-use std::io::Read;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
-use composefs_selftests::command::{capture, output, run};
-use composefs_selftests::fs_context::{FsContext, Refusal};
+use composefs_selftests::command::run;
+use composefs_selftests::fs_context::Refusal;
 use composefs_selftests::image::{build, build_into, Image};
 use composefs_selftests::mount::{Mount, Request};
-use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case, Skip};
-use rustix::fs::{chownat, mknodat, statfs, AtFlags, FileType, Gid, Mode, OFlags, Uid, CWD};
 use rustix::io::Errno;
-use rustix::mount::{
-    mount, mount_bind, mount_change, mount_move, mount_remount, unmount, MountFlags,
-    MountPropagationFlags, UnmountFlags,
-};
+use rustix::mount::{mount, MountFlags};
 
 const FILE: &str = "external-4097";
 
@@ -45,10 +37,6 @@ fn set_up() -> Result<Context> {
 impl Context {
     fn target(&self) -> PathBuf {
         self.work.join("mount")
-    }
-
-    fn mounted(&self) -> Result<Mount> {
-        Ok(self.image.request().at(&self.target())?)
     }
 
     fn bare(&self) -> Request {
