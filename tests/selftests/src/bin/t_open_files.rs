@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
@@ -198,11 +199,26 @@ fn shown_paths(context: &mut Context) -> Result<()> {
     })?;
     let source = context.work.join("program");
     setup::create_dir(&source.join("source"))?;
-    fs::copy(fs::canonicalize("/bin/sleep")?, source.join("source/sleep"))?;
+    fs::copy(fs::canonicalize("/bin/cat")?, source.join("source/cat"))?;
     let image = build(&setup::mkcomposefs(), &source.join("source"), &source, &[])?;
     let mount = image.request().at(&source.join("mount"))?;
-    let path = mount.join("sleep");
-    let mut child = std::process::Command::new(&path).arg("1000").spawn()?;
+    let path = mount.join("cat");
+    let mut child = Command::new(&path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    // Its mappings are complete once it answers.
+    let mut answer = [0; 6];
+    child
+        .stdin
+        .as_mut()
+        .context("stdin")?
+        .write_all(b"ready\n")?;
+    child
+        .stdout
+        .as_mut()
+        .context("stdout")?
+        .read_exact(&mut answer)?;
     let exe = fs::read_link(format!("/proc/{}/exe", child.id()));
     let maps = fs::read_to_string(format!("/proc/{}/maps", child.id()));
     let files = run("ls", ["-l", &format!("/proc/{}/map_files", child.id())]);

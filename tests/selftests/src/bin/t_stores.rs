@@ -109,15 +109,16 @@ fn on_tmpfs(context: &mut Context) -> Result<()> {
     reads(request().set("verity", "off").at(&context.target())?.root())?;
     refuses_file(&request().set("verity", "require"), &context.target())?;
     refuses_file(&request().set("verity", "on"), &context.target())?;
-    // An image has to be where pages are read by the filesystem.
+    // The image as well: it has no digest there.
     let image = tmpfs.join("image");
     fs::copy(&context.image.file, &image)?;
-    refused(
-        Request::new(&image)
-            .basedir(&context.image.store)
-            .at(&context.target()),
-        "page cache",
-    )
+    let on_tmpfs = Request::new(&image).basedir(&context.image.store);
+    reads(on_tmpfs.at(&context.target())?.root())?;
+    match on_tmpfs.digest(&context.image.digest).at(&context.target()) {
+        Err(refusal) if refusal.errno == Errno::BADMSG => Ok(()),
+        Err(refusal) => bail!("digest of an image on tmpfs: {refusal}"),
+        Ok(_) => bail!("an image on tmpfs has a digest"),
+    }
 }
 
 fn on_btrfs(context: &mut Context) -> Result<()> {
