@@ -164,8 +164,9 @@ fn no_copy(context: &mut Context) -> Result<()> {
     }
     let growth = page_cache_kib()?.saturating_sub(before);
     let one = SIZE as u64 / 1024;
+    // The rest of the system lets go of some pages, and takes some, meanwhile.
     ensure!(
-        (one..one * 3 / 2).contains(&growth),
+        (one * 3 / 4..one * 3 / 2).contains(&growth),
         "the page cache grew by {growth} KiB for a file of {one} KiB"
     );
     Ok(())
