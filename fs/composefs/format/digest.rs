@@ -172,7 +172,7 @@ fn parse<const N: usize>(digits: &[u8]) -> Result<[u8; N], InvalidDigest> {
 }
 
 /// The lowercase digit of a value below 16.
-fn hex_digit(value: u8) -> char {
+pub(super) fn hex_digit(value: u8) -> char {
     char::from_digit(u32::from(value), 16).unwrap_or('?')
 }
 

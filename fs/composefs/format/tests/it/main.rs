@@ -8,6 +8,7 @@ mod directory;
 mod dump;
 mod overlay;
 mod panic_free;
+mod signature;
 mod source;
 mod superblock;
 mod support;

@@ -12,8 +12,8 @@
 pub mod format;
 
 use format::{
-    Digest, DirEntry, Entry, Error, External, FileType, Image, Inode, InvalidDigest, Node, Source,
-    XattrIndex, XattrValue, BLOCK_SIZE,
+    Digest, DirEntry, Entry, Error, External, FileType, FormattedDigest, Image, Inode,
+    InvalidDigest, MalformedSignature, Node, Signer, Source, XattrIndex, XattrValue, BLOCK_SIZE,
 };
 
 pub struct Slice<'a>(&'a [u8]);
@@ -136,4 +136,19 @@ pub fn visible_name(index: XattrIndex, name: &[u8]) -> Option<&[u8]> {
 #[inline(never)]
 pub fn file_type(mode: u16) -> Option<FileType> {
     FileType::from_mode(mode)
+}
+
+#[inline(never)]
+pub fn formatted_digest(digest: &Digest) -> FormattedDigest {
+    FormattedDigest::new(digest)
+}
+
+#[inline(never)]
+pub fn signer(message: &[u8]) -> Result<Signer<'_>, MalformedSignature> {
+    Signer::of(message)
+}
+
+#[inline(never)]
+pub fn show_signer(signer: &Signer<'_>, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+    core::fmt::Display::fmt(signer, f)
 }
