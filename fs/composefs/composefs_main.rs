@@ -5,8 +5,8 @@
 //!
 //! A mount is an image (`image.rs`: the metadata, in `format/`'s layout), a
 //! store (`objects.rs`: directories of objects that are named by their
-//! fs-verity digest) and a trust decision (`trust.rs`: what the image and the
-//! objects must prove). `params.rs` gets them from the mount options, and
+//! fs-verity digest) and a trust decision (`trust.rs`: what the image must
+//! prove, `signature.rs`: by whose word, `verity.rs`: what objects must prove). `params.rs` gets them from the mount options, and
 //! `superblock.rs` puts them together. Each kind of VFS object has a file of
 //! its own; `vfs/` is the only one with `unsafe` code.
 //!
@@ -28,11 +28,15 @@ mod objects;
 #[forbid(unsafe_code)]
 mod params;
 #[forbid(unsafe_code)]
+mod signature;
+#[forbid(unsafe_code)]
 mod superblock;
 #[forbid(unsafe_code)]
 mod symlink;
 #[forbid(unsafe_code)]
 mod trust;
+#[forbid(unsafe_code)]
+mod verity;
 mod vfs;
 #[forbid(unsafe_code)]
 mod xattr;

@@ -6,7 +6,7 @@ use crate::{
     format::{Error, External},
     inode::InodeData,
     objects::{Complaint, Refusal, Wanted},
-    trust::{Proof, Verity},
+    verity::{Proof, Verity},
     vfs::{
         backed_file, backing::BackingFile, buffer::Buffer, context::FileRef,
         credential::Credential, inline_file, inode::Inode, log::pr_err_ratelimited,

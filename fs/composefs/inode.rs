@@ -5,7 +5,7 @@
 use crate::{
     format::{self, FileType, Node},
     superblock::Super,
-    trust::ProofState,
+    verity::ProofState,
     vfs::{
         backing::BackingSlot,
         inode::{Kind, NewInode},

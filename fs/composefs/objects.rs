@@ -5,7 +5,8 @@
 
 use crate::{
     format::Digest,
-    trust::{Level, Named, UnknownAlgorithm, Verity},
+    trust::{Named, UnknownAlgorithm},
+    verity::{Level, Verity},
     vfs::{backing::BackingFile, credential::Credential, path::PrivateDirectories},
 };
 use kernel::{fmt, prelude::*, sync::aref::ARef};

@@ -4,7 +4,8 @@
 
 use crate::{
     format::Digest,
-    trust::{Named, Verity},
+    trust::Named,
+    verity::Verity,
     vfs::{
         buffer::{bytes, Buffer},
         context::{errorf, Log, Param, Parsed, Value},
@@ -23,6 +24,8 @@ pub(crate) struct Options {
     pub(crate) basedirs: KVVec<Basedir>,
     /// What the image must have.
     pub(crate) digest: Option<Digest>,
+    /// The file with the image's signature.
+    pub(crate) signature: Option<CString>,
     /// What objects must prove, if it is said.
     pub(crate) verity: Option<Verity>,
 }
@@ -40,6 +43,7 @@ impl Options {
         Self {
             basedirs: KVVec::new(),
             digest: None,
+            signature: None,
             verity: None,
         }
     }
@@ -58,11 +62,15 @@ impl Options {
                 self.add_basedir(name, Some(directory), log)?;
             }
             (b"digest", Value::String(text)) => self.set_digest(text, log)?,
+            (b"signature", Value::String(path)) => self.set_signature(path, log)?,
             (b"verity", Value::String(level)) => self.set_verity(parse_level(level, log)?),
             (b"verity", Value::Flag) => self.set_verity(Verity::Require),
             (b"noverity", Value::Flag) => self.set_verity(Verity::Off),
             (b"verity_check", Value::String(level)) => self.set_verity(parse_check(level, log)?),
-            (b"basedir" | b"digest" | b"verity" | b"noverity" | b"verity_check", _) => {
+            (
+                b"basedir" | b"digest" | b"signature" | b"verity" | b"noverity" | b"verity_check",
+                _,
+            ) => {
                 errorf!(log, "{}: no value of this kind is taken", param.key);
                 return Err(EINVAL);
             }
@@ -77,11 +85,20 @@ impl Options {
     ///
     /// [`EINVAL`], described in `log`, if the options contradict one another.
     pub(crate) fn verity(&self, log: &Log<'_>) -> Result<Verity> {
-        match (self.verity, &self.digest) {
-            (Some(level @ (Verity::Off | Verity::On)), Some(_)) => {
+        let asks_for_proof = match self {
+            Self {
+                digest: Some(_), ..
+            } => Some("digest"),
+            Self {
+                signature: Some(_), ..
+            } => Some("signature"),
+            _ => None,
+        };
+        match (self.verity, asks_for_proof) {
+            (Some(level @ (Verity::Off | Verity::On)), Some(option)) => {
                 errorf!(
                     log,
-                    "verity={} and digest= contradict each other: a digest implies verity=require",
+                    "verity={} and {option}= contradict each other: a {option} implies verity=require",
                     level.name(),
                 );
                 Err(EINVAL)
@@ -98,6 +115,19 @@ impl Options {
         })?;
         if self.digest.replace(digest).is_some_and(|old| old != digest) {
             errorf!(log, "digest={text}: another digest was given before");
+            return Err(EINVAL);
+        }
+        Ok(())
+    }
+
+    fn set_signature(&mut self, path: &CStr, log: &Log<'_>) -> Result {
+        if path.is_empty() {
+            errorf!(log, "signature: the path is empty");
+            return Err(EINVAL);
+        }
+        let old = self.signature.replace(CString::try_from(path)?);
+        if old.is_some_and(|old| bytes(&old) != bytes(path)) {
+            errorf!(log, "signature={path}: another signature was given before");
             return Err(EINVAL);
         }
         Ok(())
@@ -194,18 +224,18 @@ fn parse_check(level: &CStr, log: &Log<'_>) -> Result<Verity> {
 pub(crate) struct Shown {
     basedir: Option<CString>,
     digest: Option<CString>,
+    signature: Option<CString>,
 }
 
 impl Shown {
-    /// What is shown of `options`.
-    pub(crate) fn new(options: &Options) -> Result<Self> {
+    /// What is shown of `options` if the image was found to have `digest`.
+    pub(crate) fn new(options: &mut Options, digest: Option<&Digest>) -> Result<Self> {
         Ok(Self {
             basedir: join(&options.basedirs)?,
-            digest: options
-                .digest
-                .as_ref()
+            digest: digest
                 .map(|digest| CString::try_from_fmt(fmt!("{}", Named(digest))))
                 .transpose()?,
+            signature: options.signature.take(),
         })
     }
 
@@ -217,14 +247,16 @@ impl Shown {
         if let Some(digest) = &self.digest {
             writer.show(c"digest", digest);
         }
-        if verity != Verity::On {
-            writer.show(c"verity", verity.name());
+        if let Some(signature) = &self.signature {
+            writer.show(c"signature", signature);
         }
+        writer.show(c"verity", verity.name());
     }
 
     /// Checks that a remount with `options` has the same image and store.
-    pub(crate) fn check_unchanged(&self, options: &Options, log: &Log<'_>) -> Result {
-        let new = Self::new(options)?;
+    pub(crate) fn check_unchanged(&self, options: &mut Options, log: &Log<'_>) -> Result {
+        let digest = options.digest;
+        let new = Self::new(options, digest.as_ref())?;
         let unchanged = |old: &Option<CString>, new: &Option<CString>| match (old, new) {
             (Some(old), Some(new)) => bytes(old) == bytes(new),
             (None, Some(_)) => false,
@@ -233,6 +265,7 @@ impl Shown {
         for (name, same) in [
             ("basedir", unchanged(&self.basedir, &new.basedir)),
             ("digest", unchanged(&self.digest, &new.digest)),
+            ("signature", unchanged(&self.signature, &new.signature)),
         ] {
             if !same {
                 errorf!(log, "{name}: cannot be changed while mounted");

@@ -7,6 +7,7 @@ use crate::{
     inode::InodeData,
     objects::{self, Store},
     params::{Options, Shown},
+    signature::TrustedKeys,
     trust, vfs,
     vfs::{
         backing::BackingFile,
@@ -32,6 +33,7 @@ pub(crate) struct Super {
     /// The name of the image file, for messages.
     source: CString,
     shown: Shown,
+    is_signed: bool,
     /// Identifies the image, as well as can be told from its first block.
     fsid: u64,
 }
@@ -50,9 +52,14 @@ impl Super {
 impl vfs::FileSystem for Composefs {
     const NAME: &'static CStr = c"composefs";
 
+    type Shared = TrustedKeys;
     type Options = Options;
     type Super = Super;
     type Inode = InodeData;
+
+    fn shared() -> Result<TrustedKeys> {
+        TrustedKeys::new()
+    }
 
     fn options() -> Result<Options> {
         Ok(Options::new())
@@ -62,7 +69,12 @@ impl vfs::FileSystem for Composefs {
         options.parse(param, log)
     }
 
-    fn fill_super(options: &mut Options, sb: &mut NewSuper<'_>, log: &Log<'_>) -> Result<Super> {
+    fn fill_super(
+        keys: &TrustedKeys,
+        options: &mut Options,
+        sb: &mut NewSuper<'_>,
+        log: &Log<'_>,
+    ) -> Result<Super> {
         let verity = options.verity(log)?;
         let source = sb.source().ok_or_else(|| {
             errorf!(log, "no image was given to mount");
@@ -74,9 +86,7 @@ impl vfs::FileSystem for Composefs {
             ETXTBSY => errorf!(log, "{source}: image is open for writing"),
             error => errorf!(log, "{source}: image cannot be opened: {error:?}"),
         })?;
-        if let Some(digest) = &options.digest {
-            trust::check_image(&file, source, digest, log)?;
-        }
+        let provenance = trust::check_image(&file, source, options, keys, log)?;
         let mut depth = file.stack_depth();
 
         let image = Image::open(Manifest::new(file)).map_err(|error| {
@@ -89,7 +99,7 @@ impl vfs::FileSystem for Composefs {
             error.at_mount()
         })?;
 
-        let shown = Shown::new(options)?;
+        let shown = Shown::new(options, provenance.digest.as_ref())?;
         let mut basedirs = PrivateDirectories::with_capacity(options.basedirs.len())?;
         for basedir in &mut options.basedirs {
             let mut add = || {
@@ -113,11 +123,13 @@ impl vfs::FileSystem for Composefs {
                 errorf!(log, "too many file systems are stacked on one another");
             })?;
 
+        provenance.announce(source);
         Ok(Super {
             image,
             store: Store::new(basedirs, verity),
             source: CString::try_from(source)?,
             shown,
+            is_signed: provenance.signer.is_some(),
             fsid,
         })
     }
@@ -150,6 +162,12 @@ impl vfs::FileSystem for Composefs {
             files: superblock.inos(),
             fsid: sb.data().fsid,
         })
+    }
+
+    fn check_usable(sb: &SuperBlock<Self>) -> Result {
+        let this = sb.data();
+
+        trust::check_policy(this.is_signed, &this.source)
     }
 
     fn root(sb: &SuperBlock<Self>) -> u64 {

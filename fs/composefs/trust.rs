@@ -1,179 +1,175 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! What the image must prove, and what follows for the objects.
+//! What the image must prove, and what it has proven.
 
 use crate::{
     format::{Algorithm, Digest},
+    params::Options,
+    signature::TrustedKeys,
     vfs::{
+        audit,
         context::{errorf, Log},
+        log::pr_err_ratelimited,
         page_cache::FrozenFile,
-        verity,
+        parameters, verity,
     },
 };
-use kernel::{
-    fmt,
-    prelude::*,
-    sync::atomic::{Atomic, Relaxed},
-};
+use kernel::{fmt, prelude::*, str::CString};
 
-/// What an object must prove when it is opened, from little to much.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verity {
-    /// Nothing.
-    Off,
-    /// That it has the digest that the image gives for it, if it gives one.
-    On,
-    /// That it has the digest that the image gives for it, and it gives one.
-    Require,
+/// What an image was found to be.
+pub(crate) struct Provenance {
+    /// Its fs-verity digest, if it was checked or is signed.
+    pub(crate) digest: Option<Digest>,
+    /// Who has signed that, in words.
+    pub(crate) signer: Option<CString>,
 }
 
-impl Verity {
-    /// The value of the mount option.
-    pub(crate) fn name(self) -> &'static CStr {
-        match self {
-            Self::Off => c"off",
-            Self::On => c"on",
-            Self::Require => c"require",
-        }
+/// Checks that the image `file` is what the options say, and what the policy
+/// of the system asks for.
+///
+/// Once it is found to have a digest, its file system checks all that is ever
+/// read from it. The file stays open: it cannot become another one.
+///
+/// # Errors
+///
+/// All described in `log`: [`EKEYREJECTED`] if it has to be signed and is not;
+/// [`EBADMSG`] if it has not got the digest; those of
+/// [`TrustedKeys::check()`].
+pub(crate) fn check_image(
+    file: &FrozenFile,
+    source: &CStr,
+    options: &Options,
+    keys: &TrustedKeys,
+    log: &Log<'_>,
+) -> Result<Provenance> {
+    if options.digest.is_none() && options.signature.is_none() && !parameters::require_signatures()
+    {
+        return Ok(Provenance {
+            digest: None,
+            signer: None,
+        });
     }
+    let mut found = Provenance {
+        digest: None,
+        signer: None,
+    };
+    let result = found.establish(file, source, options, keys, log);
+
+    if let Some(record) = audit::Record::begin(c"composefs_mount") {
+        found.describe(source, &record);
+        record.end(result);
+    }
+    result.map(|()| found)
 }
 
-/// The level in force on a mount. It can only rise.
-pub(crate) struct Level(Atomic<i32>);
-
-impl Level {
-    pub(crate) fn new(level: Verity) -> Self {
-        Self(Atomic::new(level as i32))
-    }
-
-    pub(crate) fn get(&self) -> Verity {
-        // The level guards no other memory.
-        match self.0.load(Relaxed) {
-            level if level == Verity::Off as i32 => Verity::Off,
-            level if level == Verity::On as i32 => Verity::On,
-            _ => Verity::Require,
+impl Provenance {
+    fn establish(
+        &mut self,
+        file: &FrozenFile,
+        source: &CStr,
+        options: &Options,
+        keys: &TrustedKeys,
+        log: &Log<'_>,
+    ) -> Result {
+        if options.signature.is_none() && parameters::require_signatures() {
+            errorf!(
+                log,
+                "{source}: image has no signature=, and require_signatures is set"
+            );
+            return Err(EKEYREJECTED);
         }
-    }
+        let measured = self.digest.insert(measure(file, source, options, log)?);
 
-    /// Raises the level; the superblock's `s_umount` keeps others from doing
-    /// so at the same time.
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if that would lower it.
-    pub(crate) fn raise(&self, level: Verity) -> Result {
-        if level < self.get() {
-            return Err(EINVAL);
+        if let Some(expected) = options.digest.as_ref().filter(|&digest| digest != measured) {
+            errorf!(
+                log,
+                "{source}: image has the wrong digest: {}, expected {}",
+                Named(measured),
+                Named(expected),
+            );
+            return Err(EBADMSG);
         }
-        self.0.store(level as i32, Relaxed);
+        if let Some(signature) = &options.signature {
+            self.signer = Some(keys.check(signature, measured, log)?);
+        }
         Ok(())
     }
-}
 
-/// What is known of the object of a file.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Proof {
-    /// Nothing yet.
-    Unknown,
-    /// The image gives no digest for it.
-    NoDigest,
-    /// The image gives a digest for it.
-    Digest,
-    /// The backing file of the inode has the digest that the image gives.
-    Proven,
-}
+    /// Says in the kernel log who has signed the image.
+    pub(crate) fn announce(&self, source: &CStr) {
+        if let (Some(digest), Some(signer)) = (&self.digest, &self.signer) {
+            pr_info!(
+                "{source}: image {} is signed with {}\n",
+                Named(digest),
+                &**signer
+            );
+        }
+    }
 
-impl Proof {
-    /// Whether it is enough for `level`.
-    fn satisfies(self, level: Verity) -> bool {
-        match level {
-            Verity::Off => true,
-            Verity::On => matches!(self, Self::NoDigest | Self::Proven),
-            Verity::Require => self == Self::Proven,
+    /// Adds what is known to an audit record, as far as there is memory.
+    fn describe(&self, source: &CStr, record: &audit::Record) {
+        record.field(c"name", source);
+        if let Some(digest) = &self.digest {
+            if let Ok(digest) = CString::try_from_fmt(fmt!("{}", Named(digest))) {
+                record.field(c"digest", &digest);
+            }
+        }
+        if let Some(signer) = &self.signer {
+            record.field(c"signer", signer);
         }
     }
 }
 
-/// The [`Proof`] of an inode, which can only get better.
-pub(crate) struct ProofState(Atomic<i32>);
-
-impl ProofState {
-    pub(crate) const fn new() -> Self {
-        Self(Atomic::new(Proof::Unknown as i32))
-    }
-
-    pub(crate) fn get(&self) -> Proof {
-        // It is about a backing file that is published on its own, and never
-        // replaced, so it need not be ordered with anything.
-        match self.0.load(Relaxed) {
-            proof if proof == Proof::Unknown as i32 => Proof::Unknown,
-            proof if proof == Proof::NoDigest as i32 => Proof::NoDigest,
-            proof if proof == Proof::Digest as i32 => Proof::Digest,
-            _ => Proof::Proven,
-        }
-    }
-
-    pub(crate) fn satisfies(&self, level: Verity) -> bool {
-        self.get().satisfies(level)
-    }
-
-    /// Notes what the image says, unless more is known.
-    pub(crate) fn note(&self, has_digest: bool) {
-        let proof = if has_digest {
-            Proof::Digest
-        } else {
-            Proof::NoDigest
-        };
-        // Where another task was first, it knows as much.
-        let _ = self.0.cmpxchg(Proof::Unknown as i32, proof as i32, Relaxed);
-    }
-
-    /// Notes that the backing file was checked.
-    pub(crate) fn set_proven(&self) {
-        self.0.store(Proof::Proven as i32, Relaxed);
-    }
-}
-
-/// Checks that `file` has the fs-verity digest `expected`.
-///
-/// Once it is found to have it, its file system checks all that is ever read
-/// from it.
+/// The digest of an image that must have one.
 ///
 /// # Errors
 ///
 /// [`EBADMSG`], described in `log`.
-pub(crate) fn check_image(
-    file: &FrozenFile,
-    source: &CStr,
-    expected: &Digest,
-    log: &Log<'_>,
-) -> Result {
+fn measure(file: &FrozenFile, source: &CStr, options: &Options, log: &Log<'_>) -> Result<Digest> {
+    let expected = Expected(options.digest.as_ref());
+
     match file.verity_digest().map(|digest| Digest::try_from(&digest)) {
-        Some(Ok(measured)) if measured == *expected => return Ok(()),
-        Some(Ok(measured)) => {
-            errorf!(
-                log,
-                "{source}: image has the wrong digest: {}, expected {}",
-                Named(&measured),
-                Named(expected),
-            );
-        }
+        Some(Ok(measured)) => return Ok(measured),
         Some(Err(UnknownAlgorithm(id))) => {
             errorf!(
                 log,
-                "{source}: image has a digest by unknown algorithm {id}, expected {}",
-                Named(expected),
+                "{source}: image has a digest by unknown algorithm {id}, expected {expected}"
             );
         }
         None => {
             errorf!(
                 log,
-                "{source}: image has no fs-verity, so no digest, expected {}",
-                Named(expected),
+                "{source}: image has no fs-verity, so no digest, expected {expected}"
             );
         }
     }
     Err(EBADMSG)
+}
+
+/// What an image without a digest should have had.
+struct Expected<'a>(Option<&'a Digest>);
+
+impl fmt::Display for Expected<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(digest) => fmt::Display::fmt(&Named(digest), f),
+            None => f.write_str("one that is signed"),
+        }
+    }
+}
+
+/// Whether the policy of the system lets a mounted image be used: it may have
+/// been tightened since.
+///
+/// # Errors
+///
+/// [`EKEYREJECTED`], described in the kernel log.
+pub(crate) fn check_policy(is_signed: bool, source: &CStr) -> Result {
+    if is_signed || !parameters::require_signatures() {
+        return Ok(());
+    }
+    pr_err_ratelimited!("{source}: image is not signed, and require_signatures is set now\n");
+    Err(EKEYREJECTED)
 }
 
 /// The kernel knows a hash algorithm that the format does not: its number.

@@ -27,6 +27,7 @@ pub(super) unsafe extern "C" fn get<T: FileSystem>(
     let acl = || -> Result<*mut bindings::posix_acl> {
         // SAFETY: There is a reference, as this is not RCU path walk.
         let inode = unsafe { Inode::<T>::from_raw(inode) };
+        inode.check_usable()?;
         let namespace = match kind as u32 {
             bindings::ACL_TYPE_ACCESS => Namespace::AclAccess,
             bindings::ACL_TYPE_DEFAULT => Namespace::AclDefault,

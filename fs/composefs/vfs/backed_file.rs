@@ -98,6 +98,7 @@ impl<T: Operations> Tables<T> {
             // inode, and is alive itself.
             let (inode, user) = unsafe { (Inode::<T>::from_raw(inode), FileRef::from_raw(file)) };
 
+            inode.check_usable()?;
             let backing = T::open(inode, user)?;
 
             // SAFETY: The user's file is this task's until it is open, and
@@ -242,6 +243,7 @@ impl<T: Operations> Tables<T> {
         // SAFETY: The open file holds a reference to the inode.
         let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(user)) };
 
+        inode.check_usable()?;
         Ok((inode, T::backing(inode).ok_or(EIO)?))
     }
 
@@ -339,7 +341,7 @@ impl<T: Operations> Tables<T> {
         // SAFETY: The dentry of the path is positive and holds its inode;
         // `stat` is this task's to fill in.
         unsafe {
-            let result = inode::getattr(idmap, path, stat, request, flags);
+            let result = inode::getattr::<T>(idmap, path, stat, request, flags);
             (*stat).attributes_mask |= VERITY;
             if T::is_verified(Inode::<T>::from_raw((*(*path).dentry).d_inode)) {
                 (*stat).attributes |= VERITY;

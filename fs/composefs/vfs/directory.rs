@@ -123,6 +123,7 @@ impl<T: Operations> Tables<T> {
             if name.len() > bindings::NAME_MAX as usize {
                 return Err(ENAMETOOLONG);
             }
+            dir.check_usable()?;
             match T::lookup(dir, name)? {
                 Some(ino) => Ok(Inode::get(dir.super_block(), ino)?.into_raw()),
                 None => Ok(core::ptr::null_mut()),
@@ -148,6 +149,7 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The open file holds a reference to the inode.
             let dir = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(file)) };
 
+            dir.check_usable()?;
             // SAFETY: See the contract of this function.
             T::read_dir(dir, &mut Emitter(unsafe { &mut *ctx }))?;
             Ok(0)

@@ -129,7 +129,9 @@ impl<T: FileSystem> Operations<T> {
         let number = u64::from(high) << 32 | u64::from(low);
 
         // SAFETY: The superblock is mounted.
-        match Inode::get(unsafe { SuperBlock::<T>::from_raw(sb) }, number) {
+        let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
+
+        match T::check_usable(sb).and_then(|()| Inode::get(sb, number)) {
             // SAFETY: `d_obtain_alias()` consumes the reference to the inode.
             Ok(inode) => unsafe { bindings::d_obtain_alias(inode.into_raw()) },
             // A handle that was not made here, or for another image.
@@ -145,7 +147,11 @@ impl<T: FileSystem> Operations<T> {
         // SAFETY: The dentry is positive, and holds its inode.
         let child = unsafe { Inode::<T>::from_raw((*child).d_inode) };
 
-        match T::parent(child).and_then(|number| Inode::get(child.super_block(), number)) {
+        let parent = || {
+            child.check_usable()?;
+            Inode::get(child.super_block(), T::parent(child)?)
+        };
+        match parent() {
             // SAFETY: `d_obtain_alias()` consumes the reference to the inode.
             Ok(inode) => unsafe { bindings::d_obtain_alias(inode.into_raw()) },
             Err(error) => error.to_ptr(),

@@ -19,6 +19,9 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// What `mount -t` and `/proc/filesystems` call it.
     const NAME: &'static CStr;
 
+    /// What all superblocks share, from the registration of the type on.
+    type Shared: Send + Sync + 'static;
+
     /// What the mount options say, collected before there is a superblock.
     type Options: Send + 'static;
 
@@ -27,6 +30,9 @@ pub(crate) trait FileSystem: Sized + 'static {
 
     /// What belongs to an inode. It is part of the same slab object.
     type Inode: Send + Sync + 'static;
+
+    /// What all superblocks will share.
+    fn shared() -> Result<Self::Shared>;
 
     /// The options of a mount that gives none.
     fn options() -> Result<Self::Options>;
@@ -37,6 +43,7 @@ pub(crate) trait FileSystem: Sized + 'static {
 
     /// Makes a superblock from `options`. Errors are described in `log`.
     fn fill_super(
+        shared: &Self::Shared,
         options: &mut Self::Options,
         sb: &mut NewSuper<'_>,
         log: &Log<'_>,
@@ -50,6 +57,11 @@ pub(crate) trait FileSystem: Sized + 'static {
 
     /// The answer to `statfs(2)`.
     fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;
+
+    /// Fails if a superblock that is mounted is of no use any more, for a
+    /// reason that is the same for all that is on it. Asked before anything
+    /// is read from it, so it should be quick.
+    fn check_usable(sb: &SuperBlock<Self>) -> Result;
 
     /// The inode number of the root directory.
     fn root(sb: &SuperBlock<Self>) -> u64;
@@ -82,8 +94,8 @@ pub(crate) trait FileSystem: Sized + 'static {
     fn list_xattrs(inode: &Inode<Self>, list: &mut xattr::List<'_>) -> Result;
 }
 
-/// A `struct file_system_type` that is registered, and the slab cache of its
-/// inodes, which outlives it.
+/// A `struct file_system_type` that is registered, with the slab cache of its
+/// inodes and what its superblocks share, which outlive it.
 ///
 /// # Invariants
 ///
@@ -94,20 +106,22 @@ pub(super) struct Registration<T: FileSystem> {
     fs_type: Opaque<bindings::file_system_type>,
     // Dropped after `drop()` has unregistered the type.
     cache: InodeCache<T>,
+    shared: T::Shared,
 }
 
 // SAFETY: `fs_type` is only accessed by the VFS, under its own locks, and the
 // slab allocator may be called from any task.
 unsafe impl<T: FileSystem> Send for Registration<T> {}
 
-// SAFETY: As for `Send`; there is no method that takes `&self` but `cache()`,
-// which only reads.
+// SAFETY: As for `Send`; what is reached through `&self` is the address of the
+// cache, and `shared`, which is `Sync`.
 unsafe impl<T: FileSystem> Sync for Registration<T> {}
 
 impl<T: FileSystem> Registration<T> {
     fn new(module: &'static ThisModule) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             cache: InodeCache::new()?,
+            shared: T::shared()?,
             fs_type <- Opaque::try_ffi_init(|slot: *mut bindings::file_system_type| {
                 // SAFETY: The function looks at addresses only.
                 if !unsafe { bindings::rust_vfs_is_module_memory(slot.cast(), module.as_ptr()) } {
@@ -123,32 +137,45 @@ impl<T: FileSystem> Registration<T> {
                     (*slot).kill_sb = Some(superblock::kill::<T>);
                 }
                 // SAFETY: `slot` is fully initialised, pinned, and lives until
-                // it is unregistered in `drop()`. The slab cache that its
-                // superblocks use was made above.
+                // it is unregistered in `drop()`. What its superblocks use
+                // was made above.
                 let result = to_result(unsafe { bindings::register_filesystem(slot) });
-                if result.is_err() {
-                    pr_err!("cannot register the file system type\n");
+                match result {
+                    // SAFETY: As above; `drop()` takes it back.
+                    Ok(()) => unsafe { bindings::rust_vfs_set_ratchet_type(slot) },
+                    Err(_) => pr_err!("cannot register the file system type\n"),
                 }
                 result
             }),
         }? Error)
     }
 
-    /// The slab cache for the inodes of a superblock.
+    /// The registration of the type of a superblock.
     ///
     /// # Safety
     ///
-    /// `sb` must point at a live superblock of the file system type `T`.
-    pub(super) unsafe fn cache(sb: *const bindings::super_block) -> *mut bindings::kmem_cache {
+    /// `sb` must point at a superblock of the file system type `T` that is
+    /// live for `'a`.
+    pub(super) unsafe fn of<'a>(sb: *const bindings::super_block) -> &'a Self {
         // SAFETY: `sb` is live according to the contract of this function.
         // Every superblock of type `T` was made through `fs_type` of a
         // `Registration<T>`: there is no other place that hands out
-        // `context::init::<T>`.
+        // `context::init::<T>`. Superblocks hold a reference to the module,
+        // whose memory that lies in by the type invariant.
         unsafe {
             let fs_type = Opaque::cast_from((*sb).s_type);
-            let this = kernel::container_of!(fs_type, Self, fs_type);
-            (*this).cache.as_ptr()
+            &*kernel::container_of!(fs_type, Self, fs_type)
         }
+    }
+
+    /// The slab cache for the inodes of the superblocks.
+    pub(super) fn cache(&self) -> &InodeCache<T> {
+        &self.cache
+    }
+
+    /// What the superblocks share.
+    pub(super) fn shared(&self) -> &T::Shared {
+        &self.shared
     }
 }
 
@@ -159,7 +186,10 @@ impl<T: FileSystem> PinnedDrop for Registration<T> {
         // the type: superblocks and fs_contexts hold a reference to the
         // module, whose memory this lies in by the type invariant, and that is
         // given up only when there are none.
-        unsafe { bindings::unregister_filesystem(self.fs_type.get()) };
+        unsafe {
+            bindings::rust_vfs_set_ratchet_type(core::ptr::null_mut());
+            bindings::unregister_filesystem(self.fs_type.get());
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 struct address_space_operations;
+struct audit_buffer;
 struct backing_file_ctx;
 struct cred;
 struct dentry;
@@ -18,11 +19,13 @@ struct fiemap_extent_info;
 struct file;
 struct file_kattr;
 struct file_operations;
+struct file_system_type;
 struct folio;
 struct fs_context;
 struct inode;
 struct inode_operations;
 struct iov_iter;
+struct key;
 struct kiocb;
 struct kmem_cache;
 struct module;
@@ -112,6 +115,23 @@ struct posix_acl *rust_vfs_acl_from_xattr(const struct inode *inode,
 bool rust_vfs_is_module_memory(const void *address, struct module *module);
 void *rust_vfs_zalloc(size_t len);
 void *rust_vfs_zalloc_link(size_t len);
+
+/* Parameters of the module (parameters.c) */
+bool rust_vfs_require_signatures(void);
+bool rust_vfs_trust_system_keys(void);
+void rust_vfs_set_ratchet_type(struct file_system_type *type);
+
+/* Keyrings, signatures and the audit log (trust.c) */
+struct key *rust_vfs_keyring_alloc(const char *name);
+bool rust_vfs_keyring_is_empty(const struct key *keyring);
+int rust_vfs_verify_pkcs7(const void *data, size_t len, const void *signature,
+			  size_t signature_len, struct key *keyring);
+ssize_t rust_vfs_read_whole(struct file *file, void *buf, size_t size);
+struct audit_buffer *rust_vfs_audit_begin(const char *operation);
+void rust_vfs_audit_field(struct audit_buffer *ab, const char *name,
+			  const char *value);
+void rust_vfs_audit_result(struct audit_buffer *ab, int err);
+void rust_vfs_audit_end(struct audit_buffer *ab);
 
 /* Credentials */
 const struct cred *rust_vfs_current_cred(void);

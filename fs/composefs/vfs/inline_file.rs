@@ -42,9 +42,9 @@ impl<T: Operations> Tables<T> {
         let mut table: bindings::file_operations = pin_init::zeroed();
         table.open = Some(Self::open);
         table.llseek = Some(bindings::generic_file_llseek);
-        table.read_iter = Some(bindings::generic_file_read_iter);
-        table.splice_read = Some(bindings::filemap_splice_read);
-        table.mmap = Some(bindings::generic_file_readonly_mmap);
+        table.read_iter = Some(Self::read_iter);
+        table.splice_read = Some(Self::splice_read);
+        table.mmap = Some(Self::mmap);
         table.fsync = Some(bindings::noop_fsync);
         table.setlease = Some(bindings::generic_setlease);
         table
@@ -58,12 +58,80 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a file that is being opened.
+    /// Called by the VFS only, with a file of type `T` that is being opened.
     unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: The file is this task's until it is open, and what reads it
-        // (generic_file_read_iter()) knows how not to wait.
-        unsafe { bindings::rust_vfs_allow_nowait(file) };
-        0
+        from_result(|| {
+            // SAFETY: The file is live and holds its inode.
+            unsafe { Self::check_usable(file)? };
+
+            // SAFETY: The file is this task's until it is open, and what reads
+            // it (generic_file_read_iter()) knows how not to wait.
+            unsafe { bindings::rust_vfs_allow_nowait(file) };
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// `file` must be a live file of type `T`.
+    unsafe fn check_usable(file: *mut bindings::file) -> Result {
+        // SAFETY: The file holds a reference to its inode.
+        unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(file)) }.check_usable()
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an open file of type `T`.
+    unsafe extern "C" fn read_iter(
+        iocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        from_result(|| {
+            // SAFETY: The file of the request is open; the arguments are
+            // passed on.
+            unsafe {
+                Self::check_usable((*iocb).ki_filp)?;
+                Ok(bindings::generic_file_read_iter(iocb, iter))
+            }
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an open file of type `T`.
+    unsafe extern "C" fn splice_read(
+        file: *mut bindings::file,
+        position: *mut bindings::loff_t,
+        pipe: *mut bindings::pipe_inode_info,
+        len: usize,
+        flags: c_uint,
+    ) -> isize {
+        from_result(|| {
+            // SAFETY: The file is open; the arguments are passed on.
+            unsafe {
+                Self::check_usable(file)?;
+                Ok(bindings::filemap_splice_read(
+                    file, position, pipe, len, flags,
+                ))
+            }
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, with a mapping of an open file of type `T` that
+    /// is being set up.
+    unsafe extern "C" fn mmap(
+        file: *mut bindings::file,
+        vma: *mut bindings::vm_area_struct,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The file is open; the arguments are passed on.
+            unsafe {
+                Self::check_usable(file)?;
+                Ok(bindings::generic_file_readonly_mmap(file, vma))
+            }
+        })
     }
 
     /// # Safety
@@ -91,6 +159,7 @@ impl<T: Operations> Tables<T> {
                     core::slice::from_raw_parts_mut(address, size),
                 )
             };
+            inode.check_usable()?;
             let position = u64::try_from(position).map_err(|_| EINVAL)?;
             T::read(inode, position, out)?;
             Ok(())

@@ -6,7 +6,7 @@
 
 use super::{acl, bindings, filesystem::FileSystem, superblock::SuperBlock, xattr};
 use core::{alloc::Layout, marker::PhantomData, ops::Deref, ptr::NonNull};
-use kernel::{prelude::*, str::CString, types::Opaque};
+use kernel::{error::from_result, prelude::*, str::CString, types::Opaque};
 
 /// The slab object of an inode: the VFS's part, and the file system's.
 #[repr(C)]
@@ -63,6 +63,11 @@ impl<T: FileSystem> Inode<T> {
         // SAFETY: An inode does not outlive its superblock, nor does `i_sb`
         // change; the rest is the type invariant.
         unsafe { SuperBlock::from_raw((*self.as_ptr()).i_sb) }
+    }
+
+    /// Fails if the file system is of no use any more.
+    pub(super) fn check_usable(&self) -> Result {
+        T::check_usable(self.super_block())
     }
 
     pub(super) fn is_directory(&self) -> bool {
@@ -273,13 +278,13 @@ impl<T: FileSystem> Drop for InodeCache<T> {
 ///
 /// # Safety
 ///
-/// `sb` must be live, and `cache` be for `Slot<T>`.
+/// `sb` must be live.
 pub(super) unsafe fn alloc<T: FileSystem>(
     sb: *mut bindings::super_block,
-    cache: *mut bindings::kmem_cache,
+    cache: &InodeCache<T>,
 ) -> *mut bindings::inode {
-    // SAFETY: The caller vouches for `sb` and `cache`.
-    let slot = unsafe { bindings::rust_vfs_alloc_inode(sb, cache) }.cast::<Slot<T>>();
+    // SAFETY: The caller vouches for `sb`.
+    let slot = unsafe { bindings::rust_vfs_alloc_inode(sb, cache.as_ptr()) }.cast::<Slot<T>>();
     if slot.is_null() {
         return core::ptr::null_mut();
     }
@@ -355,7 +360,7 @@ pub(super) const fn operations<T: FileSystem>() -> bindings::inode_operations {
     table.listxattr = Some(xattr::list::<T>);
     table.get_inode_acl = Some(acl::get::<T>);
     table.fileattr_get = Some(no_flags);
-    table.getattr = Some(getattr);
+    table.getattr = Some(getattr::<T>);
     table
 }
 
@@ -363,9 +368,9 @@ pub(super) const fn operations<T: FileSystem>() -> bindings::inode_operations {
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a path whose dentry is positive, with a `stat`
-/// to fill in.
-pub(super) unsafe extern "C" fn getattr(
+/// Called by the VFS only, for a path of type `T` whose dentry is positive,
+/// with a `stat` to fill in.
+pub(super) unsafe extern "C" fn getattr<T: FileSystem>(
     idmap: *mut bindings::mnt_idmap,
     path: *const bindings::path,
     stat: *mut bindings::kstat,
@@ -374,13 +379,18 @@ pub(super) unsafe extern "C" fn getattr(
 ) -> c_int {
     const IMMUTABLE: u64 = bindings::STATX_ATTR_IMMUTABLE as u64;
 
-    // SAFETY: The dentry of the path holds its inode; `stat` is this task's.
-    unsafe {
-        bindings::generic_fillattr(idmap, request, (*(*path).dentry).d_inode, stat);
-        (*stat).attributes |= IMMUTABLE;
-        (*stat).attributes_mask |= IMMUTABLE;
-    }
-    0
+    from_result(|| {
+        // SAFETY: The dentry of the path holds its inode; `stat` is this
+        // task's.
+        unsafe {
+            let inode = (*(*path).dentry).d_inode;
+            Inode::<T>::from_raw(inode).check_usable()?;
+            bindings::generic_fillattr(idmap, request, inode, stat);
+            (*stat).attributes |= IMMUTABLE;
+            (*stat).attributes_mask |= IMMUTABLE;
+        }
+        Ok(0)
+    })
 }
 
 /// The `fileattr_get` (`FS_IOC_GETFLAGS`) of inodes without any flags.

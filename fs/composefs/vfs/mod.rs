@@ -14,6 +14,7 @@
 //! [`Module`] is the kernel module around it.
 
 mod acl;
+pub(crate) mod audit;
 pub(crate) mod backed_file;
 pub(crate) mod backing;
 mod bindings;
@@ -27,12 +28,15 @@ mod export;
 mod filesystem;
 pub(crate) mod inline_file;
 pub(crate) mod inode;
+pub(crate) mod keyring;
 pub(crate) mod log;
 pub(crate) mod page_cache;
+pub(crate) mod parameters;
 pub(crate) mod path;
 pub(crate) mod superblock;
 pub(crate) mod symlink;
 pub(crate) mod verity;
+pub(crate) mod whole_file;
 pub(crate) mod xattr;
 
 pub(crate) use self::filesystem::{FileSystem, Module};

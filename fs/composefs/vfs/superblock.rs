@@ -134,7 +134,10 @@ pub(super) unsafe fn fill<T: FileSystem>(
         (*sb).s_blocksize = BLOCK_SIZE as c_ulong;
         (*sb).s_blocksize_bits = BLOCK_SIZE_BITS;
     }
+    // SAFETY: `sb` is live during this call.
+    let shared = unsafe { Registration::<T>::of(sb) }.shared();
     let data = T::fill_super(
+        shared,
         options,
         &mut NewSuper {
             sb,
@@ -212,9 +215,8 @@ impl<T: FileSystem> Operations<T> {
     ///
     /// Called by the VFS only, for a superblock of type `T`.
     unsafe extern "C" fn alloc_inode(sb: *mut bindings::super_block) -> *mut bindings::inode {
-        // SAFETY: The VFS gives a live superblock of type `T`, and the cache
-        // is the one for its inodes.
-        unsafe { inode::alloc::<T>(sb, Registration::<T>::cache(sb)) }
+        // SAFETY: The VFS gives a live superblock of type `T`.
+        unsafe { inode::alloc::<T>(sb, Registration::<T>::of(sb).cache()) }
     }
 
     /// # Safety

@@ -60,6 +60,7 @@ impl<T: Operations> Tables<T> {
         let link = || -> Result<*const c_char> {
             // SAFETY: This is not RCU path walk: there is a reference.
             let this = unsafe { Inode::<T>::from_raw(inode) };
+            this.check_usable()?;
 
             // SAFETY: The size does not change once the inode is read.
             let size = unsafe { (*inode).i_size };

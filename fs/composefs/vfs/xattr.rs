@@ -100,6 +100,7 @@ pub(super) unsafe extern "C" fn list<T: FileSystem>(
                 bindings::rust_vfs_may_list_trusted(),
             )
         };
+        inode.check_usable()?;
         let mut list = List {
             buffer: if size == 0 {
                 core::ptr::null_mut()
@@ -174,6 +175,7 @@ impl<T: FileSystem> Handlers<T> {
                     Inode::<T>::from_raw(inode),
                 )
             };
+            inode.check_usable()?;
             let buffer = if size == 0 || buffer.is_null() {
                 &mut []
             } else {

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Signatures of images: whose are trusted, and whether an image has one.
+
+use crate::{
+    format::{Digest, FormattedDigest, Signer, MAX_SIGNATURE_SIZE},
+    trust::Named,
+    vfs::{
+        context::{errorf, Log},
+        keyring::Keyring,
+        parameters,
+        whole_file::WholeFile,
+    },
+};
+use kernel::{fmt, prelude::*, str::CString};
+
+/// The keyring whose certificates vouch for images.
+pub(crate) const KEYRING: &CStr = c".composefs";
+
+/// The keys that are trusted, on all mounts.
+pub(crate) struct TrustedKeys(Keyring);
+
+impl TrustedKeys {
+    /// No keys at first: an administrator adds certificates to the keyring.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(Keyring::new(KEYRING)?))
+    }
+
+    /// Checks that the file at `path` is a signature of the image with
+    /// `digest` by one of them. Returns who the signer is, in words.
+    ///
+    /// # Errors
+    ///
+    /// All described in `log`: those of reading the file; [`EBADMSG`] if it is
+    /// no signature, or a damaged one; [`ENOKEY`] if it is by an unknown key;
+    /// [`EKEYREJECTED`] if it is one of something else, by a key that is
+    /// revoked, or by an algorithm that the kernel has not got.
+    pub(crate) fn check(&self, path: &CStr, digest: &Digest, log: &Log<'_>) -> Result<CString> {
+        let signature = WholeFile::read(path, MAX_SIGNATURE_SIZE).map_err(|error| match error {
+            EFBIG => {
+                errorf!(
+                    log,
+                    "{path}: is no signature: more than {MAX_SIGNATURE_SIZE} bytes"
+                );
+                EBADMSG
+            }
+            EINVAL => {
+                errorf!(log, "{path}: signature is not a regular file");
+                EINVAL
+            }
+            error => {
+                errorf!(log, "{path}: signature cannot be read: {error:?}");
+                error
+            }
+        })?;
+        let signer = Signer::of(&signature).map_err(|error| {
+            errorf!(log, "{path}: {}", error.reason());
+            EBADMSG
+        })?;
+        self.verify(digest, &signature)
+            .map_err(|error| complain(error, path, &signer, digest, log))?;
+
+        CString::try_from_fmt(fmt!("{}", Shown(&signer)))
+    }
+
+    fn verify(&self, digest: &Digest, signature: &[u8]) -> Result {
+        let signed = FormattedDigest::new(digest);
+
+        // Without keys the answer is known, and the kernel's parsers need not
+        // see the message.
+        let own = if self.0.is_empty() {
+            Err(ENOKEY)
+        } else {
+            self.0.verify(signed.as_bytes(), signature)
+        };
+        match own {
+            Err(ENOKEY) if parameters::trust_system_keys() => {
+                Keyring::verify_by_system(signed.as_bytes(), signature)
+            }
+            own => own,
+        }
+    }
+}
+
+/// Describes why a signature was not accepted; gives the error of the mount.
+fn complain(
+    error: Error,
+    path: &CStr,
+    signer: &Signer<'_>,
+    digest: &Digest,
+    log: &Log<'_>,
+) -> Error {
+    let signer = Shown(signer);
+    match error {
+        ENOKEY => {
+            errorf!(
+                log,
+                "{path}: signed with {signer}, which is not trusted: no such key in keyring {KEYRING}"
+            );
+            ENOKEY
+        }
+        // The parser's EINVAL would be taken for one about the options.
+        EBADMSG | EINVAL | EMSGSIZE => {
+            errorf!(
+                log,
+                "{path}: is damaged, or no signature that the kernel understands"
+            );
+            EBADMSG
+        }
+        ENOPKG => {
+            errorf!(
+                log,
+                "{path}: signed with {signer}, by an algorithm that the kernel has not got"
+            );
+            EKEYREJECTED
+        }
+        ENOMEM | EINTR | ERESTARTSYS => error,
+        _ => {
+            errorf!(
+                log,
+                "{path}: is no valid signature of {} with {signer}",
+                Named(digest)
+            );
+            EKEYREJECTED
+        }
+    }
+}
+
+/// A signer as the kernel's own formatting wants it.
+struct Shown<'a>(&'a Signer<'a>);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        core::fmt::Display::fmt(self.0, f)
+    }
+}

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Reading a small file into memory, once.
+
+use super::{bindings, buffer::Buffer};
+use core::ops::Deref;
+use kernel::{error::from_err_ptr, prelude::*};
+
+/// The content that a file had when it was read.
+pub(crate) struct WholeFile {
+    buffer: Buffer,
+    len: usize,
+}
+
+impl WholeFile {
+    /// Reads the regular file at `path` with the credentials of the current
+    /// task.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open(2)` and `read(2)`; [`EINVAL`] if it is not a regular
+    /// file; [`EFBIG`] if it has more than `limit` bytes.
+    pub(crate) fn read(path: &CStr, limit: usize) -> Result<Self> {
+        // One more byte, to see that it is too long.
+        let mut buffer = Buffer::zeroed(limit.checked_add(1).ok_or(EFBIG)?)?;
+
+        // SAFETY: The path is NUL-terminated.
+        let file = from_err_ptr(unsafe {
+            bindings::filp_open(
+                path.as_char_ptr(),
+                (bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NONBLOCK) as c_int,
+                0,
+            )
+        })?;
+
+        // SAFETY: The file is open, and the buffer has this length.
+        let len = unsafe {
+            if bindings::rust_vfs_is_regular(file) {
+                bindings::rust_vfs_read_whole(file, buffer.as_mut_ptr().cast(), buffer.len())
+            } else {
+                EINVAL.to_errno() as isize
+            }
+        };
+        // SAFETY: The reference is the one that was just made.
+        unsafe { bindings::fput(file) };
+
+        match usize::try_from(len) {
+            Ok(len) if len <= limit => Ok(Self { buffer, len }),
+            Ok(_) => Err(EFBIG),
+            Err(_) => Err(Error::from_errno(len as c_int)),
+        }
+    }
+}
+
+impl Deref for WholeFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.buffer.get(..self.len).unwrap_or_default()
+    }
+}
