@@ -94,7 +94,7 @@ fn shown_in_proc(context: &mut Context) -> Result<()> {
     ensure!(mounts.contains(" composefs ro,"), "/proc/mounts:\n{mounts}");
     drop(mount);
 
-    for level in ["off", "require"] {
+    for level in ["off", "on", "require"] {
         let request = Request::new(&context.image.file).basedir(&context.image.store);
         let mount = request.set("verity", level).at(&context.target)?;
         let (_, _, options) = mountinfo(mount.root())?;
