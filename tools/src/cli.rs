@@ -8,6 +8,8 @@ use anyhow::{anyhow, Context, Result};
 use clap::Parser;
 use clap_complete::Shell;
 
+use crate::fsverity::Algorithm;
+
 /// Parses the command line and runs a command. Messages are one line and begin with its `name`.
 ///
 /// With `--generate=KIND` alone, the command prints its manual page (`man`) or the completions of
@@ -61,4 +63,15 @@ fn generate<C: Parser>(name: &str, kind: &str) -> Result<()> {
     std::io::stdout()
         .write_all(&text)
         .context("cannot write to standard output")
+}
+
+/// The hash algorithm of this name, for options.
+///
+/// # Errors
+/// If there is none.
+pub fn algorithm(name: &str) -> Result<Algorithm, &'static str> {
+    [Algorithm::Sha256, Algorithm::Sha512]
+        .into_iter()
+        .find(|algorithm| algorithm.name() == name)
+        .ok_or("neither sha256 nor sha512")
 }

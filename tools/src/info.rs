@@ -5,6 +5,7 @@ mod dump;
 mod ls;
 mod objects;
 mod record;
+mod sign;
 mod source;
 mod verify;
 mod visit;
@@ -24,13 +25,42 @@ use crate::read;
 use crate::verity;
 use visit::{Filter, Opened};
 
+/// What the manual has to say about signatures.
+const SIGNATURES: &str = "\
+Signatures: the kernel checks a detached PKCS#7 signature (DER) of the image's fs-verity digest at \
+mount, given signature=FILE, against its keyring .composefs.
+
+  composefs-info sign IMAGE --key KEY.pem --cert CERT.pem
+  composefs-info verify IMAGE --signature IMAGE.sig --cert CERT.pem
+  mount -t composefs IMAGE DIR -o basedir=STORE,signature=IMAGE.sig
+
+Keys are RSA (512, 1024, 1536, 2048, 3072 or 4096 bits; PKCS#1 v1.5) or ECDSA (P-256, P-384, P-521), \
+as PKCS#8 (also encrypted), PKCS#1 or SEC 1. The signature holds the certificate, so that it is enough \
+for the keyring to have that of its issuer.
+
+With a key elsewhere, a PKCS#11 token say:
+
+  composefs-info sign IMAGE --print-formatted-digest |
+      openssl cms -sign -binary -outform DER -noattr -signer CERT.pem -inkey KEY -out IMAGE.sig
+
+where OpenSSL takes KEY as a file or, through a provider, as a pkcs11: URI. fsverity-utils sign the same:
+
+  fsverity sign IMAGE IMAGE.sig --key=KEY.pem --cert=CERT.pem [--hash-alg=sha512]
+
+without the certificate in the signature: the keyring has to have that of the key itself.
+
+As the kernel, verify minds neither dates of certificates (except that of a signing time in the signature) \
+nor what they are for; it says so where it matters. Unlike the kernel, it cannot see the keyring \
+.blacklist, and knows neither ECDSA over P-192 nor SM3, Streebog, ECRDSA and ML-DSA.";
+
 /// Look into composefs images.
 #[derive(Debug, Parser)]
 #[command(
     name = "composefs-info",
     args_override_self = true,
     infer_long_args = true,
-    arg_required_else_help = true
+    arg_required_else_help = true,
+    after_long_help = SIGNATURES
 )]
 pub struct Command {
     /// The object store, for missing-objects and verify
@@ -47,14 +77,20 @@ pub struct Command {
     ///   missing-objects  list those that are not in the store
     ///   dump             print the images as composefs-dump(5)
     ///   measure-file     print the fs-verity digests of any files
-    ///   verify           check that every object is in the store, is what the
-    ///                    image says, and has fs-verity enabled
+    ///   verify           with --basedir, check that every object is in the store,
+    ///                    is what the image says, and has fs-verity enabled; with
+    ///                    --signature and --cert, check the signature of the image
+    ///                    by the kernel's rules
+    ///   sign             sign the images, for mount's option signature=
     #[arg(verbatim_doc_comment)]
     command: String,
 
     /// The images
     #[arg(value_name = "IMAGE")]
     images: Vec<PathBuf>,
+
+    #[command(flatten)]
+    signing: sign::Options,
 }
 
 impl Command {
@@ -73,9 +109,10 @@ impl Command {
 
     fn run_to(&self, out: &mut dyn Write) -> Result<()> {
         let filter = Filter::new(&self.filter)?;
+        self.signing.check(&self.command)?;
         match self.command.as_str() {
             "measure-file" => return self.measure_files(out),
-            "ls" | "dump" | "objects" | "missing-objects" | "verify" => {}
+            "ls" | "dump" | "objects" | "missing-objects" | "verify" | "sign" => {}
             command => {
                 return Err(anyhow!(
                     "unknown command {}",
@@ -91,8 +128,16 @@ impl Command {
         match self.command.as_str() {
             "ls" => self.each_image(|image| ls::print(image, &filter, out)),
             "dump" => self.each_image(|image| dump::print(image, &filter, out)),
+            "sign" => self.signing.sign(&self.images),
             "verify" => {
-                let basedir = basedir.ok_or_else(|| anyhow!("verify needs --basedir"))?;
+                if let Some(signature) = self.signing.signature() {
+                    self.signing.verify(signature, &self.images, out)?;
+                } else if basedir.is_none() {
+                    return Err(anyhow!("verify needs --basedir, or --signature and --cert"));
+                }
+                let Some(basedir) = basedir else {
+                    return Ok(());
+                };
                 let mut objects = objects::Needed::default();
                 self.each_image(|image| objects.collect(image, &filter))?;
                 verify::run(&objects, &basedir, out)
@@ -120,8 +165,9 @@ impl Command {
             return Err(anyhow!("no files specified"));
         }
         for path in &self.images {
-            let digest =
-                measure(path).with_context(|| format!("cannot measure {}", quote::path(path)))?;
+            let algorithm = self.signing.algorithm().unwrap_or(Algorithm::Sha256);
+            let digest = measure(path, algorithm)
+                .with_context(|| format!("cannot measure {}", quote::path(path)))?;
             writeln!(out, "{digest}").context("cannot write")?;
         }
         Ok(())
@@ -129,12 +175,12 @@ impl Command {
 }
 
 /// The digest of a file: the kernel's, if it has one.
-fn measure(path: &Path) -> Result<Digest> {
+fn measure(path: &Path, algorithm: Algorithm) -> Result<Digest> {
     let file = File::open(path)?;
-    if let Some(digest) = verity::measure(&file, Algorithm::Sha256)? {
+    if let Some(digest) = verity::measure(&file, algorithm)? {
         return Ok(digest);
     }
-    let mut hasher = Hasher::new(Algorithm::Sha256);
+    let mut hasher = Hasher::new(algorithm);
     read::hash(&file, &mut hasher)
 }
 

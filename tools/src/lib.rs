@@ -21,6 +21,7 @@ pub mod overlay;
 pub mod progress;
 pub mod quote;
 mod read;
+mod sign;
 mod staged;
 pub mod store;
 pub mod tree;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use anyhow::{anyhow, Context, Result};
 use clap::Parser;
 
+use crate::cli;
 use crate::dump;
 use crate::fsverity::{Algorithm, Digest};
 use crate::image;
@@ -60,7 +61,7 @@ pub struct Command {
     enable_verity: bool,
 
     /// Hash algorithm of the objects, and of the digest that is printed
-    #[arg(long, value_name = "NAME", default_value = "sha256", value_parser = algorithm)]
+    #[arg(long, value_name = "NAME", default_value = "sha256", value_parser = cli::algorithm)]
     digest_algorithm: Algorithm,
 
     /// Take 1970-01-01 for the modification time of every file
@@ -105,13 +106,6 @@ pub struct Command {
 
     /// The image to make; - is standard output
     image: Option<PathBuf>,
-}
-
-fn algorithm(name: &str) -> Result<Algorithm, &'static str> {
-    [Algorithm::Sha256, Algorithm::Sha512]
-        .into_iter()
-        .find(|algorithm| algorithm.name() == name)
-        .ok_or("neither sha256 nor sha512")
 }
 
 impl Command {

@@ -37,7 +37,7 @@ pub fn write(
         let mut out = std::io::stdout();
         if out.is_terminal() {
             return Err(anyhow!(
-                "standard output is a terminal: the image is binary"
+                "standard output is a terminal: the output is binary"
             ));
         }
         fill(&mut out)?;

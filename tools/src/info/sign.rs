@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `sign`, and the part of `verify` that is about signatures.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{anyhow, Context, Result};
+use clap::Args;
+
+use crate::cli;
+use crate::fsverity::{Algorithm, Digest};
+use crate::info::source;
+use crate::output;
+use crate::quote;
+use crate::sign::certificate::Certificate;
+use crate::sign::key::PrivateKey;
+use crate::sign::pkcs7::{Message, SIZE_MAX};
+use crate::sign::{self, Fault, Verified};
+
+/// The options of both.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options for signatures")]
+pub struct Options {
+    /// sign: the private key, in PEM or DER. If it is encrypted, the
+    /// passphrase is that in the environment variable
+    /// COMPOSEFS_KEY_PASSPHRASE, or is asked for on the terminal
+    #[arg(long, value_name = "KEY", verbatim_doc_comment)]
+    key: Option<PathBuf>,
+
+    /// sign: the certificate of the key; verify: certificates to trust, as
+    /// the keyring has them (may be repeated). PEM or DER
+    #[arg(long, value_name = "CERT", verbatim_doc_comment)]
+    cert: Vec<PathBuf>,
+
+    /// sign: certificates to put into the signature, which lead to one that
+    /// will be in the keyring (may be repeated)
+    #[arg(long, value_name = "CERTS", verbatim_doc_comment)]
+    chain: Vec<PathBuf>,
+
+    /// sign: write the signature there, rather than to IMAGE.sig
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+
+    /// verify: the signature of the image
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
+
+    /// sign, verify, measure-file: which fs-verity digest, sha256 or sha512
+    /// (default: what fs-verity on the file uses; if it is not enabled,
+    /// sha256, and for verify either)
+    #[arg(long, value_name = "NAME", value_parser = cli::algorithm, verbatim_doc_comment)]
+    digest_algorithm: Option<Algorithm>,
+
+    /// sign: make no signature, but write what is to be signed to standard
+    /// output, for another signer
+    #[arg(long, verbatim_doc_comment)]
+    print_formatted_digest: bool,
+}
+
+impl Options {
+    /// Which digest is wanted.
+    pub fn algorithm(&self) -> Option<Algorithm> {
+        self.digest_algorithm
+    }
+
+    /// The signature to check.
+    pub fn signature(&self) -> Option<&Path> {
+        self.signature.as_deref()
+    }
+
+    /// Refuses options that `command` has no use for: to ignore one that is about trust would be
+    /// to lie.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub fn check(&self, command: &str) -> Result<()> {
+        let given = [
+            ("--key", self.key.is_some(), &["sign"][..]),
+            ("--cert", !self.cert.is_empty(), &["sign", "verify"]),
+            ("--chain", !self.chain.is_empty(), &["sign"]),
+            ("--output", self.output.is_some(), &["sign"]),
+            ("--signature", self.signature.is_some(), &["verify"]),
+            (
+                "--digest-algorithm",
+                self.digest_algorithm.is_some(),
+                &["sign", "verify", "measure-file"],
+            ),
+            (
+                "--print-formatted-digest",
+                self.print_formatted_digest,
+                &["sign"],
+            ),
+        ];
+        for (option, is_given, commands) in given {
+            if is_given && !commands.contains(&command) {
+                return Err(anyhow!("{option} is not for {command}"));
+            }
+        }
+        if self.signature.is_none() && command == "verify" {
+            if !self.cert.is_empty() {
+                return Err(anyhow!("--cert needs --signature"));
+            }
+            if self.digest_algorithm.is_some() {
+                return Err(anyhow!("--digest-algorithm needs --signature"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Signs images, or writes what there is to sign.
+    ///
+    /// # Errors
+    /// If that is impossible. No half of a signature is left behind.
+    pub fn sign(&self, images: &[PathBuf]) -> Result<()> {
+        if self.output.is_some() && images.len() > 1 {
+            return Err(anyhow!("--output is for one image"));
+        }
+        if self.print_formatted_digest {
+            return self.print_formatted_digest(images);
+        }
+        let (Some(key), [cert]) = (&self.key, &self.cert[..]) else {
+            return Err(anyhow!("sign needs one --key and one --cert"));
+        };
+        let certificates = sign::certificates(cert)?;
+        let mut chain = certificates.get(1..).unwrap_or_default().to_vec();
+        for path in &self.chain {
+            chain.extend(sign::certificates(path)?);
+        }
+        let key = PrivateKey::load(key)?;
+        for image in images {
+            let digest = self.image_digest(image)?;
+            let signature = sign::compose(
+                &sign::formatted_digest(&digest),
+                digest.algorithm(),
+                &key,
+                &certificates[0],
+                &chain,
+            )
+            .with_context(|| format!("cannot sign {}", quote::path(image)))?;
+            let output = match &self.output {
+                Some(path) => path.clone(),
+                None => signature_path(image),
+            };
+            write(&output, &signature)?;
+        }
+        Ok(())
+    }
+
+    fn print_formatted_digest(&self, images: &[PathBuf]) -> Result<()> {
+        if self.key.is_some() || !self.cert.is_empty() || !self.chain.is_empty() {
+            return Err(anyhow!(
+                "--print-formatted-digest goes without --key, --cert and --chain"
+            ));
+        }
+        let [image] = images else {
+            return Err(anyhow!("--print-formatted-digest is for one image"));
+        };
+        let digest = self.image_digest(image)?;
+        let output = self.output.as_deref().unwrap_or(Path::new("-"));
+        write(output, &sign::formatted_digest(&digest))
+    }
+
+    /// The digest to sign. What is not an image is not signed: it would be a mistake.
+    fn image_digest(&self, image: &Path) -> Result<Digest> {
+        let context = || quote::path(image).to_string();
+        source::open(image).with_context(context)?;
+        let digests = sign::digests(image, self.digest_algorithm).with_context(context)?;
+        digests.first().copied().ok_or_else(|| anyhow!("no digest"))
+    }
+
+    /// Checks the signature of an image, and says who has signed it.
+    ///
+    /// # Errors
+    /// If it does not hold.
+    pub fn verify(&self, signature: &Path, images: &[PathBuf], out: &mut dyn Write) -> Result<()> {
+        let [image] = images else {
+            return Err(anyhow!("--signature is for one image"));
+        };
+        if self.cert.is_empty() {
+            return Err(anyhow!("--signature needs --cert"));
+        }
+        let mut trusted = Vec::new();
+        for path in &self.cert {
+            trusted.extend(sign::certificates(path)?);
+        }
+        let digests = sign::digests(image, self.digest_algorithm)
+            .with_context(|| quote::path(image).to_string())?;
+        let context = || {
+            let (image, signature) = (quote::path(image), quote::path(signature));
+            format!("{signature} does not vouch for {image}")
+        };
+        let message = read_signature(signature)
+            .with_context(|| format!("cannot read the signature {}", quote::path(signature)))?;
+        let message = Message::parse(&message).with_context(context)?;
+        let (digest, verified) =
+            first_that_holds(&message, &digests, &trusted).with_context(context)?;
+        report(image, digest, &verified, out).context("cannot write")
+    }
+}
+
+/// Reads no more of a file than it takes to see that it is too large.
+fn read_signature(path: &Path) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let file = File::open(path)?;
+    file.take(SIZE_MAX as u64 + 1).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+fn first_that_holds<'a>(
+    message: &'a Message,
+    digests: &'a [Digest],
+    trusted: &'a [Certificate],
+) -> Result<(&'a Digest, Verified<'a>), Fault> {
+    let mut first = None;
+    for digest in digests {
+        match message.verify(&sign::formatted_digest(digest), trusted) {
+            Ok(verified) => return Ok((digest, verified)),
+            Err(fault) => first = first.or(Some(fault)),
+        }
+    }
+    Err(first.unwrap_or_else(|| Fault::rejected("there is no digest")))
+}
+
+fn report(
+    image: &Path,
+    digest: &Digest,
+    verified: &Verified,
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let name = digest.algorithm().name();
+    let Verified { signer, anchor } = verified;
+    let image = quote::path(image);
+    write!(out, "{image}: {name}:{digest} is signed by {signer}")?;
+    if signer.der != anchor.der {
+        write!(out, ", trusted because of {anchor}")?;
+    }
+    writeln!(out)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    for (bad, what) in [
+        (signer.not_after < now, "has expired"),
+        (signer.not_before > now, "is not valid yet"),
+        (signer.no_signatures, "is not for signatures"),
+    ] {
+        if bad {
+            writeln!(
+                out,
+                "{image}: the signer's certificate {what}, which the kernel does not mind"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+fn signature_path(image: &Path) -> PathBuf {
+    let mut name = OsString::from(image);
+    name.push(".sig");
+    name.into()
+}
+
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    output::write(path, None, |out| {
+        out.write_all(content)
+            .with_context(|| format!("cannot write {}", quote::path(path)))
+    })
+}

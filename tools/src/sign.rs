@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Signatures of images: detached PKCS#7 over the fs-verity digest, in the form in which the
+//! kernel has digests signed. Made here, and checked by the kernel's rules.
+
+mod asn1;
+pub mod certificate;
+mod compose;
+mod fault;
+mod hash;
+pub mod key;
+mod oid;
+mod pem;
+pub mod pkcs7;
+mod public_key;
+mod trust;
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{anyhow, Context, Result};
+
+pub use compose::compose;
+pub use fault::Fault;
+pub use trust::Verified;
+
+use crate::fsverity::{Algorithm, Digest, Hasher};
+use crate::quote;
+use crate::read;
+use crate::verity;
+use certificate::Certificate;
+
+/// What is signed: the kernel's `struct fsverity_formatted_digest`, that is `FSVerity`, the number
+/// of the algorithm and the size of the digest (16 bits each, little endian), and the digest.
+pub fn formatted_digest(digest: &Digest) -> Vec<u8> {
+    let bytes = digest.as_bytes();
+    let mut formatted = b"FSVerity".to_vec();
+    formatted.extend_from_slice(&u16::from(digest.algorithm().id()).to_le_bytes());
+    formatted.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
+    formatted.extend_from_slice(bytes);
+    formatted
+}
+
+/// The fs-verity digests that a file may be signed by: of `algorithm` if one is wanted; else the
+/// one that the kernel has for it; else, if fs-verity is not enabled on it, of every algorithm,
+/// the usual one first.
+///
+/// # Errors
+/// If the file cannot be read, or fs-verity is enabled with another algorithm.
+pub fn digests(path: &Path, algorithm: Option<Algorithm>) -> Result<Vec<Digest>> {
+    let file = File::open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(anyhow!("is not a regular file"));
+    }
+    let algorithms = match &algorithm {
+        Some(algorithm) => std::slice::from_ref(algorithm),
+        None => &[Algorithm::Sha256, Algorithm::Sha512],
+    };
+    let mut other = None;
+    for &algorithm in algorithms {
+        match verity::measure(&file, algorithm) {
+            Ok(Some(digest)) => return Ok(vec![digest]),
+            Ok(None) => {}
+            Err(error) => other = Some(error),
+        }
+    }
+    if let Some(error) = other {
+        return Err(error);
+    }
+    algorithms
+        .iter()
+        .map(|&algorithm| read::hash(&File::open(path)?, &mut Hasher::new(algorithm)))
+        .collect()
+}
+
+/// Reads the certificates in a file: PEM, of which there may be several, or DER.
+///
+/// # Errors
+/// If there is none, or the kernel would not take it.
+pub fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    let read = || {
+        let content = std::fs::read(path)?;
+        if !pem::is_pem(&content) {
+            return Ok(vec![Certificate::parse(&content)?]);
+        }
+        let blocks = pem::blocks(&content, |label| label == "CERTIFICATE")?;
+        if blocks.is_empty() {
+            return Err(anyhow!("there is no certificate in it"));
+        }
+        let parsed = blocks.iter().map(|block| Certificate::parse(&block.der));
+        Ok(parsed.collect::<Result<_, Fault>>()?)
+    };
+    read().with_context(|| format!("cannot use the certificate {}", quote::path(path)))
+}
