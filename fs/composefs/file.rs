@@ -9,7 +9,7 @@ use crate::{
     verity::{Proof, Verity},
     vfs::{
         backed_file, backing::BackingFile, buffer::Buffer, context::FileRef,
-        credential::Credential, inline_file, inode::Inode, log::pr_err_ratelimited,
+        credential::Credential, error::EUCLEAN, inline_file, inode::Inode, log::pr_err_ratelimited,
     },
     Composefs,
 };

@@ -4,7 +4,10 @@
 
 use crate::{
     format::{self, Source, BLOCK_SIZE},
-    vfs::page_cache::{FrozenFile, View},
+    vfs::{
+        error::EUCLEAN,
+        page_cache::{FrozenFile, View},
+    },
 };
 use kernel::{fmt, prelude::*};
 

@@ -8,6 +8,7 @@ use crate::{
     verity::ProofState,
     vfs::{
         backing::BackingSlot,
+        error::EUCLEAN,
         inode::{Kind, NewInode},
     },
     Composefs,

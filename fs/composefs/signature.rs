@@ -7,6 +7,7 @@ use crate::{
     trust::Named,
     vfs::{
         context::{errorf, Log},
+        error::{EBADMSG, EKEYREJECTED, ENOKEY, ENOPKG},
         keyring::Keyring,
         parameters,
         whole_file::WholeFile,

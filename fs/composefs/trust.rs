@@ -9,6 +9,7 @@ use crate::{
     vfs::{
         audit,
         context::{errorf, Log},
+        error::{EBADMSG, EKEYREJECTED},
         log::pr_err_ratelimited,
         page_cache::FrozenFile,
         parameters, verity,

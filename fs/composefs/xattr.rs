@@ -6,6 +6,7 @@
 use crate::{
     format::{overlay, XattrIndex},
     vfs::{
+        error::ENODATA,
         inode::Inode,
         xattr::{List, Namespace},
     },

@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/posix_acl.h`](srctree/include/linux/posix_acl.h)
 
-use super::{bindings, buffer::Buffer, filesystem::FileSystem, inode::Inode, xattr::Namespace};
+use super::{
+    bindings, buffer::Buffer, error::ENODATA, filesystem::FileSystem, inode::Inode,
+    xattr::Namespace,
+};
 use kernel::{error::from_err_ptr, prelude::*};
 
 /// The `get_inode_acl` of every kind of inode that can have one.

@@ -19,6 +19,7 @@
     unsafe_op_in_unsafe_fn,
     unused_imports
 )]
+#![cfg_attr(CONFIG_RUSTC_HAS_UNNECESSARY_TRANSMUTES, allow(unnecessary_transmutes))]
 
 // The items below shadow those of the same name here: the crate knows some of
 // the types only by name.

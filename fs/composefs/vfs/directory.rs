@@ -4,6 +4,7 @@
 
 use super::{
     bindings,
+    error::ENAMETOOLONG,
     filesystem::FileSystem,
     inode::{self, Inode, Kind},
 };

@@ -9,7 +9,13 @@
 //!
 //! C header: [`include/linux/exportfs.h`](srctree/include/linux/exportfs.h)
 
-use super::{bindings, filesystem::FileSystem, inode::Inode, superblock::SuperBlock};
+use super::{
+    bindings,
+    error::{ESTALE, EUCLEAN},
+    filesystem::FileSystem,
+    inode::Inode,
+    superblock::SuperBlock,
+};
 use core::{marker::PhantomData, slice};
 use kernel::prelude::*;
 

@@ -5,8 +5,8 @@
 //! its files from others.
 //!
 //! This is the only place of the driver with `unsafe` code. It knows nothing
-//! of composefs. What differs between kernel versions ends here, most of it
-//! in `helpers.c`.
+//! of composefs. What differs between kernel versions ends here, in `helpers.c`
+//! and `error.rs`.
 //!
 //! A file system implements [`FileSystem`], and one trait for each kind of
 //! object that it has: [`directory::Operations`], [`symlink::Operations`],
@@ -23,6 +23,7 @@ pub(crate) mod context;
 pub(crate) mod credential;
 mod dentry;
 pub(crate) mod directory;
+pub(crate) mod error;
 
 mod export;
 mod filesystem;

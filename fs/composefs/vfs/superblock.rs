@@ -7,7 +7,9 @@
 use super::{
     bindings,
     context::Log,
-    dentry, export,
+    dentry,
+    error::EUCLEAN,
+    export,
     filesystem::{FileSystem, Registration},
     inode::{self, Inode},
     xattr,
