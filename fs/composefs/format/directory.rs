@@ -100,7 +100,10 @@ impl<S: Source> Image<S> {
             let view = self.data(dir, start)?;
             let dirents = Dirents::new(view.bytes())?;
             let mut index = ((pos % BLOCK_SIZE) as usize).div_ceil(DIRENT_SIZE);
-            let mut previous: &[u8] = &[];
+            let mut previous = match index.checked_sub(1) {
+                Some(before) if index < dirents.count => dirents.name(before)?,
+                _ => b"",
+            };
             while index < dirents.count {
                 let name = dirents.checked_name(index)?;
                 if compare(name, previous).is_le() {

@@ -95,6 +95,21 @@ fn reading_goes_on_from_every_position() {
     }
 }
 
+/// getdents(2) forgets a fault when it has entries to return, and goes on from there.
+#[test]
+fn a_fault_in_the_order_is_met_again() {
+    let mut builder = Builder::new();
+    let file = builder.inode(&New::file(PLAIN, 0));
+    let block = dirents(&[(b"a", file, 1), (b"c", file, 1), (b"b", file, 1)]);
+    let image = open(builder.finish(&[block])).unwrap();
+    let dir = root(&image);
+    let fault = Err(Error::Corrupt("directory entries are not in order"));
+    for (pos, max) in [(0, 9), (12, 9), (24, 9), (24, 0)] {
+        assert_eq!(list(&image, &dir, pos, max), fault);
+    }
+    assert_eq!(list(&image, &dir, 0, 1).unwrap().1, 12);
+}
+
 #[test]
 fn reading_stops_where_the_caller_does() {
     for (name, _) in IMAGES {
