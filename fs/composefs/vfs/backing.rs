@@ -39,6 +39,10 @@ unsafe impl AlwaysRefCounted for BackingFile {
         unsafe { bindings::get_file(self.as_ptr()) };
     }
 
+    /// # Safety
+    ///
+    /// As the trait says: `obj` is live, and the caller's reference is not
+    /// used any more.
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: The caller gives back a reference that it owns.
         unsafe { bindings::fput(obj.cast().as_ptr()) };
