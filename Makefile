@@ -48,9 +48,17 @@ test: ## all tests, on the host and in a guest
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky
 	@scripts/test --suite forky
 
+.PHONY: fuzz
+fuzz: ## fuzz the parser and the tools, a minute for each target
+	@scripts/fuzz
+
 .PHONY: lint
 lint: ## formatting, lints, and house rules
 	@scripts/lint
+
+.PHONY: audit-unsafe
+audit-unsafe: ## every use of unsafe code, and why it is sound
+	@scripts/audit-unsafe
 
 .PHONY: update
 update: ## look for newer kernels and packages now (else once a week)
