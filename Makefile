@@ -52,6 +52,14 @@ test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky
 fuzz: ## fuzz the parser and the tools, a minute for each target
 	@scripts/fuzz
 
+.PHONY: bench
+bench: ## what operations cost, beside composefs 1.0 and ext4, in instructions
+	@scripts/bench
+
+.PHONY: bench-growth
+bench-growth: ## the same, and how that grows with the size of trees (an hour)
+	@scripts/bench --growth
+
 .PHONY: lint
 lint: ## formatting, lints, and house rules
 	@scripts/lint

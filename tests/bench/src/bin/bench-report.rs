@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Turns what `composefs-bench` printed into a table on standard output, JSON and a plot.
+//!
+//! `bench-report FIGURES [--json FILE] [--plot FILE] [--earlier FIGURES]`: with earlier figures it
+//! shows how far each differs from them, and fails if counts of instructions do by more than 1 %.
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{bail, Context, Result};
+use composefs_bench::figure::{Figures, Row};
+use composefs_bench::goals::{self, REQUEST_BYTES};
+use composefs_bench::plot;
+use composefs_bench::system::System;
+
+/// How far two runs may differ.
+const TOLERANCE: f64 = 0.01;
+
+fn main() -> Result<ExitCode> {
+    let mut arguments = env::args().skip(1);
+    let figures = read(&arguments.next().context("which figures?")?)?;
+    let mut alike = true;
+    table(&figures);
+    while let Some(option) = arguments.next() {
+        let path = arguments.next().with_context(|| format!("{option}?"))?;
+        match &*option {
+            "--json" => write(&path, &figures.to_json())?,
+            "--plot" => write(&path, &plot::svg(&figures))?,
+            "--earlier" => alike = compare(&read(&path)?, &figures),
+            _ => bail!("{option}?"),
+        }
+    }
+    Ok(if alike {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn read(path: &str) -> Result<Figures> {
+    Figures::parse(&fs::read_to_string(path).with_context(|| path.to_owned())?)
+}
+
+fn write(path: &str, text: &str) -> Result<()> {
+    fs::write(Path::new(path), text).with_context(|| path.to_owned())
+}
+
+fn table(figures: &Figures) {
+    println!(
+        "{:<24} {:>12} {:>13} {:>12} {:>12}  {:<15} {:<15} unit",
+        "operation", "composefs", "overlay+erofs", "erofs", "ext4", "/overlay goal", "/ext4 goal"
+    );
+    let (mut met, mut missed) = (0, 0);
+    for (operation, row) in &figures.rows {
+        let goal = goals::of(operation);
+        let mut judged = |other, most: Option<f64>| {
+            let Some(ratio) = row.ratio(other) else {
+                return String::from("-");
+            };
+            match most {
+                None => format!("{ratio:.3}"),
+                Some(most) if ratio <= most => {
+                    met += 1;
+                    format!("{ratio:.3} {most:.2} ok")
+                }
+                Some(most) => {
+                    missed += 1;
+                    format!("{ratio:.3} {most:.2} MISS")
+                }
+            }
+        };
+        let incumbent = judged(System::Overlay, goal.and_then(|goal| goal.incumbent));
+        let ext4 = judged(System::Ext4, goal.and_then(|goal| goal.ext4));
+        println!(
+            "{operation:<24} {:>12} {:>13} {:>12} {:>12}  {incumbent:<15} {ext4:<15} {}",
+            value(row, System::Composefs),
+            value(row, System::Overlay),
+            value(row, System::Erofs),
+            value(row, System::Ext4),
+            row.unit
+        );
+    }
+    if let Some(bytes) = goals::request_bytes(figures) {
+        let verdict = if bytes >= REQUEST_BYTES {
+            met += 1;
+            "ok"
+        } else {
+            missed += 1;
+            "MISS"
+        };
+        println!(
+            "bytes of a request of the cold walk: {bytes:.0}, goal {REQUEST_BYTES:.0} {verdict}"
+        );
+    }
+    println!("{met} goals met, {missed} missed");
+}
+
+fn value(row: &Row, system: System) -> String {
+    let value = row.values.get(&system);
+    value.map_or_else(|| "-".to_owned(), |value| format!("{value}"))
+}
+
+/// Prints how far figures differ from earlier ones.
+fn compare(earlier: &Figures, now: &Figures) -> bool {
+    let (mut alike, mut count, mut worst) = (true, 0, 0.0_f64);
+    for (operation, row) in &now.rows {
+        for (system, value) in &row.values {
+            let before = earlier
+                .get(operation)
+                .and_then(|row| row.values.get(system));
+            let Some(before) = before.filter(|before| **before != 0.0) else {
+                continue;
+            };
+            let change = value / before - 1.0;
+            count += 1;
+            worst = worst.max(change.abs());
+            if change.abs() > TOLERANCE {
+                let name = system.name();
+                println!(
+                    "differs: {operation} {name}: {before} then {value} ({:+.2} %)",
+                    change * 100.0
+                );
+                alike &= row.unit != "instructions";
+            }
+        }
+    }
+    println!(
+        "{count} figures of two runs, the worst differs by {:.2} %",
+        worst * 100.0
+    );
+    alike
+}

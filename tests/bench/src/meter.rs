@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is measured: instructions, requests to the disk, memory.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use rustix::time::{clock_gettime, ClockId};
+
+/// The CPU time that this process has used, in nanoseconds. In a guest with `-icount shift=0` that
+/// is the number of instructions that ran on its behalf, in user space and in the kernel.
+pub fn cpu() -> u64 {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+}
+
+/// The CPU time of `action`, as [`cpu`] has it.
+pub fn cpu_of<R>(action: impl FnOnce() -> Result<R>) -> Result<(u64, R)> {
+    let start = cpu();
+    let result = action()?;
+    Ok((cpu() - start, result))
+}
+
+/// The CPU time of the cheapest of `rounds` runs: the others met more interrupts.
+pub fn cheapest(rounds: usize, mut action: impl FnMut() -> Result<()>) -> Result<u64> {
+    let mut least = u64::MAX;
+    for _ in 0..rounds {
+        least = least.min(cpu_of(&mut action)?.0);
+    }
+    Ok(least)
+}
+
+/// The middle one of some figures, the lower of the two if they are even in number.
+pub fn median(mut figures: Vec<u64>) -> u64 {
+    figures.sort_unstable();
+    figures
+        .get(figures.len().saturating_sub(1) / 2)
+        .copied()
+        .unwrap_or_default()
+}
+
+/// The CPU time of a process that has ended and was not waited for, in nanoseconds.
+pub fn cpu_of_process(pid: u32) -> Result<u64> {
+    let path = format!("/proc/{pid}/schedstat");
+    let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+    let first = text.split_whitespace().next().context(path)?;
+    Ok(first.parse()?)
+}
+
+/// What a block device has read so far. Source: Documentation/block/stat.rst.
+#[derive(Clone, Copy, Debug)]
+pub struct Reads {
+    pub requests: u64,
+    pub bytes: u64,
+}
+
+impl Reads {
+    /// Of a device such as `vdb`.
+    pub fn of(device: &str) -> Result<Self> {
+        let path = format!("/sys/block/{device}/stat");
+        let text = fs::read_to_string(&path).with_context(|| path.clone())?;
+        let numbers: Vec<u64> = text.split_whitespace().flat_map(str::parse).collect();
+        let [requests, _, sectors, ..] = numbers[..] else {
+            anyhow::bail!("{path}: {text:?}");
+        };
+        Ok(Self {
+            requests,
+            bytes: sectors * 512,
+        })
+    }
+
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            requests: self.requests - earlier.requests,
+            bytes: self.bytes - earlier.bytes,
+        }
+    }
+}
+
+/// What the kernel's caches take up, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Memory {
+    pub slab: i64,
+    pub page_cache: i64,
+}
+
+impl Memory {
+    pub fn now() -> Result<Self> {
+        let text = fs::read_to_string("/proc/meminfo").context("/proc/meminfo")?;
+        let field = |name: &str| -> Result<i64> {
+            let mut lines = text.lines();
+            let value = lines
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+                .and_then(|rest| rest.split_whitespace().next())
+                .with_context(|| format!("/proc/meminfo has no {name}"))?;
+            Ok(value.parse::<i64>()? * 1024)
+        };
+        Ok(Self {
+            slab: field("Slab")?,
+            page_cache: field("Cached")? + field("Buffers")?,
+        })
+    }
+
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            slab: self.slab - earlier.slab,
+            page_cache: self.page_cache - earlier.page_cache,
+        }
+    }
+
+    pub fn or_more(self, other: Self) -> Self {
+        Self {
+            slab: self.slab.max(other.slab),
+            page_cache: self.page_cache.max(other.page_cache),
+        }
+    }
+}
