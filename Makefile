@@ -60,6 +60,10 @@ bench: ## what operations cost, beside composefs 1.0 and ext4, in instructions
 bench-growth: ## the same, and how that grows with the size of trees (an hour)
 	@scripts/bench --growth
 
+.PHONY: bench-tools
+bench-tools: tools ## time and memory of the tools, beside the C tools
+	@scripts/bench-tools
+
 .PHONY: lint
 lint: ## formatting, lints, and house rules
 	@scripts/lint
