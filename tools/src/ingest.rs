@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender, TrySendError};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{anyhow, Error, Result};
@@ -17,8 +17,12 @@ use crate::read;
 use crate::store::{self, Source, Store};
 use crate::tree::NodeId;
 
-/// Files that wait to be hashed; each is open.
-const QUEUE: usize = 64;
+/// Most files of a batch: handing over each small file would take longer than hashing it.
+const BATCH: usize = 16;
+/// Bytes of files that make a batch.
+const BATCH_BYTES: u64 = 256 << 10;
+/// Batches that wait to be hashed. All of their files are open.
+const QUEUE: usize = 4;
 
 /// How to treat the content of files.
 #[derive(Clone, Copy, Debug)]
@@ -56,10 +60,19 @@ struct Job {
     stat: Stat,
 }
 
+/// Files that are handed over together.
+#[derive(Default)]
+struct Batch {
+    jobs: Vec<Job>,
+    bytes: u64,
+}
+
 /// Takes the files of a walk.
 pub struct Ingest<'a> {
     /// Where files go; `None` if there is no other thread.
-    queue: Option<SyncSender<Job>>,
+    queue: Option<SyncSender<Batch>>,
+    /// What is to go there next.
+    batch: Batch,
     worker: Worker<'a>,
     cancelled: &'a AtomicBool,
 }
@@ -86,9 +99,23 @@ impl Ingest<'_> {
             return Err(interrupted());
         }
         let job = Job { node, file, stat };
-        match &self.queue {
-            Some(queue) => queue.send(job).map_err(|_| interrupted()),
-            None => self.worker.process(&job),
+        let Some(queue) = &self.queue else {
+            return self.worker.process(&job);
+        };
+        self.batch.bytes += stat.st_size as u64;
+        self.batch.jobs.push(job);
+        if self.batch.jobs.len() < BATCH && self.batch.bytes < BATCH_BYTES {
+            return Ok(());
+        }
+        match queue.try_send(std::mem::take(&mut self.batch)) {
+            Ok(()) => Ok(()),
+            // The others have enough to do. Do some of it, unless that would keep the walk from
+            // finding more for them.
+            Err(TrySendError::Full(batch)) if batch.bytes < 2 * BATCH_BYTES => {
+                self.worker.process_all(&batch)
+            }
+            Err(TrySendError::Full(batch)) => queue.send(batch).map_err(|_| interrupted()),
+            Err(TrySendError::Disconnected(_)) => Err(interrupted()),
         }
     }
 }
@@ -116,12 +143,12 @@ pub fn run(
     let receiver = Mutex::new(receiver);
     // Takes jobs until the walk is over, or something fails.
     let work = |mut worker: Worker| {
-        while let Some(job) = next(&receiver) {
+        while let Some(batch) = next(&receiver) {
             // Once something has failed, what is left in the queue is only taken out of it.
             if cancelled.load(Ordering::Relaxed) {
                 continue;
             }
-            if let Err(failure) = worker.process(&job) {
+            if let Err(failure) = worker.process_all(&batch) {
                 cancelled.store(true, Ordering::Relaxed);
                 lock(&failed).get_or_insert(failure);
             }
@@ -132,6 +159,7 @@ pub fn run(
     let walked = std::thread::scope(|scope| {
         let mut ingest = Ingest {
             queue: None,
+            batch: Batch::default(),
             worker: worker(),
             cancelled: &cancelled,
         };
@@ -147,7 +175,10 @@ pub fn run(
         } else {
             ingest.queue = Some(sender);
         }
-        let walked = walk(&mut ingest);
+        let mut walked = walk(&mut ingest);
+        if walked.is_ok() {
+            walked = ingest.worker.process_all(&ingest.batch);
+        }
         if walked.is_err() {
             cancelled.store(true, Ordering::Relaxed);
         }
@@ -172,7 +203,7 @@ pub fn run(
     walked.map(|()| done)
 }
 
-fn next(receiver: &Mutex<Receiver<Job>>) -> Option<Job> {
+fn next(receiver: &Mutex<Receiver<Batch>>) -> Option<Batch> {
     lock(receiver).recv().ok()
 }
 
@@ -181,6 +212,10 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 }
 
 impl Worker<'_> {
+    fn process_all(&mut self, batch: &Batch) -> Outcome {
+        batch.jobs.iter().try_for_each(|job| self.process(job))
+    }
+
     fn process(&mut self, job: &Job) -> Outcome {
         let fail = |error| Failure {
             node: Some(job.node),

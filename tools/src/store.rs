@@ -25,8 +25,8 @@ use crate::read;
 use crate::staged::{Published, Staged};
 use crate::verity::{self, Enabled};
 
-/// Objects that are collected before they get their names; each is an open file.
-const BATCH: usize = 128;
+/// Most objects that are collected before they get their names; each is an open file.
+const BATCH: usize = 2048;
 /// Bytes of objects that are collected.
 const BATCH_BYTES: u64 = 64 << 20;
 
@@ -79,6 +79,8 @@ pub struct Store {
     path: PathBuf,
     dir: OwnedFd,
     algorithm: Algorithm,
+    /// Objects to collect.
+    batch: usize,
     state: Mutex<State>,
     /// Which of the 256 directories are known to be there.
     subdirs: [AtomicBool; 256],
@@ -106,6 +108,7 @@ impl Store {
             path: path.to_owned(),
             dir,
             algorithm,
+            batch: (open_files_max() / 4).clamp(1, BATCH),
             state: Mutex::default(),
             subdirs: [const { AtomicBool::new(false) }; 256],
             reflink: AtomicBool::new(true),
@@ -138,7 +141,7 @@ impl Store {
         let mut state = self.lock();
         state.pending.push(pending);
         state.pending_bytes += source.size;
-        if state.pending.len() < BATCH && state.pending_bytes < BATCH_BYTES {
+        if state.pending.len() < self.batch && state.pending_bytes < BATCH_BYTES {
             return Ok(());
         }
         let batch = std::mem::take(&mut state.pending);
@@ -291,6 +294,23 @@ impl Store {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// How many files this process may have open. Raises the limit to what it may be raised to.
+fn open_files_max() -> usize {
+    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => limit.current,
+    };
+    current.map_or(usize::MAX, |current| {
+        usize::try_from(current).unwrap_or(usize::MAX)
+    })
 }
 
 /// Checks that an object that was there before is right.

@@ -259,6 +259,25 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
+fn few_open_files_suffice() {
+    let case = Case::new("files");
+    let wanted = case.fill(200);
+    for threads in ["--threads=1", "--threads=2", "--threads=8"] {
+        let _ = fs::remove_dir_all(case.store());
+        let output = Command::new("sh")
+            .args(["-c", "ulimit -n 128; exec \"$0\" \"$@\""])
+            .arg(tool())
+            .arg(threads)
+            .args(case.arguments())
+            .output()
+            .expect("run sh");
+        assert!(succeeded(&output), "{threads}: {output:?}");
+        assert_eq!(case.objects(), wanted);
+    }
+    case.done();
+}
+
+#[test]
 fn objects_are_readable_by_all() {
     let case = Case::new("umask");
     let wanted = case.fill(3);
