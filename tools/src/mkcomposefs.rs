@@ -45,7 +45,13 @@ The same tree makes the same image, byte for byte, as with composefs 1.0.";
 )]
 pub struct Command {
     /// Put the content of files into this directory (the basedir of a later mount)
-    #[arg(long, value_name = "DIR", allow_hyphen_values = true)]
+    // With the C tool, which has no --digest-algorithm, all of these are short for it.
+    #[arg(
+        long,
+        value_name = "DIR",
+        allow_hyphen_values = true,
+        aliases = ["d", "di", "dig", "dige", "diges", "digest", "digest-"]
+    )]
     digest_store: Option<PathBuf>,
 
     /// Print the fs-verity digest of the image
@@ -76,11 +82,11 @@ pub struct Command {
     #[arg(long)]
     skip_xattrs: bool,
 
-    /// Leave out extended attributes that do not begin with user.
+    /// Leave out extended attributes other than user.*
     #[arg(long)]
     user_xattrs: bool,
 
-    /// Use at least this format version [default: 0]
+    /// Use at least this format version; --version is the same [default: 0]
     #[arg(
         long,
         value_name = "N",
@@ -126,7 +132,8 @@ impl Command {
         if self.source.as_os_str().is_empty() {
             return Err(anyhow!("empty source path specified"));
         }
-        if self.skip_xattrs && self.user_xattrs {
+        // What is about walking does not matter to a dump.
+        if self.skip_xattrs && self.user_xattrs && !self.from_file {
             return Err(anyhow!(
                 "--skip-xattrs and --user-xattrs exclude each other"
             ));

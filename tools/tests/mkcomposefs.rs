@@ -75,6 +75,35 @@ fn digests_are_printed() {
 }
 
 #[test]
+fn options_are_those_of_the_c_tool() {
+    let dir = directory("options");
+    let store = dir.join("store");
+    // What is short for --digest-store there is so here, whatever else begins alike.
+    for option in ["--d", "--digest", "--digest-s", "--digest-store"] {
+        let output = make(&[option, store.to_str().expect("is text"), "-", "-"], DUMP);
+        assert!(output.status.success(), "{option}: {output:?}");
+        assert_eq!(output.stdout, image());
+    }
+    // A dump is not walked, so how not to walk it is of no matter.
+    let arguments = ["--skip-xattrs", "--user-xattrs", "-", "-"];
+    let output = make(&arguments, DUMP);
+    assert_eq!(output.stdout, image(), "{output:?}");
+    let output = Command::new(tool())
+        .args(&arguments[..2])
+        .args([&dir, &dir.join("image")])
+        .output()
+        .expect("run mkcomposefs");
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    // As the manual of 1.0.8 names it, and as the tool does.
+    let as_0 = make(&["--min-version=0", "-", "-"], DUMP).stdout;
+    let as_1 = make(&["--min-version=1", "-", "-"], DUMP).stdout;
+    assert_ne!(as_0, as_1);
+    assert_eq!(make(&["--version=0", "-", "-"], DUMP).stdout, as_0);
+    assert_eq!(make(&["--version=1", "-", "-"], DUMP).stdout, as_1);
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
+#[test]
 fn wrong_command_lines_exit_with_1() {
     for arguments in [
         &[][..],
