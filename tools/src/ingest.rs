@@ -12,6 +12,7 @@ use rustix::fs::Stat;
 
 use crate::copy::BUFFER_SIZE;
 use crate::fsverity::{Algorithm, Digest, Hasher};
+use crate::limits;
 use crate::progress::Progress;
 use crate::read;
 use crate::store::{self, Source, Store};
@@ -23,6 +24,9 @@ const BATCH: usize = 16;
 const BATCH_BYTES: u64 = 256 << 10;
 /// Batches that wait to be hashed. All of their files are open.
 const QUEUE: usize = 4;
+
+/// Threads beyond this many are not started.
+const THREADS_MAX: usize = 256;
 
 /// How to treat the content of files.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +77,8 @@ pub struct Ingest<'a> {
     queue: Option<SyncSender<Batch>>,
     /// What is to go there next.
     batch: Batch,
+    /// How many files make a batch.
+    batch_max: usize,
     worker: Worker<'a>,
     cancelled: &'a AtomicBool,
 }
@@ -104,7 +110,7 @@ impl Ingest<'_> {
         };
         self.batch.bytes += stat.st_size as u64;
         self.batch.jobs.push(job);
-        if self.batch.jobs.len() < BATCH && self.batch.bytes < BATCH_BYTES {
+        if self.batch.jobs.len() < self.batch_max && self.batch.bytes < BATCH_BYTES {
             return Ok(());
         }
         match queue.try_send(std::mem::take(&mut self.batch)) {
@@ -155,15 +161,19 @@ pub fn run(
         }
         worker.done
     };
+    let files = limits::open_files();
+    let workers = options.threads.min(files / 8).clamp(1, THREADS_MAX);
     let mut done = Vec::new();
     let walked = std::thread::scope(|scope| {
         let mut ingest = Ingest {
             queue: None,
             batch: Batch::default(),
+            // Every thread has one, and all of its files are open.
+            batch_max: (files / 4 / workers).clamp(1, BATCH),
             worker: worker(),
             cancelled: &cancelled,
         };
-        let threads: Vec<_> = (1..options.threads)
+        let threads: Vec<_> = (1..workers)
             .filter_map(|_| {
                 std::thread::Builder::new()
                     .spawn_scoped(scope, || work(worker()))

@@ -15,6 +15,7 @@ pub mod fsverity;
 pub mod image;
 pub mod info;
 mod ingest;
+mod limits;
 pub mod mkcomposefs;
 mod output;
 pub mod overlay;

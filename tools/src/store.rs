@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use crate::copy;
 use crate::fsverity::{object_path, Algorithm, Digest, Hasher};
+use crate::limits;
 use crate::quote;
 use crate::read;
 use crate::staged::{Published, Staged};
@@ -108,7 +109,7 @@ impl Store {
             path: path.to_owned(),
             dir,
             algorithm,
-            batch: (open_files_max() / 4).clamp(1, BATCH),
+            batch: (limits::open_files() / 4).clamp(1, BATCH),
             state: Mutex::default(),
             subdirs: [const { AtomicBool::new(false) }; 256],
             reflink: AtomicBool::new(true),
@@ -294,23 +295,6 @@ impl Store {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-/// How many files this process may have open. Raises the limit to what it may be raised to.
-fn open_files_max() -> usize {
-    use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
-    let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit {
-        current: limit.maximum,
-        ..limit
-    };
-    let current = match setrlimit(Resource::Nofile, raised) {
-        Ok(()) => raised.current,
-        Err(_) => limit.current,
-    };
-    current.map_or(usize::MAX, |current| {
-        usize::try_from(current).unwrap_or(usize::MAX)
-    })
 }
 
 /// Checks that an object that was there before is right.

@@ -259,13 +259,44 @@ fn a_full_disk_is_named() {
 }
 
 #[test]
+fn objects_without_fs_verity_are_mentioned() {
+    let case = Case::new("verity");
+    let wanted = case.fill(5);
+    fs::create_dir(case.store()).expect("create");
+    let flags = rustix::mount::MountFlags::empty();
+    // A tmpfs has no fs-verity.
+    if let Err(error) = rustix::mount::mount("tmpfs", case.store(), "tmpfs", flags, c"size=16m") {
+        eprintln!("skipped: cannot mount a tmpfs: {error}");
+        return case.done();
+    }
+    let output = case.run();
+    let objects = case.objects();
+    rustix::mount::unmount(case.store(), rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(succeeded(&output), "{stderr}");
+    assert_eq!(objects, wanted);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let store = case.store().display().to_string();
+    for part in ["without fs-verity", &store] {
+        assert!(stderr.contains(part), "no {part:?} in: {stderr}");
+    }
+    case.done();
+}
+
+#[test]
 fn few_open_files_suffice() {
     let case = Case::new("files");
     let wanted = case.fill(200);
-    for threads in ["--threads=1", "--threads=2", "--threads=8"] {
+    for threads in [
+        "--threads=1",
+        "--threads=2",
+        "--threads=8",
+        "--threads=1000000",
+    ] {
+        let few = if threads.len() < 12 { 128 } else { 512 };
         let _ = fs::remove_dir_all(case.store());
         let output = Command::new("sh")
-            .args(["-c", "ulimit -n 128; exec \"$0\" \"$@\""])
+            .args(["-c", &format!("ulimit -n {few}; exec \"$0\" \"$@\"")])
             .arg(tool())
             .arg(threads)
             .args(case.arguments())

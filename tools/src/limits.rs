@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What this process may use.
+
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
+
+/// How many files may be open at a time. Raises that to what it may be raised to.
+pub fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => limit.current,
+    };
+    current.map_or(usize::MAX, |current| {
+        usize::try_from(current).unwrap_or(usize::MAX)
+    })
+}
