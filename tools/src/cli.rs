@@ -5,8 +5,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{anyhow, Context, Result};
+use clap::error::ErrorKind;
 use clap::Parser;
 use clap_complete::Shell;
+use clap_mangen::roff::{bold, roman, Roff};
 
 use crate::fsverity::Algorithm;
 
@@ -24,13 +26,13 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
         }
         _ => match C::try_parse() {
             Ok(command) => run(command),
-            Err(error) => {
-                let failed = error.use_stderr();
+            // The exit status is that of the C tools, 1, not clap's 2.
+            Err(error) if is_help(&error) => {
                 // Nowhere to complain to if this fails.
                 let _ = error.print();
-                // Scripts know 1, as from the C tools, not clap's 2.
-                return ExitCode::from(u8::from(failed));
+                return ExitCode::from(u8::from(error.use_stderr()));
             }
+            Err(error) => Err(anyhow!("{} (see --help)", usage_error(&error))),
         },
     };
     match result {
@@ -44,6 +46,23 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
     }
 }
 
+/// Whether help is what was asked for, or all there is to say.
+fn is_help(error: &clap::Error) -> bool {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+    matches!(
+        error.kind(),
+        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand
+    )
+}
+
+/// What clap says of a wrong command line, in one line and without the usage that follows.
+fn usage_error(error: &clap::Error) -> String {
+    let text = error.render().to_string();
+    let first = text.split("\n\n").next().unwrap_or_default();
+    let words: Vec<_> = first.split_whitespace().collect();
+    words.join(" ").trim_start_matches("error: ").to_owned()
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     let io = error.root_cause().downcast_ref::<std::io::Error>();
     io.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
@@ -53,12 +72,15 @@ fn generate<C: Parser>(name: &str, kind: &str) -> Result<()> {
     let mut command = C::command();
     let mut text = Vec::new();
     if kind == "man" {
-        clap_mangen::Man::new(command).render(&mut text)?;
+        manual(command, &mut text)?;
     } else {
         let shell: Shell = kind
             .parse()
             .map_err(|_| anyhow!("cannot generate anything for {kind}"))?;
         clap_complete::generate(shell, &mut command, name, &mut text);
+        if shell == Shell::Fish {
+            fish_values(&command, name, &mut text)?;
+        }
     }
     std::io::stdout()
         .write_all(&text)
@@ -74,4 +96,61 @@ pub fn algorithm(name: &str) -> Result<Algorithm, &'static str> {
         .into_iter()
         .find(|algorithm| algorithm.name() == name)
         .ok_or("neither sha256 nor sha512")
+}
+
+/// What an argument may be, for fish: its generator goes only by options and subcommands.
+fn fish_values(command: &clap::Command, name: &str, out: &mut Vec<u8>) -> Result<()> {
+    for argument in command.get_positionals() {
+        for value in argument.get_possible_values() {
+            let value = value.get_name();
+            writeln!(
+                out,
+                "complete -c {name} -n __fish_use_subcommand -a {value}"
+            )?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a manual page. What `--help` ends with becomes a section; indented there are examples.
+fn manual(command: clap::Command, out: &mut Vec<u8>) -> Result<()> {
+    let notes = command
+        .get_after_long_help()
+        .or(command.get_after_help())
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let man = clap_mangen::Man::new(command);
+    man.render_title(out)?;
+    man.render_name_section(out)?;
+    man.render_synopsis_section(out)?;
+    man.render_description_section(out)?;
+    man.render_options_section(out)?;
+    let mut roff = Roff::new();
+    roff.control("SH", ["NOTES"]);
+    for paragraph in notes.split("\n\n") {
+        let as_is = paragraph.starts_with(' ');
+        roff.control(if as_is { "EX" } else { "PP" }, []);
+        paragraph.lines().for_each(|line| {
+            roff.text([roman(line)]);
+        });
+        if as_is {
+            roff.control("EE", []);
+            roff.control("PP", []);
+        }
+    }
+    roff.control("SH", ["EXIT STATUS"]);
+    roff.text([roman(
+        "0 if all went well. 1 if not; a line on standard error says why.",
+    )]);
+    roff.control("SH", ["SEE ALSO"]);
+    roff.text([
+        bold("mkcomposefs"),
+        roman("(1), "),
+        bold("composefs-info"),
+        roman("(1), "),
+        bold("mount"),
+        roman("(8)"),
+    ]);
+    roff.to_writer(out)?;
+    Ok(())
 }

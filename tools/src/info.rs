@@ -25,6 +25,17 @@ use crate::read;
 use crate::verity;
 use visit::{Filter, Opened};
 
+/// What there is to do.
+const COMMANDS: [&str; 7] = [
+    "ls",
+    "objects",
+    "missing-objects",
+    "dump",
+    "measure-file",
+    "verify",
+    "sign",
+];
+
 /// What the manual has to say about signatures.
 const SIGNATURES: &str = "\
 Signatures: the kernel checks a detached PKCS#7 signature (DER) of the image's fs-verity digest at \
@@ -82,7 +93,7 @@ pub struct Command {
     ///                    --signature and --cert, check the signature of the image
     ///                    by the kernel's rules
     ///   sign             sign the images, for mount's option signature=
-    #[arg(verbatim_doc_comment)]
+    #[arg(verbatim_doc_comment, value_parser = COMMANDS, hide_possible_values = true)]
     command: String,
 
     /// The images
@@ -110,15 +121,8 @@ impl Command {
     fn run_to(&self, out: &mut dyn Write) -> Result<()> {
         let filter = Filter::new(&self.filter)?;
         self.signing.check(&self.command)?;
-        match self.command.as_str() {
-            "measure-file" => return self.measure_files(out),
-            "ls" | "dump" | "objects" | "missing-objects" | "verify" | "sign" => {}
-            command => {
-                return Err(anyhow!(
-                    "unknown command {}",
-                    quote::bytes(command.as_bytes())
-                ))
-            }
+        if self.command == "measure-file" {
+            return self.measure_files(out);
         }
         let basedir = self.basedir.as_deref().map(objects::open_basedir);
         let basedir = basedir.transpose()?;

@@ -205,7 +205,8 @@ fn not_an_image() {
     ] {
         let output = info(arguments, &[]);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
-        assert!(!output.stderr.is_empty());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr.lines().count(), 1, "{arguments:?}: {stderr}");
         assert!(output.stdout.is_empty());
     }
     fs::remove_dir_all(dir).expect("remove directory");
@@ -222,4 +223,17 @@ fn measure_file() {
         "37061ef2ac4c21bec68489b56138c5780306a4ad7fe6676236ecdf2c9027cd92\n"
     );
     fs::remove_dir_all(dir).expect("remove directory");
+}
+
+#[test]
+fn what_is_installed_names_every_command() {
+    for kind in ["man", "bash", "zsh", "fish"] {
+        let output = info(&[&format!("--generate={kind}")], &[]);
+        for command in ["ls", "missing-objects", "dump", "measure-file", "verify"] {
+            assert!(
+                text(&output).replace("\\-", "-").contains(command),
+                "{kind}"
+            );
+        }
+    }
 }
