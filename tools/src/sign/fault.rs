@@ -5,12 +5,12 @@ use std::fmt;
 
 use super::certificate::Certificate;
 
-/// The cases that the kernel tells apart.
+/// The cases that the driver tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// `EBADMSG`: not a signature, or damaged.
     Malformed,
-    /// `ENOPKG`: an algorithm that the kernel does not have.
+    /// An algorithm that the kernel does not have; `EKEYREJECTED` at mount.
     Unsupported,
     /// `ENOKEY`: nobody trusted vouches for the signer.
     NoKey,

@@ -19,10 +19,10 @@ pub const SIZE_MAX: usize = 65535;
 #[derive(Debug)]
 pub struct Message {
     pub certificates: Vec<Certificate>,
-    pub signers: Vec<Signer>,
+    pub signer: Signer,
 }
 
-/// One signature in it.
+/// The signature in it. The driver wants one.
 #[derive(Debug)]
 pub struct Signer {
     /// The certificate's serial number and issuer, or its key identifier.
@@ -96,20 +96,15 @@ impl Message {
             signers.push(Signer::parse(open(any, Tag::Sequence)?, version)?);
         }
         data.finish(())?;
-        let Some(first) = signers.first() else {
-            return Err(Fault::malformed("nobody has signed"));
+        let mut signers = signers.into_iter();
+        let (Some(signer), None) = (signers.next(), signers.next()) else {
+            return Err(Fault::malformed(
+                "it has not got one signer, but none or several",
+            ));
         };
-        let has_attributes = |signer: &Signer| signer.attributes.is_some();
-        if signers
-            .iter()
-            .map(has_attributes)
-            .any(|has| has != has_attributes(first))
-        {
-            return Err(Fault::malformed("some signers have attributes, some not"));
-        }
         Ok(Self {
             certificates,
-            signers,
+            signer,
         })
     }
 }

@@ -21,28 +21,19 @@ impl Message {
     /// Checks that this is a signature over `data` by somebody whom one of `trusted` vouches for.
     ///
     /// # Errors
-    /// If it is not, or a signature in it does not hold.
+    /// If it is not, or the signature of a certificate in it does not hold.
     pub fn verify<'a>(
         &'a self,
         data: &[u8],
         trusted: &'a [Certificate],
     ) -> Result<Verified<'a>, Fault> {
-        let mut chains = Vec::new();
-        for signer in &self.signers {
-            let digest = signer.digest(data)?;
-            let chain = self.chain(signer, &digest)?;
-            chains.push((signer, digest, chain));
-        }
-        let mut verified = None;
-        for (signer, digest, chain) in &chains {
-            let found = signer.trust(digest, chain, trusted)?;
-            verified = verified.or(found);
-        }
-        verified.ok_or_else(|| {
-            let names: Vec<&str> = self.signers.iter().map(|s| &s.name[..]).collect();
+        let signer = &self.signer;
+        let digest = signer.digest(data)?;
+        let chain = self.chain(signer, &digest)?;
+        signer.trust(&digest, &chain, trusted)?.ok_or_else(|| {
             Fault::no_key(format!(
                 "no certificate given vouches for the signer: {}",
-                names.join("; ")
+                signer.name
             ))
         })
     }
