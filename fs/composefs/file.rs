@@ -39,15 +39,17 @@ impl backed_file::Operations for Composefs {
         let sb = inode.super_block().data();
         let proof = &inode.data().proof;
 
-        match (sb.store.level().get(), proof.get()) {
-            (Verity::Off, _) => false,
-            (Verity::Require, _) => true,
+        if sb.store.level().get() == Verity::Off {
+            return false;
+        }
+        match proof.get() {
             // What is wrong with a file's attributes is for its open to tell.
-            (Verity::On, Proof::Unknown) => external(inode).is_ok_and(|external| {
+            Proof::Unknown => external(inode).is_ok_and(|external| {
                 proof.note(external.digest.is_some());
                 external.digest.is_some()
             }),
-            (Verity::On, proof) => proof != Proof::NoDigest,
+            // At `require`, such a file cannot be opened at all.
+            proof => proof != Proof::NoDigest,
         }
     }
 

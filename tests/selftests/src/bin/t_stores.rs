@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -11,9 +12,11 @@ use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
 use composefs_selftests::fs_context::Refusal;
 use composefs_selftests::image::{build, build_into, Image};
+use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case, Skip};
+use rustix::fs::{statx, AtFlags, StatxAttributes, StatxFlags, CWD};
 use rustix::io::Errno;
 use rustix::mount::{mount, MountFlags};
 
@@ -155,6 +158,147 @@ fn on_btrfs(context: &mut Context) -> Result<()> {
     refuses_file(&request().set("verity", "require"), &context.target())
 }
 
+/// There is no fs-verity on XFS: as on tmpfs, files are served only if nothing is asked for.
+fn on_xfs(context: &mut Context) -> Result<()> {
+    let disk = context.work.join("xfs");
+    File::create(&disk)?.set_len(512 << 20)?;
+    let (disk, target) = (disk.to_string_lossy(), context.directory("on-xfs")?);
+    if run("mkfs.xfs", ["-q", &*disk]).is_err() || setup::modprobe("xfs").is_err() {
+        return Err(Skip("no xfs".into()).into());
+    }
+    setup::modprobe("loop")?;
+    run("mount", ["-o", "loop", &*disk, &target.to_string_lossy()])?;
+    let filesystem = Mount::adopt(&target);
+    let store = filesystem.join("store");
+    let (from, to) = (
+        context.image.store.to_string_lossy(),
+        store.to_string_lossy(),
+    );
+    run("cp", ["-r", "--no-preserve=all", &from, &to])?;
+    let image = filesystem.join("image");
+    fs::copy(&context.image.file, &image)?;
+    let request = || Request::new(&image).basedir(&store);
+    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    let log = KernelLog::follow();
+    refuses_file(&request().set("verity", "require"), &context.target())?;
+    let messages = log?.read_composefs()?;
+    ensure!(
+        messages.iter().any(|text| text.contains("no fs-verity")),
+        "the kernel log: {messages:?}"
+    );
+    // An image there has no digest; a store elsewhere does.
+    reads(
+        Request::new(&image)
+            .basedir(&context.image.store)
+            .set("verity", "require")
+            .at(&context.target())?
+            .root(),
+    )?;
+    match request()
+        .digest(&context.image.digest)
+        .at(&context.target())
+    {
+        Err(refusal) if refusal.errno == Errno::BADMSG => Ok(()),
+        Err(refusal) => bail!("digest of an image on xfs: {refusal}"),
+        Ok(_) => bail!("an image on xfs has a digest"),
+    }
+}
+
+/// An image of one directory with these lines of a dump.
+fn dump_image(context: &Context, name: &str, lines: &str) -> Result<PathBuf> {
+    let (dump, image) = (
+        context.work.join(format!("{name}.dump")),
+        context.work.join(name),
+    );
+    fs::write(&dump, format!("/ 0 40755 2 0 0 0 0.0 - - -\n{lines}"))?;
+    let (dump, path) = (dump.to_string_lossy(), image.to_string_lossy());
+    run(setup::C_MKCOMPOSEFS, ["--from-file", &dump, &path])?;
+    Ok(image)
+}
+
+/// Whatever an image calls its objects, they are below the basedir, and no symlink leads out.
+fn escapes(context: &mut Context) -> Result<()> {
+    const SECRET: &str = "not for this mount\n";
+    let directory = context.directory("escapes")?;
+    let store = directory.join("store");
+    setup::create_dir(&store.join("inside"))?;
+    for path in [directory.join("outside"), store.join("inside/object")] {
+        fs::write(path, SECRET)?;
+    }
+    symlink("../outside", store.join("link"))?;
+    symlink(&directory, store.join("directory"))?;
+    symlink("inside", store.join("within"))?;
+    let absolute = directory.join("outside");
+    let paths = [
+        ("inside", "inside/object"),
+        ("parent", "../outside"),
+        ("absolute", &absolute.to_string_lossy()),
+        ("up-and-down", "inside/../../outside"),
+        ("link", "link"),
+        ("through-link", "directory/outside"),
+        ("link-within", "within/object"),
+        ("proc", "../../../../../../proc/self/environ"),
+    ];
+    for (name, path) in paths {
+        let line = format!("/file {} 100644 1 0 0 0 0.0 {path} - -\n", SECRET.len());
+        let image = match dump_image(context, &format!("escape-{name}"), &line) {
+            Ok(image) => image,
+            Err(error) => {
+                tap::note(format_args!("{path}: {error:#}"));
+                continue;
+            }
+        };
+        let request = Request::new(&image).basedir(&store).set("verity", "off");
+        let mount = request.at(&context.target())?;
+        let read = fs::read_to_string(mount.join("file"));
+        if name == "inside" {
+            ensure!(read? == SECRET, "content");
+            continue;
+        }
+        let errno = read.map_err(|error| error.raw_os_error());
+        ensure!(
+            errno == Err(Some(Errno::IO.raw_os_error())),
+            "{path}: {errno:?}, expected EIO"
+        );
+    }
+    Ok(())
+}
+
+/// statx and lsattr say so of files that are read only after their digest was compared.
+fn verified(context: &mut Context) -> Result<()> {
+    let line = format!("/{FILE} 4097 100644 1 0 0 0 0.0 payload - -\n");
+    let without = dump_image(context, "without-digest", &line)?;
+    let store = context.directory("without-digest-store")?;
+    fs::write(store.join("payload"), basic_tree::content(FILE))?;
+    for (level, with_digest) in [("off", false), ("on", true), ("require", true)] {
+        for (image, store, expected) in [
+            (&context.image.file, &context.image.store, with_digest),
+            (&without, &store, false),
+        ] {
+            let request = Request::new(image).basedir(store).set("verity", level);
+            let mount = request.at(&context.target())?;
+            // Before it was opened, and after.
+            for _ in 0..2 {
+                let none = AtFlags::empty();
+                let stat = statx(CWD, mount.join(FILE), none, StatxFlags::BASIC_STATS)?;
+                let is_verity = stat.stx_attributes.contains(StatxAttributes::VERITY);
+                ensure!(
+                    stat.stx_attributes_mask.contains(StatxAttributes::VERITY),
+                    "the attribute is not supported"
+                );
+                ensure!(
+                    is_verity == expected,
+                    "verity={level}, {}: {is_verity}",
+                    image.display()
+                );
+                let opened = File::open(mount.join(FILE));
+                ensure!(opened.is_ok() == (expected || level != "require"));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// A store that is itself in a composefs or on an overlayfs; one more level is refused.
 fn depth(context: &mut Context) -> Result<()> {
     setup::modprobe("overlay")?;
@@ -217,6 +361,9 @@ const CASES: &[Case<Context>] = &[
     ("500 basedirs, and not one more", many_basedirs),
     ("a store on tmpfs", on_tmpfs),
     ("a store on btrfs", on_btrfs),
+    ("a store on xfs", on_xfs),
+    ("objects outside of the store", escapes),
+    ("files that are verified, and files that are not", verified),
     ("a store on a stack of filesystems", depth),
 ];
 
