@@ -3,19 +3,21 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{ensure, Result};
 use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
-use composefs_selftests::image::{build, build_composefs_rs, Image};
+use composefs_selftests::image::{build, build_composefs_rs, enable_verity, Image};
 use composefs_selftests::mount::Mount;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::verity::Algorithm;
 use composefs_selftests::{basic_tree, odd_tree, setup};
-use rustix::fs::{lsetxattr, mknodat, FileType, Mode, XattrFlags, CWD};
+use rustix::fs::{lgetxattr, lgetxattr_query, lsetxattr, mknodat, FileType, Mode, XattrFlags, CWD};
+use rustix::io::Errno;
 
 struct Context {
     work: PathBuf,
@@ -135,6 +137,58 @@ fn escapes(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// The longest values that the format can hold, more than mkcomposefs accepts: inline, shared by two
+/// files, and several on one file.
+fn longest_values(context: &mut Context) -> Result<()> {
+    let directory = context.work.join("longest-values");
+    setup::create_dir(&directory)?;
+    let value = |letter: &str, length: usize| letter.repeat(length);
+    let dump = format!(
+        "/ 0 40755 2 0 0 0 0.0 - - - user.of-root={}\n\
+         /inline 0 100644 1 0 0 0 0.0 - - - trusted.a={} user.a={} security.a=short\n\
+         /shared-1 0 100644 1 0 0 0 0.0 - - - user.shared={1} user.b=b\n\
+         /shared-2 1 100644 1 0 0 0 0.0 - x - user.shared={1} user.b=c\n\
+         /symlink 1 120777 1 0 0 0 0.0 x - - trusted.a={1}\n",
+        value("r", 65_534),
+        value("a", 65_535),
+        value("b", 65_535),
+    );
+    fs::write(directory.join("dump"), &dump)?;
+    // It behaves as the tool that it is called as.
+    let tool = directory.join("mkcomposefs");
+    symlink(setup::cfsctl()?, &tool)?;
+    let file = directory.join("image");
+    run(
+        &tool,
+        [Path::new("--from-file"), &directory.join("dump"), &file],
+    )?;
+    let image = Image {
+        digest: enable_verity(&file)?,
+        file,
+        store: context.work.join("source"),
+    };
+    let ours = image.request().at(&directory.join("mount"))?;
+    let tree = tree::read(ours.root())?;
+    for (path, name, length) in [
+        ("", "user.of-root", 65_534),
+        ("inline", "trusted.a", 65_535),
+        ("inline", "user.a", 65_535),
+        ("shared-1", "user.shared", 65_535),
+        ("shared-2", "user.shared", 65_535),
+        ("symlink", "trusted.a", 65_535),
+    ] {
+        let path = ours.join(path);
+        ensure!(lgetxattr_query(&path, name)? == length, "{name}: size");
+        let mut buffer = vec![0; length];
+        ensure!(lgetxattr(&path, name, &mut buffer[..]) == Ok(length));
+        ensure!(buffer.iter().all(|byte| *byte == buffer[0]), "{name}");
+        let short = lgetxattr(&path, name, &mut buffer[..length - 1]);
+        ensure!(short == Err(Errno::RANGE), "{name}: {short:?}");
+    }
+    let incumbent = Mount::incumbent(&image.request(), &directory.join("incumbent"))?;
+    expect_equal(&tree::read(incumbent.root())?, &tree, Links::Ignore)
+}
+
 fn ours_read_by_others(context: &mut Context) -> Result<()> {
     let directory = context.work.join("ours");
     let image = build(&setup::mkcomposefs(), &context.source, &directory, &[])?;
@@ -161,6 +215,7 @@ const CASES: &[Case<Context>] = &[
     ("an image of composefs-rs, format V2, SHA-256", rs_v2_sha256),
     ("an image of composefs-rs, format V2, SHA-512", rs_v2_sha512),
     ("whiteouts and overlay xattrs show as in overlayfs", escapes),
+    ("xattr values of 65535 bytes", longest_values),
     (
         "our image satisfies composefs-info and fsck.erofs",
         ours_read_by_others,
