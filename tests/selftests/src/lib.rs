@@ -21,6 +21,7 @@ pub mod python;
 pub mod random;
 pub mod root_image;
 pub mod setup;
+pub mod signing;
 pub mod tap;
 pub mod tree;
 pub mod verity;
