@@ -11,14 +11,14 @@ use crate::meter::Memory;
 use crate::opening::read_all;
 use crate::recorder::Recorder;
 use crate::tree::Paths;
-use crate::walking::walk;
+use crate::walking::{walk, walk_each};
 
 /// How many operations there are between two looks at the memory in use.
 const SAMPLE: usize = 256;
 
 /// Waits until what was freed after an RCU grace period is free, and what was written is clean.
 /// Where the CPU's time is counted in instructions, waiting takes none.
-fn settle() {
+pub fn settle() {
     rustix::fs::sync();
     sleep(Duration::from_secs(2));
 }
@@ -34,10 +34,10 @@ pub fn nothing_cached() -> Result<Memory> {
 }
 
 /// Growth of the caches by a walk, with `walk` in the names of the figures.
-pub fn after_walk(recorder: &Recorder) -> Result<()> {
+fn after_walk(recorder: &Recorder) -> Result<()> {
     let before = nothing_cached()?;
     let (mut peak, mut count) = (before, 0);
-    walk(|| {
+    walk_each(|_, _| {
         count += 1;
         if count % SAMPLE == 0 {
             peak = peak.or_more(Memory::now()?);
@@ -51,7 +51,7 @@ pub fn after_walk(recorder: &Recorder) -> Result<()> {
 /// Growth of the caches by a walk, and opening and reading the start of each file after it.
 fn after_opening(recorder: &Recorder, paths: &Paths) -> Result<()> {
     let before = nothing_cached()?;
-    walk(|| Ok(()))?;
+    walk()?;
     let mut peak = before;
     for files in paths.files.chunks(SAMPLE) {
         read_all(files)?;

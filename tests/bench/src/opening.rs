@@ -91,7 +91,7 @@ pub fn measure(recorder: &Recorder, paths: &Paths, root: &Path) -> Result<()> {
     let mut first = Vec::new();
     for _ in 0..COLD_ROUNDS {
         drop_caches()?;
-        walk(|| Ok(()))?;
+        walk()?;
         first.push(cpu_of(|| open_all(files))?.0);
     }
     recorder.per_operation("open_first", median(first), files.len());

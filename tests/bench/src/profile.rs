@@ -42,12 +42,12 @@ pub fn run(subject: &Subject, system: System) -> Result<()> {
     let marked = some(&paths.marked);
     let directories = some(&paths.directories);
 
-    let entries = walk(|| Ok(()))?;
+    let entries = walk()?;
     std::fs::write("/proc/sys/vm/drop_caches", "2")?;
     between_marks(system, "walk, nothing but pages cached", entries, || {
-        walk(|| Ok(())).map(drop)
+        walk().map(drop)
     })?;
-    between_marks(system, "walk", entries, || walk(|| Ok(())).map(drop))?;
+    between_marks(system, "walk", entries, || walk().map(drop))?;
     between_marks(system, "stat", files.len(), || stat_once(&files))?;
     let listed = list_all(&directories)?;
     between_marks(system, "readdir", listed, || {

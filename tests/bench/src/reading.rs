@@ -47,7 +47,7 @@ pub fn measure(recorder: &Recorder, paths: &Paths) -> Result<()> {
     let mut cold = Vec::new();
     for _ in 0..COLD_ROUNDS {
         drop_caches()?;
-        walk(|| Ok(()))?;
+        walk()?;
         cold.push(cpu_of(|| all(CHUNK))?.0);
     }
     recorder.per_operation("read_seq_cold", median(cold), pages);

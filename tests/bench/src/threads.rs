@@ -19,26 +19,31 @@ const OPERATIONS: usize = 1000;
 /// What a thread does, by the number of the operation.
 type Operation<'a> = &'a (dyn Fn(usize) -> Result<()> + Sync);
 
-/// Nanoseconds that two threads take for an operation, both doing [`OPERATIONS`] of them.
+/// Nanoseconds that two threads take for [`OPERATIONS`] each: from when the first of them begins to
+/// when the last is done.
 fn together(operation: Operation<'_>) -> Result<u64> {
-    let barrier = Barrier::new(THREADS + 1);
-    thread::scope(|scope| {
+    let barrier = Barrier::new(THREADS);
+    let times = thread::scope(|scope| -> Result<Vec<(Instant, Instant)>> {
         let threads: Vec<_> = (0..THREADS)
             .map(|number| {
                 let barrier = &barrier;
-                scope.spawn(move || {
+                scope.spawn(move || -> Result<(Instant, Instant)> {
                     barrier.wait();
-                    (0..OPERATIONS).try_for_each(|count| operation(count * THREADS + number))
+                    let start = Instant::now();
+                    (0..OPERATIONS).try_for_each(|count| operation(count * THREADS + number))?;
+                    Ok((start, Instant::now()))
                 })
             })
             .collect();
-        barrier.wait();
-        let start = Instant::now();
-        for thread in threads {
-            thread.join().map_err(|_| anyhow!("a thread died"))??;
-        }
-        Ok(start.elapsed().as_nanos() as u64)
-    })
+        let join = |thread: thread::ScopedJoinHandle<'_, _>| {
+            thread.join().map_err(|_| anyhow!("a thread died"))?
+        };
+        threads.into_iter().map(join).collect()
+    })?;
+    let start = times.iter().map(|(start, _)| *start).min();
+    let end = times.iter().map(|(_, end)| *end).max();
+    let time = start.zip(end).map(|(start, end)| end - start);
+    Ok(time.unwrap_or_default().as_nanos() as u64)
 }
 
 /// A round of all operations on one system: their names and times.

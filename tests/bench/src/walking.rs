@@ -20,8 +20,13 @@ pub const WARM_ROUNDS: usize = 5;
 const ABSENT: usize = 4;
 
 /// Lists every directory below the current one and asks for the metadata of each entry by its path;
-/// returns how many entries there are. `each` is called after each of them.
-pub fn walk(mut each: impl FnMut() -> Result<()>) -> Result<usize> {
+/// returns how many entries there are.
+pub fn walk() -> Result<usize> {
+    walk_each(|_, _| Ok(()))
+}
+
+/// As [`walk`]; `each` is called after each entry, with its path and type.
+pub fn walk_each(mut each: impl FnMut(&CStr, FileType) -> Result<()>) -> Result<usize> {
     let mut buffer = Vec::with_capacity(BUFFER);
     let mut stack = vec![Vec::new()];
     let mut entries = 0;
@@ -44,13 +49,14 @@ pub fn walk(mut each: impl FnMut() -> Result<()>) -> Result<usize> {
             }
             path.truncate(length);
             path.extend_from_slice(name);
-            let stat = rustix::fs::lstat(terminated(&mut path)?)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            let named = terminated(&mut path)?;
+            let file_type = FileType::from_raw_mode(rustix::fs::lstat(named)?.st_mode);
+            each(named, file_type)?;
+            if file_type == FileType::Directory {
                 path.pop();
                 stack.push(path.clone());
             }
             entries += 1;
-            each()?;
         }
     }
     Ok(entries)
@@ -67,13 +73,13 @@ fn open_directory(path: &CStr) -> Result<rustix::fd::OwnedFd> {
 }
 
 /// Walks with nothing in memory, and what that reads from the disk.
-pub fn cold(recorder: &Recorder, device: &str, rounds: usize) -> Result<()> {
+fn cold(recorder: &Recorder, device: &str) -> Result<()> {
     let (mut cpu, mut requests, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
     let mut entries = 0;
-    for _ in 0..rounds {
+    for _ in 0..COLD_ROUNDS {
         drop_caches()?;
         let before = Reads::of(device)?;
-        let (time, count) = cpu_of(|| walk(|| Ok(())))?;
+        let (time, count) = cpu_of(walk)?;
         let reads = Reads::of(device)?.since(before);
         entries = count;
         cpu.push(time);
@@ -87,9 +93,9 @@ pub fn cold(recorder: &Recorder, device: &str, rounds: usize) -> Result<()> {
 }
 
 pub fn warm(recorder: &Recorder, rounds: usize) -> Result<()> {
-    let mut entries = walk(|| Ok(()))?;
+    let mut entries = walk()?;
     let time = cheapest(rounds, || {
-        entries = walk(|| Ok(()))?;
+        entries = walk()?;
         Ok(())
     })?;
     recorder.per_operation("walk_warm", time, entries);
@@ -194,7 +200,7 @@ pub fn attribute_of(files: &[CString], name: &str, exists: bool) -> Result<()> {
 
 /// Everything of this file, for one tree that is mounted.
 pub fn measure(recorder: &Recorder, paths: &Paths, device: &str) -> Result<()> {
-    cold(recorder, device, COLD_ROUNDS)?;
+    cold(recorder, device)?;
     warm(recorder, WARM_ROUNDS)?;
     stat(recorder, &paths.files)?;
     negative(recorder, &paths.directories)?;
