@@ -7,7 +7,7 @@ use crate::{
     trust::Named,
     vfs::{
         context::{errorf, Log},
-        error::{EBADMSG, EKEYREJECTED, ENOKEY, ENOPKG},
+        error::{EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENOKEY, ENOPKG},
         keyring::Keyring,
         parameters,
         whole_file::WholeFile,
@@ -33,9 +33,9 @@ impl TrustedKeys {
     /// # Errors
     ///
     /// All described in `log`: those of reading the file; [`EBADMSG`] if it is
-    /// no signature, or a damaged one; [`ENOKEY`] if it is by an unknown key;
-    /// [`EKEYREJECTED`] if it is one of something else, by a key that is
-    /// revoked, or by an algorithm that the kernel has not got.
+    /// no signature, or a damaged one; [`ENOKEY`] if it is by a key that is
+    /// unknown, revoked or expired; [`EKEYREJECTED`] if it is one of something
+    /// else, or by an algorithm that the kernel has not got.
     pub(crate) fn check(&self, path: &CStr, digest: &Digest, log: &Log<'_>) -> Result<CString> {
         let signature = WholeFile::read(path, MAX_SIGNATURE_SIZE).map_err(|error| match error {
             EFBIG => {
@@ -74,6 +74,12 @@ impl TrustedKeys {
         } else {
             self.0.verify(signed.as_bytes(), signature)
         };
+        // A key in the keyring that is no good any more stands for itself in
+        // some kinds of message; in others it is passed over.
+        let own = own.map_err(|error| match error {
+            EKEYEXPIRED | EKEYREVOKED => ENOKEY,
+            error => error,
+        });
         match own {
             Err(ENOKEY) if parameters::trust_system_keys() => {
                 Keyring::verify_by_system(signed.as_bytes(), signature)

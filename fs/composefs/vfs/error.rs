@@ -7,7 +7,8 @@
 
 #[cfg(not(COMPOSEFS_BEFORE_7_3))]
 pub(crate) use kernel::error::code::{
-    EBADMSG, EKEYREJECTED, ENAMETOOLONG, ENODATA, ENOKEY, ENOPKG, ESTALE, EUCLEAN,
+    EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENAMETOOLONG, ENODATA, ENOKEY, ENOPKG, ESTALE,
+    EUCLEAN,
 };
 
 #[cfg(COMPOSEFS_BEFORE_7_3)]
@@ -33,7 +34,9 @@ mod before_7_3 {
     }
 
     pub(crate) const EBADMSG: Error = error(bindings::EBADMSG);
+    pub(crate) const EKEYEXPIRED: Error = error(bindings::EKEYEXPIRED);
     pub(crate) const EKEYREJECTED: Error = error(bindings::EKEYREJECTED);
+    pub(crate) const EKEYREVOKED: Error = error(bindings::EKEYREVOKED);
     pub(crate) const ENAMETOOLONG: Error = error(bindings::ENAMETOOLONG);
     pub(crate) const ENODATA: Error = error(bindings::ENODATA);
     pub(crate) const ENOKEY: Error = error(bindings::ENOKEY);
