@@ -13,6 +13,7 @@
 #include <linux/fsnotify.h>
 #include <linux/fsverity.h>
 #include <linux/kdev_t.h>
+#include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
@@ -239,20 +240,42 @@ ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 }
 
 /*
- * The up-to-date folio at page @index of the page cache of @file, with a
- * reference. Where it must be read, the @window pages (a power of two) around
- * it are read in one request: what is near an inode is wanted next.
+ * Whether folios of @file that are up to date only change if it is written to.
+ * Where the content is elsewhere they may change whenever that does: the server
+ * of FUSE can store into them, and where a file shrinks the rest of its last
+ * page is zeroed.
  */
-struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
-				  unsigned int window)
+static bool has_stable_folios(struct file *file)
+{
+	struct super_block *sb = file_inode(file)->i_sb;
+
+	return shmem_mapping(file->f_mapping) ||
+	       (sb->s_type->fs_flags & FS_REQUIRES_DEV &&
+		sb->s_magic != FUSE_SUPER_MAGIC);
+}
+
+/* Puts @folio; returns a copy of its page @index that is nobody else's. */
+static struct folio *replace_by_copy(struct folio *folio, pgoff_t index)
+{
+	loff_t pos = (loff_t)index << PAGE_SHIFT;
+	struct folio *copy = folio_alloc(GFP_KERNEL, 0);
+
+	if (copy) {
+		memcpy(folio_address(copy),
+		       folio_address(folio) + offset_in_folio(folio, pos),
+		       PAGE_SIZE);
+		/* For folio_pos(). */
+		copy->index = index;
+	}
+	folio_put(folio);
+	return copy ?: ERR_PTR(-ENOMEM);
+}
+
+static struct folio *read_cached_folio(struct file *file, pgoff_t index,
+				       unsigned int window)
 {
 	struct address_space *mapping = file->f_mapping;
 	struct folio *folio;
-
-	/* One call of a user may read many folios, all of them cached. */
-	if (fatal_signal_pending(current))
-		return ERR_PTR(-EINTR);
-	cond_resched();
 
 	/* tmpfs has no store behind its page cache but swap. */
 	if (shmem_mapping(mapping))
@@ -275,6 +298,28 @@ struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
 							end - start));
 	}
 	return read_mapping_folio(mapping, index, file);
+}
+
+/*
+ * A folio with the content of page @index of @file, up to date and with a
+ * reference, whose content does not change while writing to @file is denied.
+ * Where it must be read, the @window pages (a power of two) around it are read
+ * in one request: what is near an inode is wanted next.
+ */
+struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
+				  unsigned int window)
+{
+	struct folio *folio;
+
+	/* One call of a user may read many folios, all of them cached. */
+	if (fatal_signal_pending(current))
+		return ERR_PTR(-EINTR);
+	cond_resched();
+
+	folio = read_cached_folio(file, index, window);
+	if (IS_ERR(folio) || likely(has_stable_folios(file)))
+		return folio;
+	return replace_by_copy(folio, index);
 }
 
 void rust_vfs_folio_put(struct folio *folio)

@@ -132,7 +132,7 @@ impl Drop for FrozenFile {
     }
 }
 
-/// A reference to a folio of a [`FrozenFile`].
+/// A reference to a folio of a [`FrozenFile`], or of a copy of one.
 ///
 /// # Invariants
 ///
@@ -173,9 +173,11 @@ impl Drop for Folio<'_> {
 /// `start` is the address of `len` initialised bytes of `folio` that do not
 /// change: the folio was up to date, and its file cannot be opened or mapped
 /// for writing, or truncated, while the [`FrozenFile`] that is borrowed here
-/// lives. That is what the kernel asks of an executable that runs, and it has
-/// the same limits: file systems do not alter folios that are up to date, and
-/// nobody has a mapping from before pinned as the target of I/O in flight.
+/// lives. On file systems with a device, and on tmpfs, there is no other way to
+/// alter a folio that is up to date; on others there is (FUSE, network file
+/// systems), and the folio is a copy that nobody else has. Left is what the
+/// kernel accepts for executables that run, too: a mapping from before that is
+/// pinned as the target of I/O in flight.
 pub(crate) struct View<'a> {
     /// Keeps the memory in place.
     #[allow(dead_code)]
