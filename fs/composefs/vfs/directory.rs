@@ -58,16 +58,17 @@ impl Emitter<'_> {
     pub(crate) fn emit(&mut self, position: u64, name: &[u8], ino: u64, file_type: u8) -> bool {
         self.set_position(position);
 
-        // A name that is longer than any is not one.
-        let Ok(len) = c_int::try_from(name.len()) else {
+        // A name that is longer than any is not one, and the VFS computes with
+        // its length.
+        if name.len() > bindings::NAME_MAX as usize {
             return false;
-        };
-        // SAFETY: The context is the VFS's own, and `name` has `len` bytes.
+        }
+        // SAFETY: The context is the VFS's own, and `name` has so many bytes.
         let is_taken = unsafe {
             bindings::rust_vfs_dir_emit(
                 self.0,
                 name.as_ptr().cast(),
-                len,
+                name.len() as c_int,
                 ino,
                 c_uint::from(file_type),
             )

@@ -141,9 +141,12 @@ impl PrivateDirectories {
         .and_then(|file| NonNull::new(file).ok_or(ENOENT));
 
         match file {
+            // Where there is room for the file, the mount is not added without
+            // it.
             // INVARIANT: Both were just made, from the same directory.
             Ok(file)
-                if self.mounts.push_within_capacity(mount).is_ok()
+                if self.files.len() < self.files.capacity()
+                    && self.mounts.push_within_capacity(mount).is_ok()
                     && self.files.push_within_capacity(file).is_ok() =>
             {
                 Ok(())
