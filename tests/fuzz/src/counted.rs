@@ -98,11 +98,22 @@ impl<'a> Counted<'a> {
         self.within(2, "inode", |image| image.inode(nid))
     }
 
-    /// A binary search: every step halves what is left. Then the inode, to see whether it is a whiteout.
+    /// A binary search: every step halves what is left. What is a character device, or was one and is not shown, was
+    /// looked at to see whether it is a whiteout.
     pub fn lookup(&self, dir: &Node, name: &[u8]) -> Result<Option<DirEntry>, Error> {
         let blocks = dir.size().div_ceil(BLOCK_SIZE);
         let steps = u64::from(u64::BITS - blocks.leading_zeros());
-        self.within(steps + 2, "lookup", |image| image.lookup(dir, name))
+        let before = self.fetched();
+        let found = self.within(steps + 2, "lookup", |image| image.lookup(dir, name));
+        if let Ok(Some(entry)) = found {
+            if entry.file_type != FileType::CharDevice {
+                assert!(
+                    self.fetched() - before <= steps,
+                    "lookup: more than {steps} blocks"
+                );
+            }
+        }
+        found
     }
 
     /// At most `max` entries from `pos` on: the directory's blocks once each, and the inodes of character devices, as
