@@ -4,23 +4,21 @@
 use std::path::PathBuf;
 
 use composefs_fuzz::random::Random;
-use composefs_fuzz::{target, Target};
+use composefs_fuzz::target;
 
-/// Mutations of each file of a corpus, and in all, for each target.
-const OF_EACH: usize = 20;
-const IN_ALL: usize = 4000;
+/// Mutations for each target.
+const MUTATIONS: usize = 5000;
 
-/// The files of a target's corpus, in the order of their names.
-fn corpus(target: &Target) -> Vec<Vec<u8>> {
-    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("corpus")
-        .join(target.name);
+/// The files of a directory that `is_wanted`, in the order of their names.
+fn files(dir: &str, is_wanted: impl Fn(&str) -> bool) -> Vec<Vec<u8>> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(dir);
     let mut paths: Vec<_> = std::fs::read_dir(&dir)
         .unwrap_or_else(|error| panic!("{}: {error}", dir.display()))
         .map(|entry| entry.unwrap().path())
+        .filter(|path| is_wanted(&path.to_string_lossy()))
         .collect();
     paths.sort();
-    assert!(!paths.is_empty(), "{} is empty", dir.display());
+    assert!(!paths.is_empty(), "{}: no files", dir.display());
     paths
         .iter()
         .map(|path| std::fs::read(path).unwrap())
@@ -28,13 +26,21 @@ fn corpus(target: &Target) -> Vec<Vec<u8>> {
 }
 
 fn run(name: &str) {
+    const TESTS: &str = "../../fs/composefs/format/tests";
+
     let target = target(name);
-    let corpus = corpus(target);
+    let mut corpus = files(&format!("corpus/{name}"), |_| true);
+    // What the tests of the parser have is valid, and by all the tools that there are.
+    corpus.extend(match name {
+        "dump" => files(&format!("{TESTS}/images"), |path| path.ends_with(".dump")),
+        "signature" => files(&format!("{TESTS}/signatures"), |_| true),
+        _ => files(&format!("{TESTS}/images"), |path| path.ends_with(".img")),
+    });
     for input in &corpus {
         (target.run)(input);
     }
     let mut random = Random::new(name.len() as u64);
-    for _ in 0..IN_ALL.min(OF_EACH * corpus.len()) {
+    for _ in 0..MUTATIONS {
         let mut input = corpus[random.below(corpus.len())].clone();
         for _ in 0..1 + random.below(3) {
             (target.mutate)(&mut input, &mut random);
