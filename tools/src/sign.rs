@@ -8,9 +8,11 @@ mod compose;
 mod fault;
 mod hash;
 pub mod key;
+mod name;
 mod oid;
 mod pem;
 pub mod pkcs7;
+mod prompt;
 mod public_key;
 mod trust;
 

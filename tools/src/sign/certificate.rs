@@ -5,15 +5,13 @@
 use std::fmt;
 
 use der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, OctetStringRef, UtcTime};
-use der::{Decode, Encode, Reader, SliceReader, Tag, TagNumber, Tagged};
-use x509_cert::name::RdnSequence;
+use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 
 use super::asn1::{algorithm, all, context, open, optional, sequence, whole};
 use super::hash::Hash;
 use super::oid;
 use super::public_key::{Kind, PublicKey, Scheme, Signature};
 use super::Fault;
-use crate::quote;
 
 /// Seconds since 1970.
 pub type Time = u64;
@@ -226,18 +224,10 @@ impl fmt::Display for Certificate {
             Some(id) => ("key", id),
             None => ("serial", &self.serial),
         };
-        write!(f, "{} ({kind} ", display_name(&self.subject))?;
+        write!(f, "{} ({kind} ", super::name::display(&self.subject))?;
         id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
         f.write_str(")")
     }
-}
-
-/// A distinguished name for people to read.
-pub fn display_name(name: &[u8]) -> String {
-    let text = super::asn1::element(Tag::Sequence, &[name])
-        .and_then(|name| RdnSequence::from_der(&name))
-        .map_or_else(|_| "unreadable".into(), |name| name.to_string());
-    quote::bytes(text.as_bytes()).to_string()
 }
 
 /// Whether both are there and the same.
@@ -249,7 +239,7 @@ fn name(reader: &mut SliceReader) -> Result<Vec<u8>, Fault> {
     let name = AnyRef::decode(reader)?;
     name.tag().assert_eq(Tag::Sequence)?;
     // It is only compared, but has to be one.
-    RdnSequence::from_der(&name.to_der()?)?;
+    super::name::parts(name.value())?;
     Ok(name.value().to_vec())
 }
 

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::hash::Hash;
 use super::oid;
 use super::pem;
+use super::prompt;
 use super::public_key::{Kind, PublicKey};
 use crate::fsverity::Algorithm;
 use crate::quote;
@@ -205,10 +206,8 @@ fn passphrase(path: &Path) -> Result<Zeroizing<String>> {
             return Err(anyhow!("{PASSPHRASE_VARIABLE} is not UTF-8"));
         }
     }
-    let prompt = format!("Passphrase of {}: ", quote::path(path));
-    rpassword::prompt_password(prompt)
-        .map(Zeroizing::new)
-        .map_err(|_| {
-            anyhow!("it needs a passphrase: there is no terminal and no {PASSPHRASE_VARIABLE}")
-        })
+    let question = format!("Passphrase of {}: ", quote::path(path));
+    prompt::ask(&question).map_err(|_| {
+        anyhow!("it needs a passphrase: there is no terminal and no {PASSPHRASE_VARIABLE}")
+    })
 }

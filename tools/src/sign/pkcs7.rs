@@ -6,7 +6,7 @@ use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 
 use super::asn1::{algorithm, all, context, element, open, optional, sequence, whole};
-use super::certificate::{display_name, time, Certificate, Time};
+use super::certificate::{time, Certificate, Time};
 use super::hash::Hash;
 use super::oid;
 use super::public_key::{Scheme, Signature};
@@ -151,7 +151,7 @@ fn issuer_and_serial(mut parts: SliceReader) -> Result<(Vec<u8>, String), Fault>
     let name = format!(
         "serial number {}, issuer {}",
         hex(serial.value()),
-        display_name(issuer.value())
+        super::name::display(issuer.value())
     );
     Ok(parts.finish(([serial.value(), issuer.value()].concat(), name))?)
 }
