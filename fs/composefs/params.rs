@@ -18,6 +18,10 @@ use kernel::{prelude::*, str::CString};
 /// The most basedirs that a mount may have, as in overlayfs.
 const MAX_BASEDIRS: usize = 500;
 
+/// For how many of them there is room at first: the kernel zeroes what it
+/// gives, and that for the most would be half the cost of a mount.
+const FEW_BASEDIRS: usize = 8;
+
 /// What the mount options of one mount or remount say.
 pub(crate) struct Options {
     /// Where objects are, in the order in which they are tried.
@@ -159,8 +163,17 @@ impl Options {
             errorf!(log, "basedir: a path is empty");
             return Err(EINVAL);
         }
-        if self.basedirs.capacity() == 0 {
-            self.basedirs = KVVec::with_capacity(MAX_BASEDIRS, GFP_KERNEL)?;
+        match self.basedirs.len() {
+            0 => self.basedirs = KVVec::with_capacity(FEW_BASEDIRS, GFP_KERNEL)?,
+            FEW_BASEDIRS => {
+                let many = KVVec::with_capacity(MAX_BASEDIRS, GFP_KERNEL)?;
+                for few in core::mem::replace(&mut self.basedirs, many) {
+                    self.basedirs
+                        .push_within_capacity(few)
+                        .map_err(|_| ENOMEM)?;
+                }
+            }
+            _ => {}
         }
         self.basedirs
             .push_within_capacity(Basedir { name, directory })
@@ -223,7 +236,7 @@ fn parse_check(level: &CStr, log: &Log<'_>) -> Result<Verity> {
 /// What `/proc/mounts` shows; a remount with these options changes nothing.
 pub(crate) struct Shown {
     basedir: Option<CString>,
-    digest: Option<CString>,
+    digest: Option<Digest>,
     signature: Option<CString>,
 }
 
@@ -232,25 +245,25 @@ impl Shown {
     pub(crate) fn new(options: &mut Options, digest: Option<&Digest>) -> Result<Self> {
         Ok(Self {
             basedir: join(&options.basedirs)?,
-            digest: digest
-                .map(|digest| CString::try_from_fmt(fmt!("{}", Named(digest))))
-                .transpose()?,
+            digest: digest.copied(),
             signature: options.signature.take(),
         })
     }
 
     /// Shows them, and the level in force.
-    pub(crate) fn write(&self, verity: Verity, writer: &OptionWriter<'_>) {
+    pub(crate) fn write(&self, verity: Verity, writer: &OptionWriter<'_>) -> Result {
         if let Some(basedir) = &self.basedir {
             writer.show(c"basedir", basedir);
         }
         if let Some(digest) = &self.digest {
-            writer.show(c"digest", digest);
+            let digest = CString::try_from_fmt(fmt!("{}", Named(digest)))?;
+            writer.show(c"digest", &digest);
         }
         if let Some(signature) = &self.signature {
             writer.show(c"signature", signature);
         }
         writer.show(c"verity", verity.name());
+        Ok(())
     }
 
     /// Checks that a remount with `options` has the same image and store.
@@ -264,7 +277,7 @@ impl Shown {
         };
         for (name, same) in [
             ("basedir", unchanged(&self.basedir, &new.basedir)),
-            ("digest", unchanged(&self.digest, &new.digest)),
+            ("digest", new.digest.is_none() || new.digest == self.digest),
             ("signature", unchanged(&self.signature, &new.signature)),
         ] {
             if !same {

@@ -148,8 +148,7 @@ impl vfs::FileSystem for Composefs {
     fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result {
         let this = sb.data();
 
-        this.shown.write(this.store.level().get(), writer);
-        Ok(())
+        this.shown.write(this.store.level().get(), writer)
     }
 
     fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs> {
