@@ -64,7 +64,8 @@ impl BackingFile {
         path: &bindings::path,
         credential: &Credential,
     ) -> Result<ARef<Self>> {
-        let flags = (bindings::O_RDONLY | bindings::O_LARGEFILE) as c_int;
+        // Its mount has no access times either, but a file is asked first.
+        let flags = (bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NOATIME) as c_int;
 
         // SAFETY: See the contract of this function; the credential is alive.
         let file = from_err_ptr(credential.scoped(|| unsafe {
