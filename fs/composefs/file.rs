@@ -75,6 +75,7 @@ fn external(inode: &Inode<Composefs>) -> Result<External> {
 /// others check that one too: theirs may have had to prove more. After the
 /// level was raised from `off`, an object that does not prove enough stays
 /// refused until the inode is evicted, even if there is a better one by then.
+#[inline(never)] // Later opens do without its stack frame.
 fn find_object<'a>(
     inode: &'a Inode<Composefs>,
     user: FileRef<'_>,

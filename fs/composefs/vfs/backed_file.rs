@@ -103,11 +103,7 @@ impl<T: Operations> Tables<T> {
 
             // SAFETY: The user's file is this task's until it is open, and
             // the backing file is open.
-            let may_wait = unsafe {
-                bindings::rust_vfs_adopt_modes(file, backing.as_ptr());
-                bindings::rust_vfs_open_may_wait(backing.as_ptr())
-            };
-            if may_wait {
+            if unsafe { bindings::rust_vfs_adopt_backing_file(file, backing.as_ptr()) } {
                 // `mmap()` runs under a lock that whoever is waited for may
                 // want; only one who comes between now and then can be met.
                 // SAFETY: `file` is live, and of type `T`.

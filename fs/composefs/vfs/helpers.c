@@ -56,19 +56,6 @@ bool rust_vfs_has_page_cache(struct file *file)
 	       (mapping->a_ops->read_folio || shmem_mapping(mapping));
 }
 
-/*
- * Whether opening the file behind @file once more may wait for user space: for
- * a fanotify listener to permit it, or for the server of a file system without
- * a device.
- */
-bool rust_vfs_open_may_wait(const struct file *file)
-{
-	struct super_block *sb = file_inode(file)->i_sb;
-
-	return !(sb->s_type->fs_flags & FS_REQUIRES_DEV) ||
-	       fsnotify_sb_has_priority_watchers(sb, FSNOTIFY_PRIO_CONTENT);
-}
-
 int rust_vfs_lookup_directory(const char *name, struct path *path)
 {
 	return kern_path(name, LOOKUP_FOLLOW | LOOKUP_DIRECTORY, path);
@@ -146,10 +133,20 @@ void rust_vfs_allow_nowait(struct file *file)
 	file->f_mode |= FMODE_NOWAIT;
 }
 
-/* What the backing file can do is what the user's file can do. */
-void rust_vfs_adopt_modes(struct file *user, const struct file *file)
+/*
+ * What the backing file can do is what the user's file can do.
+ * Return: whether opening the file behind @file once more may wait for user
+ * space: for a fanotify listener to permit it, or for the server of a file
+ * system without a device.
+ */
+bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file)
 {
+	struct super_block *sb = file_inode(file)->i_sb;
+
 	user->f_mode |= file->f_mode & (FMODE_NOWAIT | FMODE_CAN_ODIRECT);
+
+	return !(sb->s_type->fs_flags & FS_REQUIRES_DEV) ||
+	       fsnotify_sb_has_priority_watchers(sb, FSNOTIFY_PRIO_CONTENT);
 }
 
 /*

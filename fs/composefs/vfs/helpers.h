@@ -41,7 +41,6 @@ int rust_vfs_deny_write_access(struct file *file);
 void rust_vfs_allow_write_access(struct file *file);
 bool rust_vfs_is_regular(const struct file *file);
 bool rust_vfs_has_page_cache(struct file *file);
-bool rust_vfs_open_may_wait(const struct file *file);
 int rust_vfs_lookup_directory(const char *name, struct path *path);
 struct vfsmount *rust_vfs_clone_private_mount(const struct path *path);
 int rust_vfs_lookup_beneath(struct vfsmount *mnt, const char *name,
@@ -55,7 +54,7 @@ u32 rust_vfs_file_stack_depth(const struct file *file);
 struct dentry *rust_vfs_real_dentry(const struct file *file);
 void rust_vfs_put_private_file(struct file *file);
 void rust_vfs_allow_nowait(struct file *file);
-void rust_vfs_adopt_modes(struct file *user, const struct file *file);
+bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file);
 loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
 			       loff_t offset, int whence);
 int rust_vfs_backing_fadvise(struct file *file, loff_t offset, loff_t len,
