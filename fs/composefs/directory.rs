@@ -5,6 +5,7 @@
 
 use crate::{
     format,
+    inode::node,
     vfs::{
         directory::{Emitter, Operations},
         inode::Inode,
@@ -17,7 +18,7 @@ impl Operations for Composefs {
     fn lookup(dir: &Inode<Self>, name: &[u8]) -> Result<Option<u64>> {
         let sb = dir.super_block().data();
 
-        match sb.image.lookup(&dir.data().node, name) {
+        match sb.image.lookup(&node(dir), name) {
             Ok(entry) => Ok(entry.map(|entry| entry.nid)),
             Err(error) => Err(sb.report(dir.number(), error)),
         }
@@ -28,7 +29,7 @@ impl Operations for Composefs {
 
         let next = sb
             .image
-            .read_dir(&dir.data().node, emitter.position(), &mut |entry| {
+            .read_dir(&node(dir), emitter.position(), &mut |entry| {
                 emitter.emit(entry.pos, entry.name, entry.nid, entry.file_type.dt())
             })
             .map_err(|error| sb.report(dir.number(), error))?;

@@ -4,7 +4,7 @@
 
 use crate::{
     format::{Error, External},
-    inode::InodeData,
+    inode::{node, InodeData},
     objects::{Complaint, Refusal, Wanted},
     verity::{Proof, Verity},
     vfs::{
@@ -20,7 +20,7 @@ impl inline_file::Operations for Composefs {
         let sb = inode.super_block().data();
 
         sb.image
-            .read_data(&inode.data().node, offset, out)
+            .read_data(&node(inode), offset, out)
             .map_err(|error| sb.report(inode.number(), error))
     }
 }
@@ -59,11 +59,12 @@ impl backed_file::Operations for Composefs {
 }
 
 /// What the image says of the object of an inode.
+#[inline(never)]
 fn external(inode: &Inode<Composefs>) -> Result<External> {
     let sb = inode.super_block().data();
 
     sb.image
-        .external(&inode.data().node)
+        .external(&node(inode))
         .map_err(|error| sb.report(inode.number(), error))?
         .ok_or(EUCLEAN)
 }
@@ -82,11 +83,7 @@ fn find_object<'a>(
     level: Verity,
 ) -> Result<&'a BackingFile> {
     let sb = inode.super_block().data();
-    let InodeData {
-        node,
-        backing,
-        proof,
-    } = inode.data();
+    let InodeData { backing, proof, .. } = inode.data();
     let report = |error| sb.report(inode.number(), error);
 
     let external = external(inode)?;
@@ -101,7 +98,7 @@ fn find_object<'a>(
     let wanted = Wanted {
         path: path.as_c_str().ok_or(EUCLEAN)?,
         digest: external.digest,
-        size: node.size(),
+        size: inode.size(),
     };
 
     let found = || {

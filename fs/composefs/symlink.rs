@@ -4,6 +4,7 @@
 
 use crate::{
     format,
+    inode::node,
     vfs::{inode::Inode, symlink::Operations},
     Composefs,
 };
@@ -14,7 +15,7 @@ impl Operations for Composefs {
         let sb = inode.super_block().data();
         let len = target.len();
 
-        match sb.image.read_data(&inode.data().node, 0, target) {
+        match sb.image.read_data(&node(inode), 0, target) {
             Ok(read) if read == len => Ok(()),
             Ok(_) => Err(sb.report(
                 inode.number(),

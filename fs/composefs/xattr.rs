@@ -4,7 +4,8 @@
 //! own are hidden, and escaped ones shown by the name that they stand for.
 
 use crate::{
-    format::{overlay, XattrIndex},
+    format::{overlay, XattrFilter, XattrIndex},
+    inode::node,
     vfs::{
         error::ENODATA,
         inode::Inode,
@@ -12,7 +13,7 @@ use crate::{
     },
     Composefs,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, sync::atomic::Relaxed};
 
 /// Reads an attribute, or its length if `value` is empty.
 pub(crate) fn get(
@@ -21,7 +22,8 @@ pub(crate) fn get(
     name: &[u8],
     value: &mut [u8],
 ) -> Result<usize> {
-    let node = &inode.data().node;
+    let data = inode.data();
+    let node = node(inode);
     if !node.has_xattrs() {
         return Err(ENODATA);
     }
@@ -33,27 +35,29 @@ pub(crate) fn get(
         Namespace::AclDefault => XattrIndex::PosixAclDefault,
     };
     let sb = inode.super_block().data();
+    let report = |error| sb.report(inode.number(), error);
 
+    // Whoever else stores the filter stores the same.
+    let known = data.xattr_filter.load(Relaxed);
+    let mut filter = XattrFilter::from_bits(known);
     let found = sb
         .image
-        .visible_xattr(node, index, name)
-        .map_err(|error| sb.report(inode.number(), error))?
-        .ok_or(ENODATA)?;
-
-    if value.is_empty() {
-        return Ok(found.len());
+        .read_visible_xattr(&node, index, name, &mut filter, value)
+        .map_err(report)?;
+    if filter.bits() != known {
+        data.xattr_filter.store(filter.bits(), Relaxed);
     }
-    if value.len() < found.len() {
+    let len = found.ok_or(ENODATA)?;
+
+    if !value.is_empty() && value.len() < len {
         return Err(ERANGE);
     }
-    sb.image
-        .read_xattr(&found, value)
-        .map_err(|error| sb.report(inode.number(), error))
+    Ok(len)
 }
 
 /// Lists the attributes that users see.
 pub(crate) fn list(inode: &Inode<Composefs>, list: &mut List<'_>) -> Result {
-    let node = &inode.data().node;
+    let node = node(inode);
     if !node.has_xattrs() {
         return Ok(());
     }
@@ -62,7 +66,7 @@ pub(crate) fn list(inode: &Inode<Composefs>, list: &mut List<'_>) -> Result {
     let mut result = Ok(());
 
     sb.image
-        .list_xattrs(node, &mut |index, name, _| {
+        .list_xattrs(&node, &mut |index, name, _| {
             let namespace = match index {
                 XattrIndex::User => Namespace::User,
                 XattrIndex::Trusted => Namespace::Trusted,

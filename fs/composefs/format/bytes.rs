@@ -50,10 +50,12 @@ pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
 /// Copies as many bytes as both slices have, and returns how many those are.
 #[inline]
 pub(super) fn copy(to: &mut [u8], from: &[u8]) -> usize {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to = *from;
+    let len = to.len().min(from.len());
+    if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+        // Of one length, so that no trace of a panic is left.
+        to.copy_from_slice(from);
     }
-    to.len().min(from.len())
+    len
 }
 
 /// Whether `bytes` contain a byte that the name of a file cannot contain: a slash or a NUL.

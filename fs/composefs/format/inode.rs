@@ -55,7 +55,48 @@ pub struct Node {
 
 const _: () = assert!(size_of::<Node>() <= 24);
 
+/// A [`Node`] less its number and its size: for who keeps those elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompactNode {
+    address: u32,
+    xattr_count: u16,
+    file_type: FileType,
+    format: u8,
+}
+
+impl CompactNode {
+    /// The node, given the number and the size that it has.
+    #[inline]
+    pub fn expand(self, nid: u64, size: u64) -> Node {
+        Node {
+            nid,
+            size,
+            address: self.address,
+            xattr_count: self.xattr_count,
+            file_type: self.file_type,
+            format: self.format,
+        }
+    }
+
+    /// Whether the inode has extended attributes.
+    #[inline]
+    pub fn has_xattrs(&self) -> bool {
+        self.xattr_count != 0
+    }
+}
+
 impl Node {
+    /// All but the number and the size.
+    #[inline]
+    pub fn compact(&self) -> CompactNode {
+        CompactNode {
+            address: self.address,
+            xattr_count: self.xattr_count,
+            file_type: self.file_type,
+            format: self.format,
+        }
+    }
+
     /// Number of the inode, unique in its image.
     #[inline]
     pub fn nid(&self) -> u64 {

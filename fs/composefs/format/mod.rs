@@ -47,11 +47,11 @@ pub use error::Error;
 pub use external::External;
 pub use file_type::FileType;
 pub use image::Image;
-pub use inode::{Inode, Node, Time};
+pub use inode::{CompactNode, Inode, Node, Time};
 pub use signature::{FormattedDigest, MalformedSignature, Signer, MAX_SIGNATURE_SIZE};
 pub use source::Source;
 pub use superblock::Superblock;
-pub use xattr::{XattrIndex, XattrValue};
+pub use xattr::{XattrFilter, XattrIndex, XattrValue};
 
 /// Size of a block in bytes. EROFS knows others; composefs images always use this one.
 pub const BLOCK_SIZE: u64 = 4096;

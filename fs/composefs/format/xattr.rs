@@ -71,6 +71,31 @@ impl XattrIndex {
     }
 }
 
+/// Which names of attributes an inode has not: a bit for those of each [`XattrIndex::filter_bit`]. None is set where
+/// the image has no filters, nor by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XattrFilter(u32);
+
+impl XattrFilter {
+    /// The filter with these bits, which came from [`bits`](Self::bits).
+    #[inline]
+    pub fn from_bits(bits: u32) -> Self {
+        Self(bits)
+    }
+
+    /// Its bits, for keeping.
+    #[inline]
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// Whether an attribute is known not to be there, by its name as stored.
+    #[inline]
+    fn excludes(self, index: XattrIndex, name: &[u8]) -> bool {
+        self.0 != 0 && self.0 & (1 << index.filter_bit(name)) != 0
+    }
+}
+
 /// Where the value of an attribute is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct XattrValue {
@@ -106,34 +131,33 @@ impl<S: Source> Image<S> {
         index: XattrIndex,
         name: &[u8],
     ) -> Result<Option<XattrValue>, S::Error> {
-        let Some(mut entries) = Entries::new(self, node)? else {
-            return Ok(None);
-        };
-        if self.superblock().xattr_filter() && entries.filter & (1 << index.filter_bit(name)) != 0 {
-            return Ok(None);
-        }
-        while let Some(entry) = entries.next()? {
-            if entry.index == index as u8 && entries.is_named(&entry, name)? {
-                return Ok(Some(entry.value()));
-            }
-        }
-        Ok(None)
+        Ok(match Entries::new(self, node)? {
+            Some(entries) if entries.filter.excludes(index, name) => None,
+            Some(mut entries) => entries.find(index, name)?.map(|entry| entry.value()),
+            None => None,
+        })
     }
 
-    /// Looks for an attribute by the name that users see through overlayfs; see [`overlay`].
+    /// Reads the attribute with the name that users see through overlayfs, see [`overlay`], into the start of `out`,
+    /// unless it is longer. Returns its length; `None` if there is no such attribute.
+    ///
+    /// `filter` is that of the inode if it is known from an earlier call, else it becomes known: with it, most absent
+    /// names cost no look at the image.
     ///
     /// # Errors
     ///
     /// As [`xattr`](Self::xattr).
-    pub fn visible_xattr(
+    pub fn read_visible_xattr(
         &self,
         node: &Node,
         index: XattrIndex,
         name: &[u8],
-    ) -> Result<Option<XattrValue>, S::Error> {
+        filter: &mut XattrFilter,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, S::Error> {
         let stored = overlay::stored_name(index, name);
         if stored.head.is_empty() {
-            return self.xattr(node, index, stored.tail);
+            return self.read_stored_xattr(node, index, stored.tail, filter, out);
         }
         let mut buffer = [0; NAME_MAX];
         let head = copy(&mut buffer, stored.head);
@@ -143,7 +167,38 @@ impl<S: Source> Image<S> {
             return Ok(None);
         }
         let name = buffer.get(..head.saturating_add(tail)).unwrap_or_default();
-        self.xattr(node, index, name)
+        self.read_stored_xattr(node, index, name, filter, out)
+    }
+
+    fn read_stored_xattr(
+        &self,
+        node: &Node,
+        index: XattrIndex,
+        name: &[u8],
+        filter: &mut XattrFilter,
+        out: &mut [u8],
+    ) -> Result<Option<usize>, S::Error> {
+        let known = *filter;
+        if known.excludes(index, name) {
+            return Ok(None);
+        }
+        let Some(mut entries) = Entries::new(self, node)? else {
+            return Ok(None);
+        };
+        if known == XattrFilter::default() {
+            *filter = entries.filter;
+            if filter.excludes(index, name) {
+                return Ok(None);
+            }
+        }
+        let Some(entry) = entries.find(index, name)? else {
+            return Ok(None);
+        };
+        let value = entry.value();
+        if let Some(out) = out.get_mut(..value.len()) {
+            copy_out(entries.window_of(&entry), value.offset, out)?;
+        }
+        Ok(Some(value.len()))
     }
 
     /// Copies the start of `value` into `out`, and returns how many bytes fit.
@@ -226,8 +281,7 @@ pub(super) struct Entries<'a, S: Source> {
     body: Window<'a, S>,
     /// Of the shared attributes, elsewhere in the image.
     shared: Window<'a, S>,
-    /// Bits of names that the inode has not.
-    filter: u32,
+    filter: XattrFilter,
     /// The next of its own attributes, and the end of them.
     next: u64,
     end: u64,
@@ -257,7 +311,11 @@ impl<'a, S: Source> Entries<'a, S> {
         Ok(Some(Self {
             body,
             shared: Window::new(image),
-            filter,
+            filter: XattrFilter(if image.superblock().xattr_filter() {
+                filter
+            } else {
+                0
+            }),
             next: end_ids,
             end,
             next_id,
@@ -288,6 +346,17 @@ impl<'a, S: Source> Entries<'a, S> {
                 return Err(Error::Corrupt("shared attribute reaches past the image").into());
             }
             return Ok(Some(entry));
+        }
+        Ok(None)
+    }
+
+    /// The attribute with this prefix and name after it, as stored.
+    #[inline]
+    fn find(&mut self, index: XattrIndex, name: &[u8]) -> Result<Option<RawEntry>, S::Error> {
+        while let Some(entry) = self.next()? {
+            if entry.index == index as u8 && self.is_named(&entry, name)? {
+                return Ok(Some(entry));
+            }
         }
         Ok(None)
     }

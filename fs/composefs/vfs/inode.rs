@@ -48,6 +48,13 @@ impl<T: FileSystem> Inode<T> {
         unsafe { bindings::rust_vfs_inode_number(self.as_ptr()) }
     }
 
+    /// Its size in bytes, as it was given in [`NewInode`].
+    pub(crate) fn size(&self) -> u64 {
+        // SAFETY: The inode is live, and its size, which is never negative,
+        // does not change: nothing can be written.
+        unsafe { (*self.as_ptr()).i_size as u64 }
+    }
+
     /// What the file system keeps for it.
     pub(crate) fn data(&self) -> &T::Inode {
         // SAFETY: By the type invariant this is part of a `Slot<T>`, and its

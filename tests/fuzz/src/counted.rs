@@ -7,8 +7,8 @@
 use std::cell::Cell;
 
 use composefs_format::{
-    DirEntry, Error, External, FileType, Image, Inode, Node, Source, XattrIndex, XattrValue,
-    BLOCK_SIZE,
+    DirEntry, Error, External, FileType, Image, Inode, Node, Source, XattrFilter, XattrIndex,
+    XattrValue, BLOCK_SIZE,
 };
 
 /// An image in memory that counts the blocks it hands out.
@@ -180,16 +180,29 @@ impl<'a> Counted<'a> {
         self.within(bound, "xattr", |image| image.xattr(node, index, name))
     }
 
+    /// The value; the second time the filter of the inode is known, which must not matter.
     pub fn visible_xattr(
         &self,
         node: &Node,
         index: XattrIndex,
         name: &[u8],
-    ) -> Result<Option<XattrValue>, Error> {
-        let bound = Self::attribute_blocks(node);
-        self.within(bound, "visible_xattr", |image| {
-            image.visible_xattr(node, index, name)
-        })
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let mut filter = XattrFilter::default();
+        let mut read = || {
+            let mut bytes = vec![0; usize::from(u16::MAX)];
+            let bound =
+                Self::attribute_blocks(node) + (bytes.len() as u64).div_ceil(BLOCK_SIZE) + 1;
+            let len = self.within(bound, "read_visible_xattr", |image| {
+                image.read_visible_xattr(node, index, name, &mut filter, &mut bytes)
+            })?;
+            Ok(len.map(|len| {
+                bytes.truncate(len);
+                bytes
+            }))
+        };
+        let found = read();
+        assert_eq!(found, read());
+        found
     }
 
     pub fn read_xattr(&self, value: &XattrValue) -> Result<Vec<u8>, Error> {

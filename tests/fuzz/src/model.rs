@@ -186,7 +186,7 @@ fn compare_attributes(fast: &Counted, slow: &Model, node: &Node, inode: &Inode) 
             Some(rest) if index == XattrIndex::Trusted => [b"overlay.overlay.", rest].concat(),
             _ => name.to_vec(),
         };
-        let found = value(fast.visible_xattr(node, index, name));
+        let found = fast.visible_xattr(node, index, name);
         assert_eq!(
             found.ok(),
             slow.search(inode, &attributes, fault, index, &stored)

@@ -2,6 +2,7 @@
 //! Names of attributes as overlayfs shows them.
 
 use composefs_format::overlay::{stored_name, visible_name};
+use composefs_format::XattrFilter;
 use composefs_format::XattrIndex::{
     self, Lustre, PosixAclAccess, Security, Trusted, Unprefixed, User,
 };
@@ -56,9 +57,17 @@ fn visible_names_are_found_where_they_are_stored() {
     new.xattrs = xattr_area(&[], &own);
     let (image, node) = Builder::single(&new);
     let get = |index, name: &[u8]| {
-        let value = image.visible_xattr(&node, index, name).unwrap()?;
-        let mut bytes = vec![0; value.len()];
-        image.read_xattr(&value, &mut bytes).unwrap();
+        let get = |out: &mut [u8]| {
+            image.read_visible_xattr(&node, index, name, &mut XattrFilter::default(), out)
+        };
+        let len = get(&mut []).unwrap()?;
+        let mut bytes = vec![b'-'; len + 1];
+        assert_eq!(get(&mut bytes), Ok(Some(len)));
+        // What has no room for all of it is left as it was.
+        let mut short = vec![b'-'; len - 1];
+        assert_eq!(get(&mut short), Ok(Some(len)));
+        assert!(short.iter().all(|byte| *byte == b'-'));
+        assert_eq!(bytes.pop(), Some(b'-'));
         Some(bytes)
     };
     assert_eq!(get(Trusted, b"overlay.opaque").unwrap(), b"public");

@@ -102,10 +102,12 @@ fn use_all(image: &Image<Counting>) -> Result<(), Failure> {
         for value in values {
             image.read_xattr(&value, &mut [0; 9100])?;
         }
-        image.visible_xattr(
+        image.read_visible_xattr(
             &node,
             composefs_format::XattrIndex::Trusted,
             b"overlay.opaque",
+            &mut composefs_format::XattrFilter::default(),
+            &mut [0; 9100],
         )?;
         if image.external(&node)?.is_none() {
             image.read_data(&node, 0, &mut [0; 5000])?;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use composefs_format::{overlay, Algorithm, FileType, Image, Inode, XattrIndex};
+use composefs_format::{overlay, Algorithm, FileType, Image, Inode, XattrFilter, XattrIndex};
 
 use crate::dump::{self, Line};
 use crate::support::{content, file, find, image, list, xattrs, Memory, IMAGES};
@@ -53,9 +53,16 @@ fn visible(image: &Image<Memory>, inode: &Inode) -> BTreeMap<Vec<u8>, Vec<u8>> {
             XattrIndex::Security,
         ][usize::from(index)];
         if let Some(name) = overlay::visible_name(index, &name) {
-            let stored = image.visible_xattr(&inode.node, index, name).unwrap();
-            let mut bytes = vec![0; stored.unwrap().len()];
-            image.read_xattr(&stored.unwrap(), &mut bytes).unwrap();
+            let mut bytes = vec![0; value.len()];
+            let mut filter = XattrFilter::default();
+            // The second time the filter is known.
+            for _ in 0..2 {
+                bytes.fill(0);
+                let node = &inode.node;
+                let read = image.read_visible_xattr(node, index, name, &mut filter, &mut bytes);
+                assert_eq!(read, Ok(Some(value.len())));
+                assert_eq!(bytes, value);
+            }
             assert_eq!(bytes, value);
             found.insert([index.prefix(), name].concat(), value);
         }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use composefs_format::{Algorithm, Error, External, Image, Node, XattrIndex};
+use composefs_format::{Algorithm, Error, External, Image, Node, XattrFilter, XattrIndex};
 
 use crate::builder::{external, xattr, xattr_area, Builder, New, CHUNKS, EXTENDED, PLAIN};
 use crate::support::{image, open, xattrs, Memory, IMAGES};
@@ -213,6 +213,13 @@ fn filters_are_believed_where_they_mean_something() {
         let image = open(builder.finish(&[])).unwrap();
         let node = image.inode(nid).unwrap().node;
         assert_eq!(value(&image, &node, b"there").unwrap().is_some(), found);
+        let mut filter = XattrFilter::default();
+        for _ in 0..2 {
+            let index = XattrIndex::User;
+            let read = image.read_visible_xattr(&node, index, b"there", &mut filter, &mut []);
+            assert_eq!(read.unwrap().is_some(), found);
+            filter = XattrFilter::from_bits(filter.bits());
+        }
         assert_eq!(xattrs(&image, &node).unwrap().len(), 1);
     }
 }

@@ -13,7 +13,7 @@ pub mod format;
 
 use format::{
     Digest, DirEntry, Entry, Error, External, FileType, FormattedDigest, Image, Inode,
-    InvalidDigest, MalformedSignature, Node, Signer, Source, XattrIndex, XattrValue, BLOCK_SIZE,
+    InvalidDigest, MalformedSignature, Node, Signer, Source, XattrFilter, XattrIndex, XattrValue, BLOCK_SIZE,
 };
 
 pub struct Slice<'a>(&'a [u8]);
@@ -86,13 +86,15 @@ pub fn xattr(
 }
 
 #[inline(never)]
-pub fn visible_xattr(
+pub fn read_visible_xattr(
     image: &Image<Slice<'_>>,
     node: &Node,
     index: XattrIndex,
     name: &[u8],
-) -> Result<Option<XattrValue>, Error> {
-    image.visible_xattr(node, index, name)
+    filter: &mut XattrFilter,
+    out: &mut [u8],
+) -> Result<Option<usize>, Error> {
+    image.read_visible_xattr(node, index, name, filter, out)
 }
 
 #[inline(never)]
