@@ -20,7 +20,7 @@ use composefs_bench::{
 };
 use composefs_selftests::setup::drop_caches;
 
-const CONTENDED_ROUNDS: usize = 40;
+const CONTENDED_ROUNDS: usize = 20;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();

@@ -14,7 +14,7 @@ use crate::recorder::Recorder;
 use crate::tree::Paths;
 use crate::walking::{walk, WARM_ROUNDS};
 
-const COLD_ROUNDS: usize = 3;
+const COLD_ROUNDS: usize = 2;
 /// What is asked for at once: by programs that read through stdio(3), and by cat(1).
 const CHUNK: usize = 4 << 10;
 const LARGE_CHUNK: usize = 128 << 10;

@@ -15,7 +15,7 @@ use crate::tree::{Paths, ATTRIBUTE, NO_ATTRIBUTE};
 /// What getdents(2) is given, as in glibc.
 const BUFFER: usize = 32 << 10;
 const COLD_ROUNDS: usize = 3;
-pub const WARM_ROUNDS: usize = 5;
+pub const WARM_ROUNDS: usize = 3;
 /// Absent names that are looked up in each directory.
 const ABSENT: usize = 4;
 
