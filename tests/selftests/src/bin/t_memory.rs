@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,15 +16,14 @@ use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::fs_context::FsContext;
 use composefs_selftests::image::{build, replace, Image};
+use composefs_selftests::memory::{self, inodes, no_inodes};
 use composefs_selftests::mount::Request;
 use composefs_selftests::random::Random;
 use composefs_selftests::setup;
-use composefs_selftests::tap::{self, Case, Skip};
+use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use rustix::fs::statvfs;
 use rustix::io::Errno;
-
-const CACHE: &str = "/sys/kernel/slab/composefs_inode_cache";
 
 /// Small files of the tree, half of them in the store.
 const FILES: usize = 2000;
@@ -61,32 +60,6 @@ impl Context {
     fn target(&self) -> PathBuf {
         self.work.join("mount")
     }
-}
-
-/// Inodes of the driver that are in memory, with what the allocator can give back given back.
-fn inodes() -> Result<usize> {
-    let file = |name: &str| Path::new(CACHE).join(name);
-    if !file("shrink").exists() {
-        return Err(Skip(format!("no {CACHE}")).into());
-    }
-    fs::write(file("shrink"), "1")?;
-    let text = fs::read_to_string(file("objects"))?;
-    let number = text.split_whitespace().next().context("objects")?;
-    Ok(number.parse()?)
-}
-
-/// Waits for inodes to be freed, which happens after an RCU grace period, in tasks of the kernel.
-fn no_inodes() -> Result<()> {
-    let mut left = 0;
-    for _ in 0..2000 {
-        left = inodes()?;
-        if left == 0 {
-            return Ok(());
-        }
-        rustix::fs::sync();
-        std::thread::yield_now();
-    }
-    bail!("{left} inodes are left")
 }
 
 fn see_everything(context: &Context) -> Result<()> {
@@ -281,15 +254,7 @@ fn raised(context: &mut Context) -> Result<()> {
 }
 
 fn leaks(_: &mut Context) -> Result<()> {
-    let file = Path::new("/sys/kernel/debug/kmemleak");
-    if !file.exists() {
-        return Err(Skip("the kernel has no kmemleak".into()).into());
-    }
-    fs::write(file, "scan")?;
-    fs::write(file, "scan")?;
-    let found = fs::read_to_string(file)?;
-    ensure!(!found.contains("composefs"), "{found}");
-    Ok(())
+    memory::expect_no_leak()
 }
 
 const CASES: &[Case<Context>] = &[
