@@ -12,6 +12,7 @@ pub mod command;
 pub mod compare;
 pub mod damage;
 pub mod disk;
+pub mod failing_disk;
 pub mod fs_context;
 pub mod image;
 pub mod kernel_log;
