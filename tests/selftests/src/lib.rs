@@ -18,6 +18,7 @@ pub mod image;
 pub mod kernel_log;
 pub mod memory;
 pub mod mount;
+pub mod nfs;
 pub mod observation;
 pub mod odd_tree;
 pub mod python;

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
-use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::{build, Image};
 use composefs_selftests::mount::Mount;
-use composefs_selftests::tap::{self, Case, Skip};
+use composefs_selftests::nfs::Server;
+use composefs_selftests::tap::{self, Case};
 use composefs_selftests::{basic_tree, odd_tree, python, setup, tree};
 
 struct Context {
@@ -242,60 +242,18 @@ fn strangers(context: &mut Context) -> Result<()> {
 
 /// An NFS server in the guest exports the mount to itself.
 fn nfs(context: &mut Context) -> Result<()> {
-    let skip = |reason: &str| anyhow::Error::from(Skip(reason.to_owned()));
-    for module in ["nfsd", "nfs"] {
-        if setup::modprobe(module).is_err() {
-            return Err(skip(&format!("the kernel has no module {module}")));
+    let server = Server::start(&context.root(), "ro")?;
+    let mount = server.mount(&context.work.join("nfs"), "ro,soft")?;
+    let mut expected = tree::read(&context.root())?;
+    let mut seen = tree::read(mount.root())?;
+    for tree in [&mut expected, &mut seen] {
+        for entry in tree.values_mut() {
+            // NFS has user xattrs only, and no ACLs by this protocol.
+            entry.xattrs.clear();
         }
     }
-    if run("which", ["exportfs"]).is_err() {
-        return Err(skip("no exportfs"));
-    }
-    let root = context.root();
-    let target = context.work.join("nfs");
-    setup::create_dir(&target)?;
-    let script = r#"
-set -e
-ip link set lo up 2>/dev/null || ifconfig lo up || true
-mkdir -p /run/rpc_pipefs /proc/fs/nfsd /var/lib/nfs
-touch /var/lib/nfs/etab /var/lib/nfs/rmtab
-mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
-exportfs -o ro,no_root_squash,fsid=0,no_subtree_check,insecure,sec=sys "127.0.0.1:$1"
-timeout 60 rpc.mountd -N 3
-# Opens wait for the end of the grace period, in which locks are reclaimed.
-timeout 60 rpc.nfsd --grace-time 10 --lease-time 10 --no-nfs-version 3 --nfs-version 4 2
-echo Y 2>/dev/null > /proc/fs/nfsd/v4_end_grace || true
-timeout 100 mount -t nfs4 -o vers=4.2,ro,soft,sec=sys 127.0.0.1:/ "$2"
-"#;
-    let arguments = |script: &str| {
-        [
-            "-c",
-            script,
-            "sh",
-            &root.to_string_lossy(),
-            &target.to_string_lossy(),
-        ]
-        .map(str::to_owned)
-    };
-    let started = run("sh", arguments(script));
-    let result = started.and_then(|_| {
-        let mount = Mount::adopt(&target);
-        let mut expected = tree::read(&root)?;
-        let compared = tree::read(mount.root()).and_then(|mut seen| {
-            for tree in [&mut expected, &mut seen] {
-                for entry in tree.values_mut() {
-                    // NFS has user xattrs only, and no ACLs by this protocol.
-                    entry.xattrs.clear();
-                }
-            }
-            expect_equal(&expected, &seen, Links::Files)
-        });
-        mount.unmount()?;
-        compared
-    });
-    let stop = r#"timeout 60 rpc.nfsd 0; exportfs -au; kill $(pidof rpc.mountd) 2>/dev/null; umount /proc/fs/nfsd; true"#;
-    run("sh", arguments(stop))?;
-    result.context("NFS")
+    mount.unmount()?;
+    expect_equal(&expected, &seen, Links::Files)
 }
 
 /// Nothing of the above keeps the mount busy.
