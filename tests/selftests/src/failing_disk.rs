@@ -41,9 +41,12 @@ impl FailingDisk {
             mount: None,
         };
         let table = disk.table("linear");
-        dmsetup(&["create", "--noudevsync", &disk.name, "--table", &table])?;
+        dmsetup(&["create", &disk.name, "--table", &table])?;
         setup::create_dir(&disk.target)?;
-        let device = format!("/dev/mapper/{}", disk.name);
+        // The names in /dev/mapper are udev's, and there is none in the guest.
+        let known = ["info", "--columns", "--noheadings", "-o", "blkdevname"];
+        let device = run("dmsetup", known.into_iter().chain([&*disk.name]))?;
+        let device = format!("/dev/{}", device.trim());
         let at = disk.target.to_string_lossy().into_owned();
         run("mount", ["-t", "ext4", "-o", "noatime", &device, &at])?;
         disk.mount = Some(Mount::adopt(&disk.target));
@@ -79,21 +82,21 @@ impl FailingDisk {
     }
 
     fn load(&self, kind: &str) -> Result<()> {
-        dmsetup(&["suspend", "--nolockfs", "--noudevsync", &self.name])?;
+        dmsetup(&["suspend", "--nolockfs", &self.name])?;
         dmsetup(&["load", &self.name, "--table", &self.table(kind)])?;
-        dmsetup(&["resume", "--noudevsync", &self.name])
+        dmsetup(&["resume", &self.name])
     }
 }
 
 fn dmsetup(arguments: &[&str]) -> Result<()> {
-    run("dmsetup", arguments).map(drop)
+    run("dmsetup", arguments.iter().chain(&["--noudevsync"])).map(drop)
 }
 
 impl Drop for FailingDisk {
     fn drop(&mut self) {
         let _ = self.repair();
         drop(self.mount.take());
-        let _ = dmsetup(&["remove", "--noudevsync", "--retry", &self.name]);
+        let _ = dmsetup(&["remove", "--retry", &self.name]);
         let _ = run("losetup", ["--detach", &self.loop_device]);
         let _ = fs::remove_file(&self.backing);
     }
