@@ -142,6 +142,11 @@ impl Mount {
             .with_context(|| format!("unmounting {}", self.target.display()))
     }
 
+    /// Leaves it mounted.
+    pub fn forget(mut self) {
+        self.mounted = false;
+    }
+
     /// Takes the mount out of sight; it goes when the last user of it does.
     pub fn detach(mut self) -> Result<()> {
         self.mounted = false;

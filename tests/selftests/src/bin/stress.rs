@@ -27,6 +27,8 @@ use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::tree::{self, Tree};
 use mmap_io::MemoryMappedFile;
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 
 struct Context {
     work: PathBuf,
@@ -104,7 +106,9 @@ fn everything(context: &mut Context) -> Result<()> {
     for ((name, ..), count) in TASKS.iter().zip(&counts) {
         note(format_args!("{} {name}", count.load(Ordering::Relaxed)));
     }
-    shared.unmount()
+    let target = shared.root().to_owned();
+    shared.forget();
+    unmount(&target)
 }
 
 /// Some regular file of the tree, and what is in it.
@@ -174,10 +178,23 @@ fn mount(context: &Context, _: &Path, random: &mut Random) -> Result<()> {
         file.read_exact_at(&mut found, 0)?;
         ensure!(found == content("external-4097"), "an open file differs");
     } else {
-        mount.unmount()?;
+        mount.forget();
+        unmount(&target)?;
     }
     fs::remove_dir(&target)?;
     Ok(())
+}
+
+/// Files that were just closed here may be open in a process that another task is about to run: it
+/// has them until its program begins.
+fn unmount(target: &Path) -> Result<()> {
+    for _ in 0..10_000 {
+        match rustix::mount::unmount(target, UnmountFlags::empty()) {
+            Err(Errno::BUSY) => std::thread::yield_now(),
+            result => return Ok(result?),
+        }
+    }
+    bail!("{} stays busy", target.display())
 }
 
 fn reclaim(_: &Context, _: &Path, random: &mut Random) -> Result<()> {
