@@ -136,7 +136,12 @@ fn resolve_links(tree: &mut Tree) -> Result<()> {
                     .with_context(|| quote::bytes(&tree.path(id)).to_string());
             }
         }
-        tree.set_link(id, target);
+        // The links on the way as well, so that each is followed once.
+        let mut at = id;
+        while let Some(next) = tree.node(at).link() {
+            tree.set_link(at, target);
+            at = next;
+        }
     }
     Ok(())
 }
@@ -179,6 +184,31 @@ mod tests {
         };
         let error = write(tree, &options, None).expect_err("no image");
         assert_eq!(format!("{error:#}"), "'/b': is there twice");
+    }
+
+    /// Followed anew for each of them, this would take minutes.
+    #[test]
+    fn a_long_chain_of_hard_links() {
+        const LINKS: NodeId = 200_000;
+
+        let meta = |mode| Meta {
+            mode,
+            ..Meta::default()
+        };
+        let mut tree = Tree::new();
+        tree.add_root(meta(S_IFDIR)).expect("root");
+        let file = tree.add(ROOT, b"file", meta(S_IFIFO)).expect("file");
+        for number in 0..LINKS {
+            let name = number.to_string();
+            let id = tree.add(ROOT, name.as_bytes(), meta(S_IFIFO));
+            assert_eq!(id.expect("link"), file + 1 + number);
+        }
+        for id in file + 1..file + LINKS {
+            tree.set_link(id, id + 1);
+        }
+        tree.set_link(file + LINKS, file);
+        resolve_links(&mut tree).expect("no loop");
+        assert!((file + 1..=file + LINKS).all(|id| tree.node(id).link() == Some(file)));
     }
 
     #[test]
