@@ -44,9 +44,9 @@ impl backed_file::Operations for Composefs {
         }
         match proof.get() {
             // What is wrong with a file's attributes is for its open to tell.
-            Proof::Unknown => external(inode).is_ok_and(|external| {
-                proof.note(external.digest.is_some());
-                external.digest.is_some()
+            Proof::Unknown => sb.image.has_digest(&node(inode)).is_ok_and(|has_digest| {
+                proof.note(has_digest);
+                has_digest
             }),
             // At `require`, such a file cannot be opened at all.
             proof => proof != Proof::NoDigest,

@@ -10,7 +10,7 @@
 //! chunk of 8 TiB in version 2, and for files near 8 PiB.
 
 use super::source::Window;
-use super::xattr::Entries;
+use super::xattr::{copy_out, Entries};
 use super::{Algorithm, Digest, Error, Image, Node, Source, XattrValue};
 
 const METACOPY: &[u8] = b"overlay.metacopy";
@@ -59,6 +59,29 @@ impl<S: Source> Image<S> {
             self.check_redirect(redirect)?;
         }
         Ok(Some(External { digest, redirect }))
+    }
+
+    /// Whether the image gives a digest for a regular file in the store: what [`external`](Self::external) says of it,
+    /// without a look at the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] if the attribute that says so is missing or malformed, or the source's.
+    pub fn has_digest(&self, node: &Node) -> Result<bool, S::Error> {
+        let Some(mut entries) = Entries::new(self, node)? else {
+            return Ok(false);
+        };
+        while let Some(entry) = entries.next()? {
+            if entry.is_trusted() && entries.is_named(&entry, METACOPY)? {
+                let mut buffer = [0; METACOPY_MAX];
+                let bytes = buffer
+                    .get_mut(..entry.value().len())
+                    .ok_or(Error::Corrupt("metacopy is too long"))?;
+                copy_out(entries.window_of(&entry), entry.value().offset(), bytes)?;
+                return Ok(parse_metacopy(bytes)?.is_some());
+            }
+        }
+        Err(Error::Corrupt("external file without metacopy").into())
     }
 
     fn digest(&self, metacopy: &XattrValue) -> Result<Option<Digest>, S::Error> {

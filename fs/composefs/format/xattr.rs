@@ -401,7 +401,7 @@ impl<'a, S: Source> Entries<'a, S> {
     }
 
     #[inline]
-    fn window_of(&mut self, entry: &RawEntry) -> &mut Window<'a, S> {
+    pub(super) fn window_of(&mut self, entry: &RawEntry) -> &mut Window<'a, S> {
         if entry.shared {
             &mut self.shared
         } else {

@@ -94,6 +94,7 @@ fn compare(image: &Image<Memory>, path: &[u8], inode: &Inode, line: &Line) {
         FileType::Regular if line.size > 0 && line.content.is_none() => {
             let external = external.unwrap_or_else(|| panic!("{name} is not external"));
             let digest = external.digest.map(|digest| digest.to_string());
+            assert_eq!(image.has_digest(node), Ok(digest.is_some()), "{name}");
             assert_eq!(digest, line.digest, "{name}");
             let redirect = external.redirect.map(|value| {
                 let mut path = vec![0; value.len()];

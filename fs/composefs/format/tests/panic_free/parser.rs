@@ -121,6 +121,11 @@ pub fn external(image: &Image<Slice<'_>>, node: &Node) -> Result<Option<External
 }
 
 #[inline(never)]
+pub fn has_digest(image: &Image<Slice<'_>>, node: &Node) -> Result<bool, Error> {
+    image.has_digest(node)
+}
+
+#[inline(never)]
 pub fn parse_hex(text: &[u8]) -> Result<Digest, InvalidDigest> {
     Digest::parse_hex(text)
 }
