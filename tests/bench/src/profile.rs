@@ -6,6 +6,7 @@ use std::ffi::CString;
 use std::path::Path;
 
 use anyhow::Result;
+use composefs_selftests::setup::drop_caches;
 use rustix::process::getsid;
 
 use crate::opening::{map_all, open, open_all, read_all};
@@ -32,7 +33,7 @@ fn between_marks(
     result
 }
 
-/// Profiles everything that does not wait for a disk.
+/// Profiles one system.
 pub fn run(subject: &Subject, system: System) -> Result<()> {
     subject.mount(system)?;
     subject.enter()?;
@@ -43,6 +44,8 @@ pub fn run(subject: &Subject, system: System) -> Result<()> {
     let directories = some(&paths.directories);
 
     let entries = walk()?;
+    drop_caches()?;
+    between_marks(system, "walk, nothing cached", entries, || walk().map(drop))?;
     std::fs::write("/proc/sys/vm/drop_caches", "2")?;
     between_marks(system, "walk, nothing but pages cached", entries, || {
         walk().map(drop)
