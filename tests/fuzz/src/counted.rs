@@ -221,6 +221,11 @@ impl<'a> Counted<'a> {
         self.within(bound, "external", |image| image.external(node))
     }
 
+    pub fn has_digest(&self, node: &Node) -> Result<bool, Error> {
+        let bound = Self::attribute_blocks(node) + 2;
+        self.within(bound, "has_digest", |image| image.has_digest(node))
+    }
+
     /// At most `len` bytes of content from `offset` on.
     pub fn data(&self, node: &Node, offset: u64, len: usize) -> Result<Vec<u8>, Error> {
         let mut bytes = vec![0; len];

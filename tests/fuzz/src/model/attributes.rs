@@ -98,25 +98,26 @@ impl Model<'_> {
         }
     }
 
+    /// The digest in the attribute that has one, if it has; `None` if that is missing or malformed.
+    pub fn digest(&self, attributes: &[Attribute]) -> Option<Option<Vec<u8>>> {
+        let metacopy = first(attributes, b"overlay.metacopy")?;
+        match (metacopy.len(), metacopy.get(..4)) {
+            (0, _) | (4, Some([0, 4, 0, 0])) => Some(None),
+            (36, Some([0, 36, 0, 1])) | (68, Some([0, 68, 0, 2])) => {
+                Some(Some(metacopy[4..].to_vec()))
+            }
+            _ => None,
+        }
+    }
+
     /// What is known of an external file; `None` if that is malformed.
     pub fn external(&self, attributes: &[Attribute], fault: bool) -> Option<External> {
-        let get = |name: &[u8]| {
-            let found = attributes
-                .iter()
-                .find(|one| one.index == 4 && one.name == name);
-            found.map(|found| found.value.clone())
-        };
-        let (metacopy, redirect) = (get(b"overlay.metacopy"), get(b"overlay.redirect"));
+        let redirect = first(attributes, b"overlay.redirect");
         // Both are looked for until they are found.
-        if fault && (metacopy.is_none() || redirect.is_none()) {
+        if fault && (first(attributes, b"overlay.metacopy").is_none() || redirect.is_none()) {
             return None;
         }
-        let metacopy = metacopy?;
-        let digest = match (metacopy.len(), metacopy.get(..4)) {
-            (0, _) | (4, Some([0, 4, 0, 0])) => None,
-            (36, Some([0, 36, 0, 1])) | (68, Some([0, 68, 0, 2])) => Some(metacopy[4..].to_vec()),
-            _ => return None,
-        };
+        let digest = self.digest(attributes)?;
         if let Some(path) = &redirect {
             if path.first() != Some(&b'/') || path.contains(&0) || path.len() > 4095 {
                 return None;
@@ -124,4 +125,12 @@ impl Model<'_> {
         }
         Some((digest, redirect))
     }
+}
+
+/// The value of the first attribute `trusted.` with this name after it.
+fn first(attributes: &[Attribute], name: &[u8]) -> Option<Vec<u8>> {
+    attributes
+        .iter()
+        .find(|one| one.index == 4 && one.name == name)
+        .map(|found| found.value.clone())
 }
