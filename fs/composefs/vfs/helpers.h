@@ -116,7 +116,7 @@ void *rust_vfs_zalloc(size_t len);
 void *rust_vfs_zalloc_link(size_t len);
 
 /* Parameters of the module (parameters.c) */
-bool rust_vfs_require_signatures(void);
+extern bool rust_vfs_require_signatures;
 bool rust_vfs_trust_system_keys(void);
 void rust_vfs_set_ratchet_type(struct file_system_type *type);
 

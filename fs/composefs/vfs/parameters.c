@@ -11,7 +11,8 @@
 
 #include "helpers.h"
 
-static bool require_signatures;
+/* Read on all paths of the file system, so without a call. */
+bool rust_vfs_require_signatures;
 static bool trust_system_keys;
 
 static DEFINE_MUTEX(ratchet_lock);
@@ -28,7 +29,7 @@ static int require_signatures_set(const char *val,
 {
 	int ret = param_set_bool_enable_only(val, kp);
 
-	if (ret || !require_signatures)
+	if (ret || !rust_vfs_require_signatures)
 		return ret;
 
 	mutex_lock(&ratchet_lock);
@@ -45,7 +46,7 @@ static const struct kernel_param_ops require_signatures_ops = {
 };
 
 module_param_cb(require_signatures, &require_signatures_ops,
-		&require_signatures, 0644);
+		&rust_vfs_require_signatures, 0644);
 __MODULE_PARM_TYPE(require_signatures, "bool");
 MODULE_PARM_DESC(require_signatures,
 		 "Use signed images only; can be switched on, but not off");
@@ -53,11 +54,6 @@ MODULE_PARM_DESC(require_signatures,
 module_param(trust_system_keys, bool, 0444);
 MODULE_PARM_DESC(trust_system_keys,
 		 "Trust the kernel's built-in and secondary keyrings as well");
-
-bool rust_vfs_require_signatures(void)
-{
-	return READ_ONCE(require_signatures);
-}
 
 bool rust_vfs_trust_system_keys(void)
 {

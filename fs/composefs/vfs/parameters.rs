@@ -6,9 +6,11 @@
 use super::bindings;
 
 /// Whether only signed file systems may be used. Once it is true it stays so.
+#[inline]
 pub(crate) fn require_signatures() -> bool {
-    // SAFETY: The function has no preconditions.
-    unsafe { bindings::rust_vfs_require_signatures() }
+    // SAFETY: The variable is a C `bool`, which is only ever written to as a
+    // whole, and to which there are no Rust references.
+    unsafe { (&raw const bindings::rust_vfs_require_signatures).read_volatile() }
 }
 
 /// Whether the kernel's own certificates vouch for signatures too. It does not

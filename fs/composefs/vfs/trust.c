@@ -60,6 +60,10 @@ struct audit_buffer *rust_vfs_audit_begin(const char *operation)
 {
 	struct audit_buffer *ab;
 
+	/* Without this, it would be written to the kernel log. */
+	if (!audit_enabled)
+		return NULL;
+
 	ab = audit_log_start(audit_context(), GFP_KERNEL, AUDIT_INTEGRITY_DATA);
 	if (ab) {
 		audit_log_format(ab, "op=%s", operation);

@@ -13,6 +13,7 @@ use composefs_selftests::command::{output, run};
 use composefs_selftests::image::Image;
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::Request;
+use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::signing::{
     add_key, failure, keyring_lines, reload_module, Pki, AUTHORITY, KEYRING, QUICK, SIGNER,
@@ -232,6 +233,23 @@ fn keys_can_be_revoked(context: &mut Context) -> Result<()> {
     reload_module(&[])
 }
 
+/// Switches audit on or off; as nobody listens, its records go to the kernel log.
+fn set_audit(on: bool) -> Result<()> {
+    const SCRIPT: &str = r#"
+import socket
+enabled, = argument
+NETLINK_AUDIT, AUDIT_SET, AUDIT_STATUS_ENABLED, REQUEST_AND_ACK = 9, 1001, 1, 5
+status = struct.pack("=11I", AUDIT_STATUS_ENABLED, int(enabled), *[0] * 9)
+header = struct.pack("=IHHII", 16 + len(status), AUDIT_SET, REQUEST_AND_ACK, 1, 0)
+with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_AUDIT) as audit:
+    audit.sendto(header + status, (0, 0))
+    answer = audit.recv(4096)
+error, = struct.unpack_from("=i", answer, 16)
+assert error == 0, os.strerror(-error)
+"#;
+    python::run(SCRIPT, &[if on { "1" } else { "0" }]).map(drop)
+}
+
 /// The next audit record of a mount; another thread of the kernel writes it.
 fn audit_record(log: &mut KernelLog) -> Result<String> {
     for _ in 0..1000 {
@@ -251,6 +269,7 @@ fn audit_record(log: &mut KernelLog) -> Result<String> {
 fn shows_itself(context: &mut Context) -> Result<()> {
     context.pki.trust("one")?;
     let mut log = KernelLog::follow()?;
+    set_audit(true)?;
     let mut audit_log = KernelLog::follow()?;
     let mount = context.request().at(&context.work.join("mount"))?;
     let said = log.read_composefs()?;
@@ -301,6 +320,16 @@ fn shows_itself(context: &mut Context) -> Result<()> {
     context.has_no_key()?;
     let audit = audit_record(&mut audit_log)?;
     ensure!(audit.contains("res=0"), "{audit}");
+
+    // With audit switched off, none of it is in the kernel log.
+    set_audit(false)?;
+    let mut log = KernelLog::follow()?;
+    context.has_no_key()?;
+    let said = log.read()?;
+    ensure!(
+        !said.iter().any(|m| m.contains("op=composefs_mount")),
+        "with audit off: {said:?}"
+    );
     Ok(())
 }
 
