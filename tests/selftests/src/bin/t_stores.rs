@@ -10,12 +10,14 @@ use std::process::ExitCode;
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
+use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::fs_context::Refusal;
 use composefs_selftests::image::{build, build_into, Image};
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case, Skip};
+use composefs_selftests::tree;
 use rustix::fs::{statx, AtFlags, StatxAttributes, StatxFlags, CWD};
 use rustix::io::Errno;
 use rustix::mount::{mount, MountFlags};
@@ -122,6 +124,27 @@ fn on_tmpfs(context: &mut Context) -> Result<()> {
         Err(refusal) => bail!("digest of an image on tmpfs: {refusal}"),
         Ok(_) => bail!("an image on tmpfs has a digest"),
     }
+}
+
+/// Whoever serves a filesystem without a device may change what is cached of it, so the driver
+/// looks at copies.
+fn image_without_device(context: &mut Context) -> Result<()> {
+    let target = context.directory("ramfs")?;
+    mount("ramfs", &target, "ramfs", MountFlags::empty(), c"")?;
+    let ramfs = Mount::adopt(&target);
+    let image = ramfs.join("image");
+    fs::copy(&context.image.file, &image)?;
+    let mounted = Request::new(&image)
+        .basedir(&context.image.store)
+        .at(&context.target())?;
+    reads(mounted.root())?;
+    let other = context.directory("other")?;
+    let on_disk = context.bare().basedir(&context.image.store).at(&other)?;
+    expect_equal(
+        &tree::read(on_disk.root())?,
+        &tree::read(mounted.root())?,
+        Links::Directories,
+    )
 }
 
 fn on_btrfs(context: &mut Context) -> Result<()> {
@@ -360,6 +383,7 @@ fn depth(context: &mut Context) -> Result<()> {
 const CASES: &[Case<Context>] = &[
     ("500 basedirs, and not one more", many_basedirs),
     ("a store on tmpfs", on_tmpfs),
+    ("an image on ramfs", image_without_device),
     ("a store on btrfs", on_btrfs),
     ("a store on xfs", on_xfs),
     ("objects outside of the store", escapes),
