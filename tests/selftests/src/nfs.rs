@@ -14,6 +14,8 @@ const START: &str = r#"
 set -e
 ip link set lo up
 mkdir -p /run/rpc_pipefs /proc/fs/nfsd /var/lib/nfs
+# Its state is not to change the root, which other programs have an image of.
+mountpoint -q /var/lib/nfs || mount -t tmpfs nfs-state /var/lib/nfs
 touch /var/lib/nfs/etab /var/lib/nfs/rmtab
 mountpoint -q /proc/fs/nfsd || mount -t nfsd nfsd /proc/fs/nfsd
 exportfs -o "$2,no_root_squash,fsid=0,no_subtree_check,insecure,sec=sys" "127.0.0.1:$1"
@@ -28,6 +30,7 @@ timeout 60 rpc.nfsd 0
 exportfs -au
 kill $(pidof rpc.mountd) 2>/dev/null
 umount /proc/fs/nfsd
+umount /var/lib/nfs
 true
 "#;
 
