@@ -43,17 +43,14 @@ pub(crate) fn check_image(
     keys: &TrustedKeys,
     log: &Log<'_>,
 ) -> Result<Provenance> {
-    if options.digest.is_none() && options.signature.is_none() && !parameters::require_signatures()
-    {
-        return Ok(Provenance {
-            digest: None,
-            signer: None,
-        });
-    }
     let mut found = Provenance {
         digest: None,
         signer: None,
     };
+    if options.digest.is_none() && options.signature.is_none() && !parameters::require_signatures()
+    {
+        return Ok(found);
+    }
     let result = found.establish(file, source, options, keys, log);
 
     if let Some(record) = audit::Record::begin(c"composefs_mount") {
