@@ -4,12 +4,15 @@
 
 use super::{
     bindings,
-    error::ENAMETOOLONG,
+    error::{ENAMETOOLONG, EUCLEAN},
     filesystem::FileSystem,
     inode::{self, Inode, Kind},
 };
 use core::marker::PhantomData;
-use kernel::{error::from_result, prelude::*};
+use kernel::{
+    error::{from_err_ptr, from_result},
+    prelude::*,
+};
 
 /// What a file system with directories provides.
 pub(crate) trait Operations: FileSystem {
@@ -131,10 +134,15 @@ impl<T: Operations> Tables<T> {
                 None => Ok(core::ptr::null_mut()),
             }
         };
-        match inode() {
+        let alias = inode().and_then(|inode| {
             // SAFETY: `d_splice_alias()` consumes the reference to the inode;
             // null makes the dentry negative.
-            Ok(inode) => unsafe { bindings::d_splice_alias(inode, dentry) },
+            from_err_ptr(unsafe { bindings::d_splice_alias(inode, dentry) })
+        });
+        match alias {
+            Ok(alias) => alias,
+            // A directory that is in itself, as the VFS has said in the log.
+            Err(error) if error.to_errno() == -(bindings::ELOOP as c_int) => EUCLEAN.to_ptr(),
             Err(error) => error.to_ptr(),
         }
     }

@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -12,7 +13,7 @@ use composefs_selftests::basic_tree;
 use composefs_selftests::command::{capture, run};
 use composefs_selftests::image::{enable_verity, Image};
 use composefs_selftests::kernel_log::KernelLog;
-use composefs_selftests::mount::Request;
+use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
@@ -197,6 +198,37 @@ fn damaged_anywhere(context: &mut Context) -> Result<()> {
         "{refused} refused at mount, {mounted} mounted"
     ));
     Ok(())
+}
+
+/// A directory whose entry leads back to it cannot be entered, and what else is in it can be reached.
+fn directory_in_itself(context: &mut Context) -> Result<()> {
+    let target = context.work.join("mount");
+    let number = |mount: &Mount, name: &str| fs::metadata(mount.join(name)).map(|data| data.ino());
+    let mount = Request::new(&context.plain)
+        .basedir(&context.image.store)
+        .at(&target)?;
+    let outer = number(&mount, "directory")?.to_le_bytes();
+    let inner = number(&mount, "directory/deeper")?.to_le_bytes();
+    mount.unmount()?;
+
+    // The one in the directory, and "." of the inner one.
+    let mut content = context.bytes.clone();
+    let entries: Vec<_> = (1024 + 128..content.len() - 12)
+        .filter(|at| content[*at..].starts_with(&inner) && content[at + 10..at + 12] == [2, 0])
+        .collect();
+    ensure!(entries.len() == 2, "entries at {entries:?}");
+    for at in entries {
+        content[at..at + 8].copy_from_slice(&outer);
+    }
+    let mount = context.variant("in-itself", &content)?.at(&target)?;
+    let inside = mount.join("directory/deeper");
+    for _ in 0..2 {
+        let found = rustix::fs::lstat(&inside).map(|stat| stat.st_ino);
+        ensure!(found == Err(Errno::UCLEAN), "{found:?}");
+    }
+    let found = fs::read(mount.join("directory/external-3m"))?;
+    ensure!(found == basic_tree::content("directory/external-3m"));
+    mount.unmount()
 }
 
 /// Looks at everything, but not at more than `budget` files. Errors are fine, as long as it ends.
@@ -394,6 +426,7 @@ const CASES: &[Case<Context>] = &[
     ("a truncated image", truncated),
     ("a corrupt superblock", corrupt),
     ("an image damaged anywhere does no harm", damaged_anywhere),
+    ("a directory that is in itself", directory_in_itself),
     ("a digest option that is none", digest_option),
     (
         "a digest for an image without fs-verity",
