@@ -12,8 +12,10 @@ use rustix::process::getsid;
 use crate::opening::{map_all, open, open_all, read_all};
 use crate::reading::pread_at_random;
 use crate::system::{Subject, System};
-use crate::tree::{Paths, ATTRIBUTE, NO_ATTRIBUTE};
-use crate::walking::{absent, attribute_of, list_all, stat_once, walk};
+use crate::tree::Paths;
+use crate::walking::{
+    absent, absent_attributes, attribute, attributes_of, list_all, stat_once, walk,
+};
 
 /// How many files and directories an operation is done on.
 const SAMPLE: usize = 500;
@@ -56,12 +58,14 @@ pub fn run(subject: &Subject, system: System) -> Result<()> {
     between_marks(system, "readdir", listed, || {
         list_all(&directories).map(drop)
     })?;
-    attribute_of(&marked, ATTRIBUTE, true)?;
+    let (mark, others) = (attribute()?, absent_attributes()?);
+    attributes_of(&marked, &mark, true)?;
     between_marks(system, "getxattr", marked.len(), || {
-        attribute_of(&marked, ATTRIBUTE, true)
+        attributes_of(&marked, &mark, true)
     })?;
+    attributes_of(&files, &others, false)?;
     between_marks(system, "getxattr, none", files.len(), || {
-        attribute_of(&files, NO_ATTRIBUTE, false)
+        attributes_of(&files, &others, false)
     })?;
     let names: Vec<CString> = directories
         .iter()

@@ -15,9 +15,8 @@ use rustix::io::Errno;
 const INLINE_MAX: u64 = 64;
 /// Sequential reads are of files of at least so many bytes.
 const LARGE: u64 = 1 << 20;
-/// An attribute that some files have, and one that none has.
+/// An attribute that some files have.
 pub const ATTRIBUTE: &str = "user.bench";
-pub const NO_ATTRIBUTE: &str = "user.absent";
 
 /// Paths in a mount, in an order that is the same on every run.
 #[derive(Clone, Debug, Default)]
