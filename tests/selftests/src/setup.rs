@@ -71,6 +71,17 @@ pub fn load_module() -> Result<()> {
     Ok(())
 }
 
+/// Skips the current case if the driver is a part of the kernel, as in that of `--suite debug`.
+pub fn require_module() -> Result<()> {
+    // Modules have a state there; what is built in has only its parameters.
+    let is_built_in =
+        is_registered("composefs")? && !Path::new("/sys/module/composefs/initstate").exists();
+    if is_built_in {
+        return Err(Skip("the driver is a part of the kernel".into()).into());
+    }
+    Ok(())
+}
+
 /// What composefs 1.0.8 needs of the kernel.
 pub fn load_incumbent() -> Result<()> {
     modprobe("erofs")?;

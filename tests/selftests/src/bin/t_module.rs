@@ -21,6 +21,7 @@ struct Context {
 
 fn set_up() -> Result<Context> {
     setup::require_driver()?;
+    setup::require_module()?;
     setup::load_module()?;
     let work = setup::work_directory("module")?;
     let image = basic_tree::build_image(&work)?;

@@ -29,6 +29,8 @@ struct Context {
 
 fn set_up() -> Result<Context> {
     setup::require_driver()?;
+    // What is turned on here is on until the module is loaded anew.
+    setup::require_module()?;
     let work = setup::work_directory("policy")?;
     let source = work.join("source");
     basic_tree::create(&source)?;
