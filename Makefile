@@ -48,6 +48,14 @@ test: ## all tests, on the host and in a guest
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky
 	@scripts/test --suite forky
 
+.PHONY: test-debug
+test-debug: ## what a kernel that looks for its own bugs says of the driver (an hour)
+	@scripts/test --suite debug
+
+.PHONY: fuzz-kernel
+fuzz-kernel: ## mount 20,000 damaged images in that kernel (an hour and a half)
+	@scripts/fuzz-kernel
+
 .PHONY: fuzz
 fuzz: ## fuzz the parser and the tools, a minute for each target
 	@scripts/fuzz

@@ -4,7 +4,7 @@
 use std::ffi::CString;
 
 use anyhow::{ensure, Result};
-use composefs_selftests::random::Random;
+use composefs_fuzz::random::Random;
 use composefs_selftests::setup::drop_caches;
 use rustix::fd::OwnedFd;
 

@@ -4,6 +4,8 @@
 //! A reading of its own that takes nothing for granted and checks nothing: what a damaged image leads to is as good a
 //! place to change as any.
 
+use std::collections::VecDeque;
+
 /// What a field is, which says what values are worth trying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -50,7 +52,7 @@ pub(crate) fn number(bytes: &[u8], at: usize, len: usize) -> u64 {
 struct Finder<'a> {
     bytes: &'a [u8],
     fields: Vec<Field>,
-    queue: Vec<u64>,
+    queue: VecDeque<u64>,
 }
 
 /// Fields of header, superblock, and of some of the inodes, entries and attributes.
@@ -60,7 +62,7 @@ pub(crate) fn fields(bytes: &[u8]) -> Vec<Field> {
     let mut finder = Finder {
         bytes,
         fields: Vec::new(),
-        queue: Vec::new(),
+        queue: VecDeque::new(),
     };
     for at in [0, 4, 8, 12] {
         finder.add(at, 4, Plain);
@@ -88,9 +90,9 @@ pub(crate) fn fields(bytes: &[u8]) -> Vec<Field> {
     ] {
         finder.add(1024 + at, len, kind);
     }
-    finder.queue.push(number(bytes, 1024 + 14, 2));
+    finder.queue.push_back(number(bytes, 1024 + 14, 2));
     let mut seen = Vec::new();
-    while let Some(nid) = finder.queue.pop() {
+    while let Some(nid) = finder.queue.pop_front() {
         if seen.len() < INODES_MAX && !seen.contains(&nid) {
             seen.push(nid);
             finder.inode(nid);
@@ -172,7 +174,7 @@ impl Finder<'_> {
             self.add(at + 8, 2, Kind::Offset);
             self.add(at + 10, 1, Kind::Plain);
             self.add(start + name, end.saturating_sub(name).min(256), Kind::Text);
-            self.queue.push(number(self.bytes, at, 8));
+            self.queue.push_back(number(self.bytes, at, 8));
         }
     }
 

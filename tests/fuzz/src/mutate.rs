@@ -8,8 +8,8 @@ const BLOCK: usize = 4096;
 
 /// Changes one to four fields of an image, or the order or number of its blocks.
 pub fn image(bytes: &mut Vec<u8>, random: &mut Random) {
-    for _ in 0..1 + random.below(4) {
-        match random.below(16) {
+    for _ in 0..1 + random.index(4) {
+        match random.index(16) {
             0 => {
                 self::bytes(bytes, random);
                 continue;
@@ -33,7 +33,7 @@ pub fn image(bytes: &mut Vec<u8>, random: &mut Random) {
 fn field(bytes: &mut [u8], random: &mut Random, all: &[Field]) {
     let Field { at, len, kind } = random.of(all);
     if kind == Kind::Text {
-        let at = at + random.below(len);
+        let at = at + random.index(len);
         bytes[at] = random.of(&[
             0,
             b'/',
@@ -47,7 +47,7 @@ fn field(bytes: &mut [u8], random: &mut Random, all: &[Field]) {
     }
     let old = number(bytes, at, len);
     let size = bytes.len() as u64;
-    let near = random.below(8) as u64;
+    let near = random.index(8) as u64;
     let limit = match kind {
         Kind::Inode => size / 32,
         Kind::Block => size / BLOCK as u64,
@@ -58,10 +58,10 @@ fn field(bytes: &mut [u8], random: &mut Random, all: &[Field]) {
         .iter()
         .filter(|other| other.kind == kind && other.len == len);
     let same: Vec<_> = same.collect();
-    let new = match random.below(8) {
+    let new = match random.index(8) {
         0 => old.wrapping_add(near),
         1 => old.wrapping_sub(near),
-        2 => old ^ 1 << random.below(8 * len),
+        2 => old ^ 1 << random.index(8 * len),
         3 => limit.wrapping_add(near).wrapping_sub(4),
         4 => random.of(&[
             0,
@@ -74,7 +74,7 @@ fn field(bytes: &mut [u8], random: &mut Random, all: &[Field]) {
             0x7fff_ffff,
             u64::MAX,
         ]),
-        5 => random.below(limit as usize) as u64,
+        5 => random.index(limit as usize) as u64,
         6 => number(bytes, random.of(&same).at, len),
         _ => random.number(),
     };
@@ -87,8 +87,8 @@ fn blocks(bytes: &mut Vec<u8>, random: &mut Random) {
     if count < 2 {
         return;
     }
-    let (from, to) = (random.below(count) * BLOCK, random.below(count) * BLOCK);
-    match random.below(3) {
+    let (from, to) = (random.index(count) * BLOCK, random.index(count) * BLOCK);
+    match random.index(3) {
         0 => bytes.copy_within(from..from + BLOCK, to),
         1 => {
             bytes.extend_from_within(from..from + BLOCK);
@@ -96,7 +96,7 @@ fn blocks(bytes: &mut Vec<u8>, random: &mut Random) {
         }
         _ => {
             bytes.truncate(from.max(BLOCK));
-            if random.below(2) == 0 {
+            if random.index(2) == 0 {
                 set_blocks(bytes);
             }
         }
@@ -117,10 +117,10 @@ pub fn bytes(bytes: &mut Vec<u8>, random: &mut Random) {
         bytes.push(random.number() as u8);
         return;
     }
-    let at = random.below(bytes.len());
-    let len = random.below(8).min(bytes.len() - at);
-    match random.below(6) {
-        0 => bytes[at] ^= 1 << random.below(8),
+    let at = random.index(bytes.len());
+    let len = random.index(8).min(bytes.len() - at);
+    match random.index(6) {
+        0 => bytes[at] ^= 1 << random.index(8),
         1 => bytes[at] = random.of(&[0, 1, 0x7f, 0x80, 0x81, 0x82, 0xa0, 0xff, b'0', b'-']),
         2 => bytes[at] = random.number() as u8,
         3 => bytes.truncate(at),
@@ -128,7 +128,7 @@ pub fn bytes(bytes: &mut Vec<u8>, random: &mut Random) {
             bytes.drain(at..at + len);
         }
         _ => {
-            let from = random.below(bytes.len() - len + 1);
+            let from = random.index(bytes.len() - len + 1);
             bytes.copy_within(from..from + len, at);
         }
     }
@@ -163,30 +163,30 @@ pub fn text(text: &mut Vec<u8>, random: &mut Random) {
     };
 
     let mut lines = split(text, b'\n');
-    let at = random.below(lines.len());
-    match random.below(6) {
+    let at = random.index(lines.len());
+    match random.index(6) {
         0 => return bytes(text, random),
         1 => {
-            let line = lines[random.below(lines.len())].clone();
+            let line = lines[random.index(lines.len())].clone();
             lines.insert(at, line);
         }
         2 => {
             lines.remove(at);
         }
         3 => {
-            let other = random.below(lines.len());
+            let other = random.index(lines.len());
             lines.swap(at, other);
         }
         _ => {
-            let other = split(&lines[random.below(lines.len())], b' ');
+            let other = split(&lines[random.index(lines.len())], b' ');
             let mut fields = split(&lines[at], b' ');
-            let which = random.below(fields.len());
-            fields[which] = match random.below(3) {
+            let which = random.index(fields.len());
+            fields[which] = match random.index(3) {
                 0 => random.of(FIELDS).to_vec(),
                 1 => other.get(which).cloned().unwrap_or_default(),
-                _ => other[random.below(other.len())].clone(),
+                _ => other[random.index(other.len())].clone(),
             };
-            if random.below(8) == 0 {
+            if random.index(8) == 0 {
                 fields.push(random.of(FIELDS).to_vec());
             }
             lines[at] = fields.join(&b' ');

@@ -41,8 +41,8 @@ fn run(name: &str) {
     }
     let mut random = Random::new(name.len() as u64);
     for _ in 0..MUTATIONS {
-        let mut input = corpus[random.below(corpus.len())].clone();
-        for _ in 0..1 + random.below(3) {
+        let mut input = corpus[random.index(corpus.len())].clone();
+        for _ in 0..1 + random.index(3) {
             (target.mutate)(&mut input, &mut random);
         }
         (target.run)(&input);

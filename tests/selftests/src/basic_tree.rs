@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::image::{build, Image};
-use crate::random::Random;
 use crate::setup;
+use composefs_fuzz::random::Random;
 
 /// Files with their sizes: empty, in the image (up to 64 bytes), and in the store, on both sides of
 /// the page size, and large enough for several levels of Merkle tree and for readahead.

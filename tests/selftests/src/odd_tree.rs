@@ -14,8 +14,8 @@ use rustix::fs::{
     Timespec, Timestamps, Uid, XattrFlags, CWD,
 };
 
-use crate::random::Random;
 use crate::setup::create_dir;
+use composefs_fuzz::random::Random;
 
 /// The content of a file in `hard-links`.
 pub const HARD_LINKED: [u8; 6000] = [b'h'; 6000];

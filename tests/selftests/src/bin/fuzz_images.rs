@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 
 use anyhow::{ensure, Context as _, Result};
-use composefs_selftests::damage::Damager;
+use composefs_fuzz::mutate;
+use composefs_fuzz::random::Random;
 use composefs_selftests::image::build;
 use composefs_selftests::memory;
 use composefs_selftests::mount::Request;
-use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
 use rustix::fs::{
@@ -67,7 +67,7 @@ struct Context {
     places: [PathBuf; 2],
     target: PathBuf,
     store: PathBuf,
-    damagers: Vec<Damager>,
+    images: Vec<Vec<u8>>,
     handles: Handles,
 }
 
@@ -82,14 +82,18 @@ fn set_up() -> Result<Context> {
     let work = setup::work_directory("fuzz")?;
     let source = work.join("source");
     tree(&source)?;
-    let mut damagers = Vec::new();
+    let mut images = Vec::new();
     let mut store = PathBuf::new();
     for (name, options) in [
-        ("v0", &["--min-version=0", "--max-version=0"][..]),
-        ("v1", &["--min-version=1"]),
+        // Without the time of today, so that numbers stand for the same images tomorrow.
+        (
+            "v0",
+            &["--use-epoch", "--min-version=0", "--max-version=0"][..],
+        ),
+        ("v1", &["--use-epoch", "--min-version=1"]),
     ] {
         let image = build(&setup::mkcomposefs(), &source, &work.join(name), options)?;
-        damagers.push(Damager::new(fs::read(&image.file)?)?);
+        images.push(fs::read(&image.file)?);
         store = image.store;
     }
     Ok(Context {
@@ -98,7 +102,7 @@ fn set_up() -> Result<Context> {
         places: [work.join("image"), PathBuf::from("/dev/shm/image")],
         target: work.join("mount"),
         store,
-        damagers,
+        images,
         handles: Handles::start()?,
     })
 }
@@ -237,9 +241,10 @@ fn processor_time() -> i64 {
 }
 
 fn look_at(context: &mut Context, number: u64, results: &mut Results) -> Result<()> {
-    let damager = &context.damagers[number as usize % context.damagers.len()];
+    let mut image = context.images[number as usize % context.images.len()].clone();
+    mutate::image(&mut image, &mut Random::new(number));
     let place = &context.places[number as usize / 2 % context.places.len()];
-    fs::write(place, damager.image(number))?;
+    fs::write(place, image)?;
 
     let level = ["off", "on", "require"][number as usize % 3];
     let request = Request::new(place)

@@ -17,12 +17,12 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::attributes::content_hash;
 use composefs_selftests::basic_tree::{self, content};
 use composefs_selftests::command;
 use composefs_selftests::image::{build, Image};
 use composefs_selftests::memory;
-use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::tree::{self, Tree};
@@ -117,7 +117,7 @@ fn some_file(context: &Context, root: &Path, random: &mut Random) -> Result<(Pat
     let files: Vec<_> = files
         .filter_map(|(path, entry)| Some((path, entry.content?)))
         .collect();
-    let (path, hash) = files[random.below(files.len() as u64) as usize];
+    let (path, hash) = files[random.index(files.len())];
     Ok((root.join(OsStr::from_bytes(path)), hash))
 }
 

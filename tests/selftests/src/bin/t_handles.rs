@@ -214,7 +214,7 @@ fn strangers(context: &mut Context) -> Result<()> {
     ));
     ensure!(stale > opened, "handles of another image are opened");
     context.remount(&image)?;
-    let mut random = composefs_selftests::random::Random::new(9);
+    let mut random = composefs_fuzz::random::Random::new(9);
     let mut lines = Vec::new();
     for kind in [0x81, 0x82, 1, 2, 0, 0xfe, 77] {
         for length in [4, 8, 12, 16, 20, 24, 28, 64] {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{bail, ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::attributes::content_hash;
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
@@ -18,7 +19,6 @@ use composefs_selftests::fs_context::FsContext;
 use composefs_selftests::image::{build, replace, Image};
 use composefs_selftests::memory::{self, inodes, no_inodes};
 use composefs_selftests::mount::Request;
-use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
@@ -158,7 +158,7 @@ fn readers(context: &mut Context) -> Result<()> {
                     .collect();
                 let (mut random, mut count) = (Random::new(worker), 0);
                 while !stop.load(Ordering::Relaxed) || count == 0 {
-                    let index = random.below(files.len() as u64) as usize;
+                    let index = random.index(files.len());
                     let (path, entry) = files[index];
                     let path = root.join(std::ffi::OsStr::from_bytes(path));
                     let hash = content_hash(&path).with_context(|| path.display().to_string())?;

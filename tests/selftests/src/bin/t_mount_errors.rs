@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{bail, ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::{capture, run};
 use composefs_selftests::image::{enable_verity, Image};
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
-use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree;
@@ -174,7 +174,7 @@ fn damaged_anywhere(context: &mut Context) -> Result<()> {
         let mut content = context.bytes.clone();
         let mut changes = Vec::new();
         for _ in 0..1 + random.below(20) {
-            let position = used[random.below(used.len() as u64) as usize];
+            let position = used[random.index(used.len())];
             content[position] ^= random.nonzero_byte();
             changes.push(position);
         }

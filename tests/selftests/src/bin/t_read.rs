@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::basic_tree::{self, FILES};
 use composefs_selftests::mount::Mount;
-use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use mmap_io::MemoryMappedFile;

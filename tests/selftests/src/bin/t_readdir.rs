@@ -10,10 +10,10 @@ use std::os::unix::fs::MetadataExt;
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::image::build;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::odd_tree::MANY;
-use composefs_selftests::random::Random;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::{odd_tree, setup};
 use rustix::fs::{open, FileType, Mode, OFlags, RawDir, SeekFrom};
@@ -163,7 +163,7 @@ fn seek(context: &mut Context) -> Result<()> {
             setup::drop_caches()?;
             directory = context.open(DIRECTORY)?;
         }
-        let index = random.below(context.entries.len() as u64) as usize;
+        let index = random.index(context.entries.len());
         let position = context.entries[index].next;
         let reached = rustix::fs::seek(&directory, SeekFrom::Start(position))?;
         ensure!(reached == position, "lseek to {position} reached {reached}");

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::image::build_into;
 use composefs_selftests::mount::Mount;
-use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use mmap_io::MemoryMappedFile;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::compare::audit;
 use composefs_selftests::image::{build, enable_verity, replace, Image};
 use composefs_selftests::mount::Request;
-use composefs_selftests::random::Random;
 use composefs_selftests::signing::{add_key, reload_module, Pki, KEYRING, KINDS};
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::tree::{self, Tree};
@@ -178,7 +178,7 @@ impl Context {
     fn mutate(&mut self, this: &[u8], that: &[u8]) -> (&'static str, Vec<u8>) {
         loop {
             let random = &mut self.random;
-            let at = random.below(this.len() as u64) as usize;
+            let at = random.index(this.len());
             let mut mutant = this.to_vec();
             let kind = match random.below(8) {
                 0..=3 => {
@@ -187,7 +187,7 @@ impl Context {
                 }
                 4 => {
                     for _ in 0..=random.below(5) {
-                        let at = random.below(this.len() as u64) as usize;
+                        let at = random.index(this.len());
                         mutant[at] = random.number() as u8;
                     }
                     "bytes"

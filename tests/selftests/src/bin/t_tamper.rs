@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
+use composefs_fuzz::random::Random;
 use composefs_selftests::compare::audit;
 use composefs_selftests::disk::{Disk, Extent};
 use composefs_selftests::image::{build, enable_verity, replace};
 use composefs_selftests::mount::Request;
-use composefs_selftests::random::Random;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::tree::{self, Tree};
@@ -80,7 +80,7 @@ fn change(
             let start = length.next_multiple_of(4096);
             let behind: Vec<_> = extents.iter().filter(|e| e.logical >= start).collect();
             let extent = behind
-                .get(random.below(behind.len().max(1) as u64) as usize)
+                .get(random.index(behind.len().max(1)))
                 .with_context(|| format!("nothing behind {length} bytes: {extents:?}"))?;
             // Where there is something: the first hashes or fields, or the last bytes.
             let within = match random.below(8) {
