@@ -32,10 +32,16 @@ static int require_signatures_set(const char *val,
 	if (ret || !rust_vfs_require_signatures)
 		return ret;
 
+	/*
+	 * This waits for mounts in progress, and one of them may be reading
+	 * a file that it takes for a signature: of this parameter, say.
+	 */
+	kernel_param_unlock(THIS_MODULE);
 	mutex_lock(&ratchet_lock);
 	if (ratchet_type)
 		iterate_supers_type(ratchet_type, forget_dentries, NULL);
 	mutex_unlock(&ratchet_lock);
+	kernel_param_lock(THIS_MODULE);
 	return 0;
 }
 

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
@@ -425,6 +426,30 @@ fn objects(context: &mut Context) -> Result<()> {
     mount.unmount()
 }
 
+/// What is taken for a signature is read while the mount is in progress, and the ratchet waits for
+/// mounts in progress: not for one that reads the parameter.
+fn parameter_as_signature(context: &mut Context) -> Result<()> {
+    context.reload(&["require_signatures=1"])?;
+    let request = context.plain().set("signature", PARAMETER);
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut count = 0;
+            while !done.load(Ordering::Relaxed) {
+                turn_on()?;
+                count += 1;
+            }
+            Ok(count)
+        });
+        let result =
+            (0..300).try_for_each(|_| context.is_refused(&request, Errno::BADMSG, "PKCS#7"));
+        done.store(true, Ordering::Relaxed);
+        let count: Result<usize> = writer.join().unwrap_or_else(|_| bail!("a panic"));
+        note(format_args!("written {} times meanwhile", count?));
+        result
+    })
+}
+
 const CASES: &[Case<Context>] = &[
     ("the parameter can be switched on, but not off", ratchet),
     ("nothing unsigned can be mounted", mounts),
@@ -436,6 +461,7 @@ const CASES: &[Case<Context>] = &[
     ("a remount neither signs nor lowers", reconfigure),
     ("an image that is replaced after the check", replaced),
     ("files and objects that prove nothing", objects),
+    ("the parameter, read as a signature", parameter_as_signature),
 ];
 
 fn main() -> ExitCode {
