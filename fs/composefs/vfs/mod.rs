@@ -34,6 +34,7 @@ pub(crate) mod log;
 pub(crate) mod page_cache;
 pub(crate) mod parameters;
 pub(crate) mod path;
+mod regular_file;
 pub(crate) mod superblock;
 pub(crate) mod symlink;
 pub(crate) mod verity;

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/pagemap.h`](srctree/include/linux/pagemap.h)
 
-use super::{bindings, verity};
+use super::{bindings, regular_file::RegularFile, verity};
 use core::{marker::PhantomData, ops::Deref, ptr::NonNull};
 use kernel::{
     error::{from_err_ptr, to_result},
@@ -19,16 +19,9 @@ const WINDOW: u32 = 32;
 ///
 /// # Invariants
 ///
-/// Owns a reference to an open regular file with a page cache, to which write
-/// access is denied: `i_writecount` is below zero on account of this value.
-pub(crate) struct FrozenFile(NonNull<bindings::file>);
-
-// SAFETY: A `struct file` may be used from any task; its position, the only
-// thing with a rule about that, is not used.
-unsafe impl Send for FrozenFile {}
-
-// SAFETY: As for `Send`.
-unsafe impl Sync for FrozenFile {}
+/// The file has a page cache, and write access to it is denied: `i_writecount`
+/// is below zero on account of this value.
+pub(crate) struct FrozenFile(RegularFile);
 
 impl FrozenFile {
     /// Opens the file at `path` with the credentials of the current task.
@@ -38,30 +31,14 @@ impl FrozenFile {
     /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one
     /// without a page cache of its own; [`ETXTBSY`] if it is open for writing.
     pub(crate) fn open(path: &CStr) -> Result<Self> {
-        // SAFETY: The path is NUL-terminated.
-        let file = from_err_ptr(unsafe {
-            bindings::filp_open(
-                path.as_char_ptr(),
-                (bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NONBLOCK) as c_int,
-                0,
-            )
-        })?;
-        let file = NonNull::new(file).ok_or(ENOENT)?;
+        let file = RegularFile::open(path)?;
 
         // SAFETY: The file is open.
-        let result = unsafe {
-            if bindings::rust_vfs_is_regular(file.as_ptr())
-                && bindings::rust_vfs_has_page_cache(file.as_ptr())
-            {
-                to_result(bindings::rust_vfs_deny_write_access(file.as_ptr()))
-            } else {
-                Err(EINVAL)
+        unsafe {
+            if !bindings::rust_vfs_has_page_cache(file.as_ptr()) {
+                return Err(EINVAL);
             }
-        };
-        if let Err(error) = result {
-            // SAFETY: The reference is the one that was just made.
-            unsafe { bindings::fput(file.as_ptr()) };
-            return Err(error);
+            to_result(bindings::rust_vfs_deny_write_access(file.as_ptr()))?;
         }
         // INVARIANT: All of it was established above.
         Ok(Self(file))
@@ -124,11 +101,8 @@ impl FrozenFile {
 impl Drop for FrozenFile {
     fn drop(&mut self) {
         // SAFETY: By the type invariant write access is denied on account of
-        // this value, and there is a reference to give back.
-        unsafe {
-            bindings::rust_vfs_allow_write_access(self.0.as_ptr());
-            bindings::fput(self.0.as_ptr());
-        }
+        // this value, and the file is open.
+        unsafe { bindings::rust_vfs_allow_write_access(self.0.as_ptr()) };
     }
 }
 

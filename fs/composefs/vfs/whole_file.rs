@@ -2,9 +2,9 @@
 
 //! Reading a small file into memory, once.
 
-use super::{bindings, buffer::Buffer};
+use super::{bindings, buffer::Buffer, regular_file::RegularFile};
 use core::ops::Deref;
-use kernel::{error::from_err_ptr, prelude::*};
+use kernel::prelude::*;
 
 /// The content that a file had when it was read.
 pub(crate) struct WholeFile {
@@ -24,26 +24,12 @@ impl WholeFile {
         // One more byte, to see that it is too long.
         let mut buffer = Buffer::zeroed(limit.checked_add(1).ok_or(EFBIG)?)?;
 
-        // SAFETY: The path is NUL-terminated.
-        let file = from_err_ptr(unsafe {
-            bindings::filp_open(
-                path.as_char_ptr(),
-                (bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NONBLOCK) as c_int,
-                0,
-            )
-        })?;
+        let file = RegularFile::open(path)?;
 
         // SAFETY: The file is open, and the buffer has this length.
         let len = unsafe {
-            if bindings::rust_vfs_is_regular(file) {
-                bindings::rust_vfs_read_whole(file, buffer.as_mut_ptr().cast(), buffer.len())
-            } else {
-                EINVAL.to_errno() as isize
-            }
+            bindings::rust_vfs_read_whole(file.as_ptr(), buffer.as_mut_ptr().cast(), buffer.len())
         };
-        // SAFETY: The reference is the one that was just made.
-        unsafe { bindings::fput(file) };
-
         match usize::try_from(len) {
             Ok(len) if len <= limit => Ok(Self { buffer, len }),
             Ok(_) => Err(EFBIG),
