@@ -65,7 +65,7 @@ bench: ## what operations cost, beside composefs 1.0 and ext4, in instructions
 	@scripts/bench
 
 .PHONY: bench-growth
-bench-growth: ## the same, and how that grows with the size of trees (an hour)
+bench-growth: ## the same, and how that grows with the size of trees
 	@scripts/bench --growth
 
 .PHONY: bench-tools

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use composefs_selftests::setup::drop_caches;
 
-use crate::meter::Memory;
+use crate::meter::{median, Memory};
 use crate::opening::read_all;
 use crate::recorder::Recorder;
 use crate::tree::Paths;
@@ -15,6 +15,8 @@ use crate::walking::{walk, walk_each};
 
 /// How many operations there are between two looks at the memory in use.
 const SAMPLE: usize = 256;
+
+const ROUNDS: usize = 3;
 
 /// Waits until what was freed after an RCU grace period is free, and what was written is clean.
 /// Where the CPU's time is counted in instructions, waiting takes none.
@@ -33,48 +35,74 @@ pub fn nothing_cached() -> Result<Memory> {
     Memory::now()
 }
 
-/// Growth of the caches by a walk, with `walk` in the names of the figures.
-fn after_walk(recorder: &Recorder) -> Result<()> {
+/// How much the caches have grown in the end, and how much at most meanwhile.
+#[derive(Clone, Copy)]
+struct Growth {
+    end: Memory,
+    peak: Memory,
+}
+
+/// That of `action`, which is given what to call now and then.
+fn growth(action: impl FnOnce(&mut dyn FnMut() -> Result<()>) -> Result<()>) -> Result<Growth> {
     let before = nothing_cached()?;
-    let (mut peak, mut count) = (before, 0);
-    walk_each(|_, _| {
-        count += 1;
-        if count % SAMPLE == 0 {
-            peak = peak.or_more(Memory::now()?);
-        }
+    let mut peak = before;
+    action(&mut || {
+        peak = peak.or_more(Memory::now()?);
         Ok(())
     })?;
     settle();
-    record(recorder, "walk", before, peak)
+    let end = Memory::now()?;
+    Ok(Growth {
+        end: end.since(before),
+        peak: end.or_more(peak).since(before),
+    })
 }
 
-/// Growth of the caches by a walk, and opening and reading the start of each file after it.
-fn after_opening(recorder: &Recorder, paths: &Paths) -> Result<()> {
-    let before = nothing_cached()?;
-    walk()?;
-    let mut peak = before;
-    for files in paths.files.chunks(SAMPLE) {
-        read_all(files)?;
-        peak = peak.or_more(Memory::now()?);
-    }
-    settle();
-    record(recorder, "open", before, peak)
+/// By a walk.
+fn of_walk() -> Result<Growth> {
+    growth(|look| {
+        let mut count = 0;
+        walk_each(|_, _| {
+            count += 1;
+            if count % SAMPLE == 0 {
+                look()?;
+            }
+            Ok(())
+        })
+        .map(drop)
+    })
 }
 
-fn record(recorder: &Recorder, what: &str, before: Memory, peak: Memory) -> Result<()> {
-    let after = Memory::now()?;
-    let (after, peak) = (after.since(before), after.or_more(peak).since(before));
-    recorder.bytes(&format!("slab_{what}"), after.slab);
-    recorder.bytes(&format!("slab_{what}_peak"), peak.slab);
-    recorder.bytes(&format!("page_cache_{what}"), after.page_cache);
-    recorder.bytes(&format!("page_cache_{what}_peak"), peak.page_cache);
+/// By a walk, and opening and reading the start of each file after it.
+fn of_opening(paths: &Paths) -> Result<Growth> {
+    growth(|look| {
+        walk()?;
+        for files in paths.files.chunks(SAMPLE) {
+            read_all(files)?;
+            look()?;
+        }
+        Ok(())
+    })
+}
+
+/// Records the medians of several rounds, with `what` in the names of the figures.
+fn record(recorder: &Recorder, what: &str, round: impl Fn() -> Result<Growth>) -> Result<()> {
+    let rounds: Vec<Growth> = (0..ROUNDS).map(|_| round()).collect::<Result<_>>()?;
+    let record = |name: &str, figure: fn(&Growth) -> i64| {
+        let figures = rounds.iter().map(figure).collect();
+        recorder.bytes(&name.replace('*', what), median(figures));
+    };
+    record("slab_*", |growth| growth.end.slab);
+    record("slab_*_peak", |growth| growth.peak.slab);
+    record("page_cache_*", |growth| growth.end.page_cache);
+    record("page_cache_*_peak", |growth| growth.peak.page_cache);
     Ok(())
 }
 
 pub fn measure(recorder: &Recorder, paths: &Paths) -> Result<()> {
-    after_walk(recorder)?;
+    record(recorder, "walk", of_walk)?;
     if recorder.system.has_content() {
-        after_opening(recorder, paths)?;
+        record(recorder, "open", || of_opening(paths))?;
     }
     Ok(())
 }

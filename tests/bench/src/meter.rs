@@ -30,7 +30,7 @@ pub fn cheapest(rounds: usize, mut action: impl FnMut() -> Result<()>) -> Result
 }
 
 /// The middle one of some figures, the lower of the two if they are even in number.
-pub fn median(mut figures: Vec<u64>) -> u64 {
+pub fn median<T: Copy + Default + Ord>(mut figures: Vec<T>) -> T {
     figures.sort_unstable();
     figures
         .get(figures.len().saturating_sub(1) / 2)

@@ -18,7 +18,7 @@ use crate::recorder::Recorder;
 use crate::tree::Paths;
 use crate::walking::{walk, WARM_ROUNDS};
 
-const COLD_ROUNDS: usize = 2;
+const COLD_ROUNDS: usize = 4;
 /// What is read of each file.
 const BLOCK: usize = 4096;
 const EXEC_ROUNDS: usize = 15;
