@@ -185,6 +185,11 @@ impl vfs::FileSystem for Composefs {
         inode.data().backing.get()
     }
 
+    fn damaged(inode: &Inode<Self>, what: &'static str) -> Error {
+        let error = crate::format::Error::Corrupt(what).into();
+        inode.super_block().data().report(inode.number(), error)
+    }
+
     fn parent(dir: &Inode<Self>) -> Result<u64> {
         crate::directory::parent(dir)
     }

@@ -44,8 +44,12 @@ pub(super) unsafe extern "C" fn get<T: FileSystem>(
         T::get_xattr(inode, namespace, b"", &mut value)?;
 
         // SAFETY: The inode is live, and the buffer has the length given.
-        from_err_ptr(unsafe {
+        let acl = from_err_ptr(unsafe {
             bindings::rust_vfs_acl_from_xattr(inode.as_ptr(), value.as_ptr().cast(), value.len())
+        });
+        acl.map_err(|error| match error {
+            ENOMEM => ENOMEM,
+            _ => T::damaged(inode, "access control list is malformed"),
         })
     };
     acl().unwrap_or_else(|error| error.to_ptr())

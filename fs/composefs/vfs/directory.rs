@@ -4,7 +4,7 @@
 
 use super::{
     bindings,
-    error::{ENAMETOOLONG, EUCLEAN},
+    error::ENAMETOOLONG,
     filesystem::FileSystem,
     inode::{self, Inode, Kind},
 };
@@ -114,7 +114,7 @@ impl<T: Operations> Tables<T> {
         dentry: *mut bindings::dentry,
         _flags: c_uint,
     ) -> *mut bindings::dentry {
-        let inode = || -> Result<*mut bindings::inode> {
+        let alias = || -> Result<*mut bindings::dentry> {
             // SAFETY: The VFS holds a reference to the directory.
             let dir = unsafe { Inode::<T>::from_raw(dir) };
 
@@ -129,22 +129,22 @@ impl<T: Operations> Tables<T> {
                 return Err(ENAMETOOLONG);
             }
             dir.check_usable()?;
-            match T::lookup(dir, name)? {
-                Some(ino) => Ok(Inode::get(dir.super_block(), ino)?.into_raw()),
-                None => Ok(core::ptr::null_mut()),
-            }
-        };
-        let alias = inode().and_then(|inode| {
+            let inode = match T::lookup(dir, name)? {
+                Some(ino) => Inode::get(dir.super_block(), ino)?.into_raw(),
+                None => core::ptr::null_mut(),
+            };
             // SAFETY: `d_splice_alias()` consumes the reference to the inode;
             // null makes the dentry negative.
-            from_err_ptr(unsafe { bindings::d_splice_alias(inode, dentry) })
-        });
-        match alias {
-            Ok(alias) => alias,
-            // A directory that is in itself, as the VFS has said in the log.
-            Err(error) if error.to_errno() == -(bindings::ELOOP as c_int) => EUCLEAN.to_ptr(),
-            Err(error) => error.to_ptr(),
-        }
+            let alias = from_err_ptr(unsafe { bindings::d_splice_alias(inode, dentry) });
+            alias.map_err(|error| {
+                if error.to_errno() == -(bindings::ELOOP as c_int) {
+                    T::damaged(dir, "directory is in itself")
+                } else {
+                    error
+                }
+            })
+        };
+        alias().unwrap_or_else(|error| error.to_ptr())
     }
 
     /// # Safety

@@ -73,6 +73,10 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// The backing file of an inode, if it has one and it was opened.
     fn backing(inode: &Inode<Self>) -> Option<&BackingFile>;
 
+    /// The error for `inode`, about which the VFS has found out `what`: the file
+    /// system is damaged.
+    fn damaged(inode: &Inode<Self>, what: &'static str) -> Error;
+
     /// The number of the directory that `dir` is in.
     fn parent(dir: &Inode<Self>) -> Result<u64>;
 

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use std::cell::RefCell;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -18,6 +18,7 @@ use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree;
+use rustix::fs::getxattr;
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -231,6 +232,40 @@ fn directory_in_itself(context: &mut Context) -> Result<()> {
     mount.unmount()
 }
 
+/// A list of who may do what that says nothing lets nobody in.
+fn malformed_acl(context: &mut Context) -> Result<()> {
+    let mut dump = "/ 0 40755 2 0 0 0 0.0 - - -\n".to_owned();
+    let values = [
+        "x",
+        "\\x02\\x00\\x00\\x00x",
+        "\\x03\\x00\\x00\\x00\\x01\\x00\\x07\\x00\\xff\\xff\\xff\\xff",
+    ];
+    for (number, value) in values.iter().enumerate() {
+        dump += &format!("/{number} 1 100644 1 1 1 0 0.0 - x - system.posix_acl_access={value}\n");
+    }
+    let file = context.work.join("acl");
+    let text = context.work.join("dump");
+    fs::write(&text, dump)?;
+    let mkcomposefs = setup::mkcomposefs();
+    run(mkcomposefs, [Path::new("--from-file"), &text, &file])?;
+    let mount = Request::new(&file)
+        .basedir(&context.image.store)
+        .at(&context.work.join("mount"))?;
+    for (number, value) in values.iter().enumerate() {
+        let path = mount.join(number.to_string());
+        let read = getxattr(&path, "system.posix_acl_access", &mut [0_u8; 64][..]);
+        ensure!(read == Err(Errno::UCLEAN), "{value}: {read:?}");
+        let opened = File::open(&path)
+            .map(drop)
+            .map_err(|error| error.raw_os_error());
+        ensure!(
+            opened == Err(Some(Errno::UCLEAN.raw_os_error())),
+            "{value}: {opened:?}"
+        );
+    }
+    mount.unmount()
+}
+
 /// Looks at everything, but not at more than `budget` files. Errors are fine, as long as it ends.
 fn visit(path: &Path, depth: usize, budget: &mut usize) -> Result<()> {
     if *budget == 0 {
@@ -427,6 +462,7 @@ const CASES: &[Case<Context>] = &[
     ("a corrupt superblock", corrupt),
     ("an image damaged anywhere does no harm", damaged_anywhere),
     ("a directory that is in itself", directory_in_itself),
+    ("an access control list that is none", malformed_acl),
     ("a digest option that is none", digest_option),
     (
         "a digest for an image without fs-verity",
