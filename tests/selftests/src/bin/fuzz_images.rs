@@ -16,11 +16,13 @@ use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use anyhow::{ensure, Context as _, Result};
 use composefs_fuzz::mutate;
 use composefs_fuzz::random::Random;
-use composefs_selftests::image::build;
+use composefs_selftests::command;
+use composefs_selftests::image::{build, build_composefs_rs};
 use composefs_selftests::memory;
 use composefs_selftests::mount::Request;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::verity::Algorithm;
 use rustix::fs::{
     fstat, lgetxattr, llistxattr, lstat, openat, readlinkat, seek, statfs, Dir, FileType, Mode,
     OFlags, SeekFrom, XattrFlags, CWD,
@@ -66,8 +68,8 @@ struct Context {
     /// Damaged images go here in turn: they are read in different ways.
     places: [PathBuf; 2],
     target: PathBuf,
-    store: PathBuf,
-    images: Vec<Vec<u8>>,
+    /// Sound images, and where their objects are.
+    images: Vec<(Vec<u8>, PathBuf)>,
     handles: Handles,
 }
 
@@ -82,26 +84,26 @@ fn set_up() -> Result<Context> {
     let work = setup::work_directory("fuzz")?;
     let source = work.join("source");
     tree(&source)?;
+    // So that numbers stand for the same images tomorrow.
+    let touch = "-exec touch --no-dereference --date=@0 {} +".split(' ');
+    command::output(Command::new("find").arg(&source).args(touch))?;
+    let ours = |name: &str, options: &[&str]| {
+        build(&setup::mkcomposefs(), &source, &work.join(name), options)
+    };
+    let theirs = work.join("v2");
     let mut images = Vec::new();
-    let mut store = PathBuf::new();
-    for (name, options) in [
-        // Without the time of today, so that numbers stand for the same images tomorrow.
-        (
-            "v0",
-            &["--use-epoch", "--min-version=0", "--max-version=0"][..],
-        ),
-        ("v1", &["--use-epoch", "--min-version=1"]),
+    for image in [
+        ours("v0", &["--min-version=0", "--max-version=0"])?,
+        ours("v1", &["--min-version=1"])?,
+        build_composefs_rs(Algorithm::Sha512, "2", &source, &theirs)?,
     ] {
-        let image = build(&setup::mkcomposefs(), &source, &work.join(name), options)?;
-        images.push(fs::read(&image.file)?);
-        store = image.store;
+        images.push((fs::read(&image.file)?, image.store));
     }
     Ok(Context {
         first: number(1, 0)?,
         count: number(2, 1000)?,
         places: [work.join("image"), PathBuf::from("/dev/shm/image")],
         target: work.join("mount"),
-        store,
         images,
         handles: Handles::start()?,
     })
@@ -132,6 +134,14 @@ fn tree(root: &Path) -> Result<()> {
             root.join(format!("external-{number}")),
             random.bytes(5000 + number),
         )?;
+    }
+    let acl: &[u8] = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\
+        \x04\0\x04\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
+    for (name, attribute) in [
+        ("external-1", "system.posix_acl_access"),
+        ("empty", "system.posix_acl_default"),
+    ] {
+        rustix::fs::lsetxattr(root.join(name), attribute, acl, XattrFlags::empty())?;
     }
     for length in [1, 60, 700] {
         let target: String = "../t".chars().cycle().take(length).collect();
@@ -241,15 +251,14 @@ fn processor_time() -> i64 {
 }
 
 fn look_at(context: &mut Context, number: u64, results: &mut Results) -> Result<()> {
-    let mut image = context.images[number as usize % context.images.len()].clone();
+    let (image, store) = &context.images[number as usize % context.images.len()];
+    let mut image = image.clone();
     mutate::image(&mut image, &mut Random::new(number));
-    let place = &context.places[number as usize / 2 % context.places.len()];
+    let place = &context.places[number as usize / 3 % context.places.len()];
     fs::write(place, image)?;
 
-    let level = ["off", "on", "require"][number as usize % 3];
-    let request = Request::new(place)
-        .basedir(&context.store)
-        .set("verity", level);
+    let level = ["off", "on", "require"][number as usize / 6 % 3];
+    let request = Request::new(place).basedir(store).set("verity", level);
     let mount = match request.at(&context.target) {
         Ok(mount) => mount,
         Err(refusal) => {
@@ -340,6 +349,10 @@ impl Walk<'_> {
             .call("listxattr", LOOKUP, llistxattr(path, &mut [0_u8; 0][..]));
         if let Some(length) = self.results.call("listxattr", LIST, listed) {
             for name in list[..length].split(|byte| *byte == 0) {
+                // A prefix with nothing after it cannot be asked for.
+                if name.ends_with(b".") {
+                    continue;
+                }
                 let mut value = [0; 4096];
                 let read = lgetxattr(path, name, &mut value[..]);
                 let _ = self.results.call("getxattr", GET, read);
