@@ -5,9 +5,10 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
 use crate::image::{build, Image};
+use crate::python;
 use crate::setup;
 use composefs_fuzz::random::Random;
 
@@ -37,6 +38,29 @@ pub fn content(name: &str) -> Vec<u8> {
         seed.wrapping_mul(31).wrapping_add(byte.into())
     });
     Random::new(seed).bytes(size)
+}
+
+/// The file with this name in the tree at `root` can be read, and is as it was written.
+pub fn expect_content(root: &Path, name: &str) -> Result<()> {
+    let read = fs::read(root.join(name)).with_context(|| name.to_owned())?;
+    ensure!(read == content(name), "content of {name} differs");
+    Ok(())
+}
+
+/// Calls `test` with the path and the content of each of `names` in the tree at `root`.
+pub fn each(root: &Path, names: &[&str], test: impl Fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
+    for name in names {
+        test(&root.join(name), &content(name)).with_context(|| (*name).to_owned())?;
+    }
+    Ok(())
+}
+
+/// Runs a script for each of `names`, with the path of the file and its size.
+pub fn each_script(root: &Path, names: &[&str], script: &str) -> Result<()> {
+    each(root, names, |path, content| {
+        let size = content.len().to_string();
+        python::run(script, &[path.as_os_str(), size.as_ref()]).map(drop)
+    })
 }
 
 /// Writes the tree.

@@ -49,21 +49,12 @@ fn set_up() -> Result<Context> {
 const SPARSE: usize = 1 << 20;
 const ISLAND: usize = 512 * 1024;
 
-/// Runs `test` on each of [`FILES`].
 fn each(context: &Context, test: impl Fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
-    for name in FILES {
-        let content = basic_tree::content(name);
-        test(&context.mount.join(name), &content).context(name)?;
-    }
-    Ok(())
+    basic_tree::each(context.mount.root(), &FILES, test)
 }
 
-/// A script, with the path of the file and its size.
 fn each_script(context: &Context, script: &str) -> Result<()> {
-    each(context, |path, content| {
-        let size = content.len().to_string();
-        python::run(script, &[path.as_os_str(), size.as_ref()]).map(drop)
-    })
+    basic_tree::each_script(context.mount.root(), &FILES, script)
 }
 
 /// Cached data is read without waiting; whatever comes without it is right.

@@ -51,9 +51,7 @@ impl Context {
     }
 
     fn reads(&self, mount: &Mount) -> Result<()> {
-        let read = fs::read(mount.join(FILE)).context(FILE)?;
-        ensure!(read == basic_tree::content(FILE), "content differs");
-        Ok(())
+        basic_tree::expect_content(mount.root(), FILE)
     }
 
     /// The request mounts, and the external file cannot be opened.

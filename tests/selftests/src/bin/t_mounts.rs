@@ -91,12 +91,6 @@ impl Context {
     }
 }
 
-fn reads(root: &Path) -> Result<()> {
-    let read = fs::read(root.join(FILE)).context(FILE)?;
-    ensure!(read == basic_tree::content(FILE), "content differs");
-    Ok(())
-}
-
 fn id_mapped(context: &mut Context) -> Result<()> {
     let original = context.mounted()?;
     let target = context.directory("id-mapped")?;
@@ -117,7 +111,7 @@ fn id_mapped(context: &mut Context) -> Result<()> {
             metadata.gid()
         );
     }
-    reads(mapped.root())?;
+    basic_tree::expect_content(mapped.root(), FILE)?;
     // Permissions follow the mapped owner: 10005 may read what 5 owns, and others may not.
     for (user, root, name, allowed) in [
         ("10005", &mapped, "owned-5", true),
@@ -194,7 +188,7 @@ fn reconfigure(context: &mut Context) -> Result<()> {
     for options in allowed {
         change(options).with_context(|| format!("{options:?}"))?;
         ensure!(mount.is_read_only()?, "it is writable after {options:?}");
-        reads(mount.root())?;
+        basic_tree::expect_content(mount.root(), FILE)?;
     }
     let refusals: [&[(&str, &str)]; 7] = [
         &[("verity", "on")],
@@ -209,7 +203,7 @@ fn reconfigure(context: &mut Context) -> Result<()> {
         if change(options).is_ok() {
             bail!("{options:?} was accepted");
         }
-        reads(mount.root())?;
+        basic_tree::expect_content(mount.root(), FILE)?;
     }
     let shown = fs::read_to_string("/proc/self/mounts")?;
     let line = shown
@@ -288,7 +282,7 @@ fn descriptors(context: &mut Context) -> Result<()> {
         filesystem.attach(&context.target())?;
         let mount = Mount::adopt(&context.target());
         setup::drop_caches()?;
-        reads(mount.root())?;
+        basic_tree::expect_content(mount.root(), FILE)?;
     }
     let filesystem = FsContext::open("composefs")?;
     filesystem.set_string("source", &context.image.file.to_string_lossy())?;
@@ -305,18 +299,19 @@ fn links(context: &mut Context) -> Result<()> {
     let (link, image) = (context.work.join("link"), context.work.join("image-link"));
     symlink("store", &link)?;
     symlink(&context.image.file, &image)?;
-    reads(
+    basic_tree::expect_content(
         Request::new(&image)
             .basedir(&link)
             .at(&context.target())?
             .root(),
+        FILE,
     )?;
     std::env::set_current_dir(context.directory("elsewhere")?)?;
     for store in ["../store", "../link", "./../elsewhere/../store/"] {
         let request = Request::new(Path::new("../image")).set("basedir", store);
         let mount = request.at(&context.target());
         std::env::set_current_dir("/")?;
-        reads(mount?.root()).context(store)?;
+        basic_tree::expect_content(mount?.root(), FILE).context(store)?;
         std::env::set_current_dir(context.work.join("elsewhere"))?;
     }
     std::env::set_current_dir("/")?;
@@ -330,7 +325,7 @@ fn unlinked(context: &mut Context) -> Result<()> {
     let mount = request.at(&context.target())?;
     fs::remove_file(&file)?;
     setup::drop_caches()?;
-    reads(mount.root())?;
+    basic_tree::expect_content(mount.root(), FILE)?;
     ensure!(
         fs::read_dir(mount.root())?.count() > 10,
         "the listing is short"

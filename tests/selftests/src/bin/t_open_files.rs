@@ -14,7 +14,6 @@ use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
 use composefs_selftests::image::build;
 use composefs_selftests::mount::Mount;
-use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use rustix::fs::{fdatasync, flock, fsync, inotify, syncfs, FlockOperation, OFlags};
@@ -40,21 +39,12 @@ fn set_up() -> Result<Context> {
     Ok(Context { work, mount })
 }
 
-/// Runs `test` on each of [`FILES`].
 fn each(context: &Context, test: impl Fn(&Path, &[u8]) -> Result<()>) -> Result<()> {
-    for name in FILES {
-        let content = basic_tree::content(name);
-        test(&context.mount.join(name), &content).context(name)?;
-    }
-    Ok(())
+    basic_tree::each(context.mount.root(), &FILES, test)
 }
 
-/// A script, with the path of the file and its size.
 fn each_script(context: &Context, script: &str) -> Result<()> {
-    each(context, |path, content| {
-        let size = content.len().to_string();
-        python::run(script, &[path.as_os_str(), size.as_ref()]).map(drop)
-    })
+    basic_tree::each_script(context.mount.root(), &FILES, script)
 }
 
 fn locks(context: &mut Context) -> Result<()> {

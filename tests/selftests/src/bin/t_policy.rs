@@ -101,9 +101,7 @@ impl Context {
     }
 
     fn serves(&self, root: &Path) -> Result<()> {
-        let read = fs::read(root.join(FILE)).context(FILE)?;
-        ensure!(read == basic_tree::content(FILE), "content differs");
-        Ok(())
+        basic_tree::expect_content(root, FILE)
     }
 }
 

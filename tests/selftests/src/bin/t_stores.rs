@@ -55,12 +55,6 @@ impl Context {
     }
 }
 
-fn reads(root: &Path) -> Result<()> {
-    let read = fs::read(root.join(FILE)).context(FILE)?;
-    ensure!(read == basic_tree::content(FILE), "content differs");
-    Ok(())
-}
-
 /// The mount is made, and the file in the store fails with EIO.
 fn refuses_file(request: &Request, target: &Path) -> Result<()> {
     let mount = request.at(target)?;
@@ -92,7 +86,7 @@ fn many_basedirs(context: &mut Context) -> Result<()> {
         request = request.basedir(&path);
     }
     let full = request.basedir(&context.image.store);
-    reads(full.at(&context.target())?.root())?;
+    basic_tree::expect_content(full.at(&context.target())?.root(), FILE)?;
     let result = full.basedir(&context.image.store).at(&context.target());
     match result {
         Err(refusal) if refusal.errno == Errno::INVAL => Ok(()),
@@ -111,14 +105,17 @@ fn on_tmpfs(context: &mut Context) -> Result<()> {
         ["-r", "--no-preserve=all", &from, &to.to_string_lossy()],
     )?;
     let request = || context.bare().basedir(&to);
-    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    basic_tree::expect_content(
+        request().set("verity", "off").at(&context.target())?.root(),
+        FILE,
+    )?;
     refuses_file(&request().set("verity", "require"), &context.target())?;
     refuses_file(&request().set("verity", "on"), &context.target())?;
     // The image as well: it has no digest there.
     let image = tmpfs.join("image");
     fs::copy(&context.image.file, &image)?;
     let on_tmpfs = Request::new(&image).basedir(&context.image.store);
-    reads(on_tmpfs.at(&context.target())?.root())?;
+    basic_tree::expect_content(on_tmpfs.at(&context.target())?.root(), FILE)?;
     match on_tmpfs.digest(&context.image.digest).at(&context.target()) {
         Err(refusal) if refusal.errno == Errno::BADMSG => Ok(()),
         Err(refusal) => bail!("digest of an image on tmpfs: {refusal}"),
@@ -137,7 +134,7 @@ fn image_without_device(context: &mut Context) -> Result<()> {
     let mounted = Request::new(&image)
         .basedir(&context.image.store)
         .at(&context.target())?;
-    reads(mounted.root())?;
+    basic_tree::expect_content(mounted.root(), FILE)?;
     let other = context.directory("other")?;
     let on_disk = context.bare().basedir(&context.image.store).at(&other)?;
     expect_equal(
@@ -162,12 +159,13 @@ fn on_btrfs(context: &mut Context) -> Result<()> {
     let tool = setup::mkcomposefs();
     let image = build_into(&tool, &source, &filesystem.join("image"), &store, &[])?;
     setup::drop_caches()?;
-    reads(
+    basic_tree::expect_content(
         image
             .request()
             .set("verity", "require")
             .at(&context.target())?
             .root(),
+        FILE,
     )?;
     // Without fs-verity: refused unless nothing is asked for.
     let plain = filesystem.join("plain");
@@ -177,7 +175,10 @@ fn on_btrfs(context: &mut Context) -> Result<()> {
         ["-r", "--no-preserve=all", "--reflink=never", &from, &to],
     )?;
     let request = || Request::new(&image.file).basedir(&plain);
-    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    basic_tree::expect_content(
+        request().set("verity", "off").at(&context.target())?.root(),
+        FILE,
+    )?;
     refuses_file(&request().set("verity", "require"), &context.target())
 }
 
@@ -201,7 +202,10 @@ fn on_xfs(context: &mut Context) -> Result<()> {
     let image = filesystem.join("image");
     fs::copy(&context.image.file, &image)?;
     let request = || Request::new(&image).basedir(&store);
-    reads(request().set("verity", "off").at(&context.target())?.root())?;
+    basic_tree::expect_content(
+        request().set("verity", "off").at(&context.target())?.root(),
+        FILE,
+    )?;
     let log = KernelLog::follow();
     refuses_file(&request().set("verity", "require"), &context.target())?;
     let messages = log?.read_composefs()?;
@@ -210,12 +214,13 @@ fn on_xfs(context: &mut Context) -> Result<()> {
         "the kernel log: {messages:?}"
     );
     // An image there has no digest; a store elsewhere does.
-    reads(
+    basic_tree::expect_content(
         Request::new(&image)
             .basedir(&context.image.store)
             .set("verity", "require")
             .at(&context.target())?
             .root(),
+        FILE,
     )?;
     match request()
         .digest(&context.image.digest)
@@ -339,7 +344,7 @@ fn depth(context: &mut Context) -> Result<()> {
     let request = |store: PathBuf| context.bare().basedir(&store);
     let on_composefs = || request(inner.join("store")).set("verity", "off");
     let outer = on_composefs().at(&directory.join("outer"))?;
-    reads(outer.root()).context("a store in a composefs")?;
+    basic_tree::expect_content(outer.root(), FILE).context("a store in a composefs")?;
     refused(
         Request::new(&image.file)
             .basedir(outer.root())
@@ -371,7 +376,8 @@ fn depth(context: &mut Context) -> Result<()> {
     };
     let on_ext4 = overlay("overlay", &source)?;
     let mount = request(on_ext4.join("store")).set("verity", "off");
-    reads(mount.at(&context.target())?.root()).context("a store on an overlayfs")?;
+    basic_tree::expect_content(mount.at(&context.target())?.root(), FILE)
+        .context("a store on an overlayfs")?;
     let on_composefs = overlay("overlay-2", inner.root())?;
     refused(
         request(on_composefs.join("store")).at(&context.target()),
