@@ -258,6 +258,17 @@ ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 }
 
 /*
+ * Whether blocks of @file can be replaced by equal ones of another file, which
+ * FIDEDUPERANGE does for who may only read it, with parts of large folios
+ * zeroed before they are discarded (truncate_inode_partial_folio()).
+ */
+static bool can_be_deduplicated(struct file *file)
+{
+	return mapping_large_folio_support(file->f_mapping) &&
+	       file->f_op->remap_file_range && !IS_VERITY(file_inode(file));
+}
+
+/*
  * Whether folios of @file that are up to date only change if it is written to.
  * Where the content is elsewhere they may change whenever that does: the server
  * of FUSE can store into them, and where a file shrinks the rest of its last
@@ -269,7 +280,7 @@ static bool has_stable_folios(struct file *file)
 
 	return shmem_mapping(file->f_mapping) ||
 	       (sb->s_type->fs_flags & FS_REQUIRES_DEV &&
-		sb->s_magic != FUSE_SUPER_MAGIC);
+		sb->s_magic != FUSE_SUPER_MAGIC && !can_be_deduplicated(file));
 }
 
 /* Puts @folio; returns a copy of its page @index that is nobody else's. */
@@ -305,13 +316,15 @@ static struct folio *read_cached_folio(struct file *file, pgoff_t index,
 			return folio;
 		folio_put(folio);
 	} else {
+		/* That of the file reads less, and less, after errors. */
+		struct file_ra_state ra = {};
 		pgoff_t start = round_down(index, window);
 		pgoff_t end = DIV_ROUND_UP(i_size_read(mapping->host),
 					   PAGE_SIZE);
 
+		file_ra_state_init(&ra, mapping);
 		if (start < end)
-			page_cache_sync_readahead(mapping, &file->f_ra, file,
-						  start,
+			page_cache_sync_readahead(mapping, &ra, file, start,
 						  min_t(pgoff_t, window,
 							end - start));
 	}
@@ -457,6 +470,12 @@ const char *rust_vfs_inode_publish_link(struct inode *inode, char *link)
 		return first;
 	}
 	return link;
+}
+
+/* The target that is cached, or null. */
+const char *rust_vfs_inode_link(const struct inode *inode)
+{
+	return READ_ONCE(inode->i_link);
 }
 
 /* For free_inode(): RCU path walk may follow the link until then. */

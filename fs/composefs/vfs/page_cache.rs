@@ -149,9 +149,9 @@ impl Drop for Folio<'_> {
 /// for writing, or truncated, while the [`FrozenFile`] that is borrowed here
 /// lives. On file systems with a device, and on tmpfs, there is no other way to
 /// alter a folio that is up to date; on others there is (FUSE, network file
-/// systems), and the folio is a copy that nobody else has. Left is what the
-/// kernel accepts for executables that run, too: a mapping from before that is
-/// pinned as the target of I/O in flight.
+/// systems; deduplication on XFS), and the folio is a copy that nobody else has.
+/// Left is what the kernel accepts for executables that run, too: a mapping from
+/// before that is pinned as the target of I/O in flight.
 pub(crate) struct View<'a> {
     /// Keeps the memory in place.
     #[allow(dead_code)]
