@@ -100,6 +100,7 @@ void rust_vfs_inode_set_times(struct inode *inode, s64 sec, u32 nsec);
 void rust_vfs_inode_cache_no_acl(struct inode *inode);
 void rust_vfs_inode_set_special(struct inode *inode, umode_t mode, u32 rdev);
 const char *rust_vfs_inode_publish_link(struct inode *inode, char *link);
+const char *rust_vfs_inode_link(const struct inode *inode);
 void rust_vfs_inode_free_link(struct inode *inode);
 const char *rust_vfs_dentry_name(const struct dentry *dentry, u32 *len);
 void rust_vfs_set_dentry_operations(struct super_block *sb,

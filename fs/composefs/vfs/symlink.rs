@@ -63,6 +63,14 @@ impl<T: Operations> Tables<T> {
             let this = unsafe { Inode::<T>::from_raw(inode) };
             this.check_usable()?;
 
+            // Path walk has looked already, but not `vfs_get_link()`, by which
+            // overlayfs and NFS come here.
+            // SAFETY: The inode is live. What is cached is freed with it.
+            let cached = unsafe { bindings::rust_vfs_inode_link(inode) };
+            if !cached.is_null() {
+                return Ok(cached);
+            }
+
             // SAFETY: The size does not change once the inode is read.
             let size = unsafe { (*inode).i_size };
             let size = usize::try_from(size)
