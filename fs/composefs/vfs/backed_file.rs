@@ -314,6 +314,7 @@ impl<T: Operations> Tables<T> {
         from_result(|| {
             // SAFETY: The VFS holds a reference to the inode.
             let inode = unsafe { Inode::<T>::from_raw(inode) };
+            inode.check_usable()?;
             let file = T::backing(inode).ok_or(EIO)?;
 
             // SAFETY: The backing file is open, and the VFS gives a place for

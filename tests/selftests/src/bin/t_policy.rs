@@ -189,6 +189,7 @@ assert os.getxattr(file, "user.name") == b"value"
 mapped = mmap.mmap(external, 4097, prot=mmap.PROT_READ)
 os.listdir(root)
 sink, source = os.pipe()
+extents = bytearray(struct.pack("=QQIIII", 0, 2**64 - 1, 0, 0, 8, 0) + bytes(8 * 56))
 tries = {
     "stat": lambda: os.stat(file),
     "lstat": lambda: os.lstat(link),
@@ -215,6 +216,7 @@ tries = {
     "splice": lambda: os.splice(external, source, 100, offset_src=0),
     "splice of an inline file": lambda: os.splice(small, source, 10, offset_src=0),
     "copy_file_range": lambda: os.copy_file_range(external, target, 100, 0),
+    "fiemap": lambda: fcntl.ioctl(external, 0xC020660B, extents),
     "mmap": lambda: mmap.mmap(virgin, 100, prot=mmap.PROT_READ),
     "mmap again": lambda: mmap.mmap(external, 100, prot=mmap.PROT_READ),
     "mmap of an inline file": lambda: mmap.mmap(small, 10, prot=mmap.PROT_READ),
