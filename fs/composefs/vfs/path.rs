@@ -124,7 +124,8 @@ impl PrivateDirectories {
         // `O_PATH` because the backing files that are opened in the name of
         // this file shall raise no fsnotify events, as it does not: an open
         // that serves everyone is nobody's access, and a fanotify listener
-        // must not have to permit what it opened itself.
+        // must not have to permit what it opened itself. (Before 7.3, backing
+        // files raise events nevertheless, those of overlayfs as well.)
         // SAFETY: The mount is live, and holds its root; the credentials are
         // those of the current task.
         let file = from_err_ptr(unsafe {
