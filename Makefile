@@ -62,10 +62,6 @@ fuzz: ## fuzz the parser and the tools, a minute for each target
 
 .PHONY: bench
 bench: ## what operations cost, beside composefs 1.0 and ext4, in instructions
-	@scripts/bench
-
-.PHONY: bench-growth
-bench-growth: ## the same, and how that grows with the size of trees
 	@scripts/bench --growth
 
 .PHONY: bench-tools
