@@ -272,9 +272,9 @@ static bool can_be_deduplicated(struct file *file)
  * Whether folios of @file that are up to date only change if it is written to.
  * Where the content is elsewhere they may change whenever that does: the server
  * of FUSE can store into them, and where a file shrinks the rest of its last
- * page is zeroed.
+ * page is zeroed. Once they are, they stay so.
  */
-static bool has_stable_folios(struct file *file)
+bool rust_vfs_has_stable_folios(struct file *file)
 {
 	struct super_block *sb = file_inode(file)->i_sb;
 
@@ -333,12 +333,13 @@ static struct folio *read_cached_folio(struct file *file, pgoff_t index,
 
 /*
  * A folio with the content of page @index of @file, up to date and with a
- * reference, whose content does not change while writing to @file is denied.
- * Where it must be read, the @window pages (a power of two) around it are read
- * in one request: what is near an inode is wanted next.
+ * reference, whose content does not change while writing to @file is denied if
+ * @stable is what rust_vfs_has_stable_folios() said. Where it must be read, the
+ * @window pages (a power of two) around it are read in one request: what is near
+ * an inode is wanted next.
  */
 struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
-				  unsigned int window)
+				  unsigned int window, bool stable)
 {
 	struct folio *folio;
 
@@ -348,7 +349,7 @@ struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
 	cond_resched();
 
 	folio = read_cached_folio(file, index, window);
-	if (IS_ERR(folio) || likely(has_stable_folios(file)))
+	if (IS_ERR(folio) || likely(stable))
 		return folio;
 	return replace_by_copy(folio, index);
 }

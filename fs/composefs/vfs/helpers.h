@@ -74,8 +74,9 @@ ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 				     struct backing_file_ctx *ctx);
 
 /* Folios */
+bool rust_vfs_has_stable_folios(struct file *file);
 struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
-				  unsigned int window);
+				  unsigned int window, bool stable);
 void rust_vfs_folio_put(struct folio *folio);
 struct inode *rust_vfs_folio_inode(struct folio *folio);
 void *rust_vfs_folio_address(struct folio *folio);

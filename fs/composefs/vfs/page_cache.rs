@@ -20,8 +20,12 @@ const WINDOW: u32 = 32;
 /// # Invariants
 ///
 /// The file has a page cache, and write access to it is denied: `i_writecount`
-/// is below zero on account of this value.
-pub(crate) struct FrozenFile(RegularFile);
+/// is below zero on account of this value. `is_stable` is what
+/// `rust_vfs_has_stable_folios()` says of it.
+pub(crate) struct FrozenFile {
+    file: RegularFile,
+    is_stable: bool,
+}
 
 impl FrozenFile {
     /// Opens the file at `path` with the credentials of the current task.
@@ -40,26 +44,29 @@ impl FrozenFile {
             }
             to_result(bindings::rust_vfs_deny_write_access(file.as_ptr()))?;
         }
+        // SAFETY: The file is open.
+        let is_stable = unsafe { bindings::rust_vfs_has_stable_folios(file.as_ptr()) };
+
         // INVARIANT: All of it was established above.
-        Ok(Self(file))
+        Ok(Self { file, is_stable })
     }
 
     /// Its size in bytes.
     pub(crate) fn size(&self) -> u64 {
         // SAFETY: The file is open.
-        unsafe { bindings::rust_vfs_file_size(self.0.as_ptr()) }
+        unsafe { bindings::rust_vfs_file_size(self.file.as_ptr()) }
     }
 
     /// How many file systems are stacked in the one it is on.
     pub(crate) fn stack_depth(&self) -> u32 {
         // SAFETY: The file is open, so its superblock is live.
-        unsafe { bindings::rust_vfs_file_stack_depth(self.0.as_ptr()) }
+        unsafe { bindings::rust_vfs_file_stack_depth(self.file.as_ptr()) }
     }
 
     /// Its fs-verity digest, if it has fs-verity.
     pub(crate) fn verity_digest(&self) -> Option<verity::Digest> {
         // SAFETY: The file is open.
-        unsafe { verity::digest(self.0.as_ptr()) }
+        unsafe { verity::digest(self.file.as_ptr()) }
     }
 
     /// The bytes of the file from `offset` on: `len` of them, or those up to
@@ -79,9 +86,15 @@ impl FrozenFile {
             return Err(EINVAL);
         }
 
-        // SAFETY: The file is open and has a page cache.
+        // SAFETY: The file is open and has a page cache. Whether its folios
+        // are stable is as the type invariant says.
         let folio = from_err_ptr(unsafe {
-            bindings::rust_vfs_read_folio(self.0.as_ptr(), (offset / page) as c_ulong, WINDOW)
+            bindings::rust_vfs_read_folio(
+                self.file.as_ptr(),
+                (offset / page) as c_ulong,
+                WINDOW,
+                self.is_stable,
+            )
         })?;
         let folio = Folio(NonNull::new(folio).ok_or(EIO)?, PhantomData);
 
@@ -102,7 +115,7 @@ impl Drop for FrozenFile {
     fn drop(&mut self) {
         // SAFETY: By the type invariant write access is denied on account of
         // this value, and the file is open.
-        unsafe { bindings::rust_vfs_allow_write_access(self.0.as_ptr()) };
+        unsafe { bindings::rust_vfs_allow_write_access(self.file.as_ptr()) };
     }
 }
 
