@@ -31,6 +31,8 @@ struct Context {
 
 fn set_up() -> Result<Context> {
     setup::require_driver()?;
+    // What is restricted here is so until the module is loaded anew.
+    setup::require_module()?;
     reload_module(&[])?;
     let work = setup::work_directory("keyring")?;
     let image = basic_tree::build_image(&work)?;
