@@ -44,7 +44,12 @@ pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
         }
         (a, b) = (after_x, after_y);
     }
-    a.iter().cmp(b)
+    for (x, y) in a.iter().zip(b) {
+        if x != y {
+            return x.cmp(y);
+        }
+    }
+    a.len().cmp(&b.len())
 }
 
 /// Copies as many bytes as both slices have, and returns how many those are.
@@ -65,15 +70,22 @@ pub(super) fn copy(to: &mut [u8], from: &[u8]) -> usize {
 pub(super) fn has_slash_or_nul(bytes: &[u8]) -> bool {
     const SLASHES: u64 = u64::from_ne_bytes([b'/'; 8]);
 
-    let mut rest = bytes;
-    while let Some((word, after)) = rest.split_first_chunk::<8>() {
+    let has = |word: &[u8; 8]| {
         let word = u64::from_ne_bytes(*word);
-        if has_zero_byte(word) || has_zero_byte(word ^ SLASHES) {
+        has_zero_byte(word) | has_zero_byte(word ^ SLASHES)
+    };
+    let Some(last) = bytes.last_chunk() else {
+        return bytes.iter().any(|byte| matches!(byte, 0 | b'/'));
+    };
+    let mut rest = bytes;
+    while let Some((word, after)) = rest.split_first_chunk() {
+        if has(word) {
             return true;
         }
         rest = after;
     }
-    rest.iter().any(|byte| matches!(byte, 0 | b'/'))
+    // What is left over, and some of what was looked at.
+    has(last)
 }
 
 /// Whether one of the eight bytes of `word` is 0: only then does subtracting 1 from each set a top bit that was clear.

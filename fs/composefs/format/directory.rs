@@ -3,13 +3,14 @@
 
 use core::cmp::Ordering;
 
-use super::bytes::{compare, field, has_slash_or_nul, le16};
+use super::bytes::{compare, has_slash_or_nul, le16};
 use super::image::View;
 use super::source::Window;
 use super::{inode, Error, FileType, Image, Node, Source, BLOCK_SIZE};
 
 const DIRENT_SIZE: usize = 12;
 const NAME_OFFSET: usize = 8;
+const NAME_OFFSET_OF_NEXT: usize = DIRENT_SIZE + NAME_OFFSET;
 const NAME_MAX: usize = 255;
 
 /// What a name in a directory stands for.
@@ -66,7 +67,8 @@ impl<S: Source> Image<S> {
         while low < high {
             let middle = u64::midpoint(low, high);
             let view = self.data(dir, middle.saturating_mul(BLOCK_SIZE))?;
-            if compare(Dirents::new(view.bytes())?.name(0)?, name).is_le() {
+            let dirents = Dirents::new(view.bytes())?;
+            if compare(dirents.name(dirents.table)?, name).is_le() {
                 candidate = Some(view);
                 low = middle.saturating_add(1);
             } else {
@@ -99,30 +101,35 @@ impl<S: Source> Image<S> {
             let start = pos.saturating_sub(pos % BLOCK_SIZE);
             let view = self.data(dir, start)?;
             let dirents = Dirents::new(view.bytes())?;
-            let mut index = ((pos % BLOCK_SIZE) as usize).div_ceil(DIRENT_SIZE);
+            let index = ((pos % BLOCK_SIZE) as usize).div_ceil(DIRENT_SIZE);
+            let mut rest = dirents.starting_at(index);
             let mut previous = match index.checked_sub(1) {
-                Some(before) if index < dirents.count => dirents.name(before)?,
+                Some(before) if !rest.is_empty() => dirents.name(dirents.starting_at(before))?,
                 _ => b"",
             };
-            while index < dirents.count {
-                let name = dirents.checked_name(index)?;
+            pos = start.saturating_add(index.saturating_mul(DIRENT_SIZE) as u64);
+            while let Some((dirent, after)) = rest.split_first_chunk() {
+                let name = dirents.name(rest)?;
+                if has_slash_or_nul(name) {
+                    return Err(Error::Corrupt("directory entry name contains / or NUL").into());
+                }
                 if compare(name, previous).is_le() {
                     return Err(Error::Corrupt("directory entries are not in order").into());
                 }
-                previous = name;
-                let DirEntry { nid, file_type } = dirents.entry(index)?;
-                let pos = start.saturating_add(index.saturating_mul(DIRENT_SIZE) as u64);
-                let entry = Entry {
+                let DirEntry { nid, file_type } = entry(dirent)?;
+                let found = Entry {
                     name,
                     nid,
                     file_type,
                     pos,
                 };
                 let hidden = file_type == FileType::CharDevice && is_whiteout(&mut inodes, nid)?;
-                if !hidden && !emit(&entry) {
+                if !hidden && !emit(&found) {
                     return Ok(pos);
                 }
-                index = index.saturating_add(1);
+                previous = name;
+                rest = after;
+                pos = pos.saturating_add(DIRENT_SIZE as u64);
             }
             pos = start.saturating_add(BLOCK_SIZE).min(dir.size());
         }
@@ -150,7 +157,8 @@ fn is_whiteout<S: Source>(inodes: &mut Window<'_, S>, nid: u64) -> Result<bool, 
 /// One block of a directory.
 struct Dirents<'a> {
     bytes: &'a [u8],
-    count: usize,
+    /// What of it is dirents.
+    table: &'a [u8],
 }
 
 impl<'a> Dirents<'a> {
@@ -158,31 +166,32 @@ impl<'a> Dirents<'a> {
     fn new(bytes: &'a [u8]) -> Result<Self, Error> {
         // The first name follows the last dirent.
         let names = le16(bytes, NAME_OFFSET).map_or(0, usize::from);
-        if names == 0 || names % DIRENT_SIZE != 0 || names >= bytes.len() {
-            return Err(Error::Corrupt("directory block has no valid dirents"));
+        match bytes.get(..names) {
+            Some(table) if names > 0 && names % DIRENT_SIZE == 0 && names < bytes.len() => {
+                Ok(Self { bytes, table })
+            }
+            _ => Err(Error::Corrupt("directory block has no valid dirents")),
         }
-        Ok(Self {
-            bytes,
-            count: names / DIRENT_SIZE,
-        })
     }
 
-    /// The name of dirent `index`, which ends where the next begins; the last ends with the block or at a NUL.
+    /// The dirents from number `index` on.
     #[inline]
-    fn name(&self, index: usize) -> Result<&'a [u8], Error> {
+    fn starting_at(&self, index: usize) -> &'a [u8] {
+        let at = index.saturating_mul(DIRENT_SIZE);
+        self.table.get(at..).unwrap_or_default()
+    }
+
+    /// The name of the first of `dirents`, which ends where the next begins; the last ends with the block or at a NUL.
+    #[inline]
+    fn name(&self, dirents: &[u8]) -> Result<&'a [u8], Error> {
         const BAD: Error = Error::Corrupt("directory entry name is out of place");
 
-        let at = index
-            .saturating_mul(DIRENT_SIZE)
-            .saturating_add(NAME_OFFSET);
-        let start = le16(self.bytes, at).map(usize::from).ok_or(BAD)?;
-        if start < self.count.saturating_mul(DIRENT_SIZE) {
+        let start = le16(dirents, NAME_OFFSET).map(usize::from).ok_or(BAD)?;
+        if start < self.table.len() {
             return Err(BAD);
         }
-        let next = index.saturating_add(1);
-        let name = if next < self.count {
-            let end = le16(self.bytes, at.saturating_add(DIRENT_SIZE)).map(usize::from);
-            self.bytes.get(start..end.ok_or(BAD)?).ok_or(BAD)?
+        let name = if let Some(end) = le16(dirents, NAME_OFFSET_OF_NEXT) {
+            self.bytes.get(start..usize::from(end)).ok_or(BAD)?
         } else {
             let rest = self.bytes.get(start..).ok_or(BAD)?;
             rest.split(|byte| *byte == 0).next().unwrap_or_default()
@@ -196,41 +205,30 @@ impl<'a> Dirents<'a> {
         Ok(name)
     }
 
-    /// The name of dirent `index`, if it has no byte that a name cannot have.
-    #[inline]
-    fn checked_name(&self, index: usize) -> Result<&'a [u8], Error> {
-        let name = self.name(index)?;
-        if has_slash_or_nul(name) {
-            return Err(Error::Corrupt("directory entry name contains / or NUL"));
-        }
-        Ok(name)
-    }
-
-    /// What dirent `index` stands for.
-    #[inline]
-    fn entry(&self, index: usize) -> Result<DirEntry, Error> {
-        let dirent: [u8; DIRENT_SIZE] = field(self.bytes, index.saturating_mul(DIRENT_SIZE))
-            .ok_or(Error::Corrupt("directory entry is out of place"))?;
-        let [n0, n1, n2, n3, n4, n5, n6, n7, _, _, file_type, _] = dirent;
-        Ok(DirEntry {
-            nid: u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]),
-            file_type: FileType::from_dirent(file_type)
-                .ok_or(Error::Corrupt("directory entry of no known file type"))?,
-        })
-    }
-
     /// Finds `name` in this block.
     #[inline]
     fn find(&self, name: &[u8]) -> Result<Option<DirEntry>, Error> {
-        let (mut low, mut high) = (0, self.count);
+        let (mut low, mut high) = (0, self.table.len() / DIRENT_SIZE);
         while low < high {
             let middle = usize::midpoint(low, high);
-            match compare(self.name(middle)?, name) {
+            let dirents = self.starting_at(middle);
+            match compare(self.name(dirents)?, name) {
                 Ordering::Less => low = middle.saturating_add(1),
-                Ordering::Equal => return self.entry(middle).map(Some),
+                Ordering::Equal => return dirents.first_chunk().map(entry).transpose(),
                 Ordering::Greater => high = middle,
             }
         }
         Ok(None)
     }
+}
+
+/// What a dirent stands for.
+#[inline]
+fn entry(dirent: &[u8; DIRENT_SIZE]) -> Result<DirEntry, Error> {
+    let [n0, n1, n2, n3, n4, n5, n6, n7, _, _, file_type, _] = *dirent;
+    Ok(DirEntry {
+        nid: u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]),
+        file_type: FileType::from_dirent(file_type)
+            .ok_or(Error::Corrupt("directory entry of no known file type"))?,
+    })
 }
