@@ -3,7 +3,7 @@
 //!
 //! | variable  | meaning | default |
 //! | --- | --- | --- |
-//! | `PAYLOAD` | what is under test: `composefs.ko`, `bin/mkcomposefs`; and `peers/cfsctl` | `/opt/composefs` |
+//! | `PAYLOAD` | what is under test: `composefs.ko`, `bin/mkcomposefs`; and `peers/cfsctl`, `corpus` | `/opt/composefs` |
 //! | `SCRATCH` | a writable directory on a filesystem with fs-verity | `/scratch` |
 //! | `COMPOSEFS_SELFTEST_INCUMBENT` | if set, mount with composefs 1.0.8 (EROFS + overlayfs) instead of the driver: a control, to tell a fault of a test from one of the driver | unset |
 
