@@ -50,6 +50,13 @@ need_host() {
     done
 }
 
+# host_cargo_is VERSION: whether the host has a cargo at least so new.
+host_cargo_is() {
+    local version
+    version=$(cargo --version 2>/dev/null | awk '{ print $2 }')
+    [[ $version && $(printf '%s\n' "$1" "$version" | sort -V | head -n 1) == "$1" ]]
+}
+
 have_host() {
     [[ -e $1 ]] || PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null
 }
