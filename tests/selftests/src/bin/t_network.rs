@@ -121,13 +121,18 @@ impl Reader {
         Ok(Self { child })
     }
 
-    /// Waits until it sleeps in a call that goes to the server.
+    /// Waits until it sleeps in a call that goes to the server, or until the client has found out
+    /// what became of that.
     fn wait_until_blocked(&self) -> Result<()> {
         let task = PathBuf::from(format!("/proc/{}", self.child.id()));
         loop {
             let stack = fs::read_to_string(task.join("stack")).unwrap_or_default();
             let wchan = fs::read_to_string(task.join("wchan")).unwrap_or_default();
-            if stack.contains("rpc_") || wchan.contains("rpc_") || wchan.contains("folio_wait") {
+            let waits = ["rpc_", "folio_wait", "clnt_recover"];
+            if waits
+                .iter()
+                .any(|wait| stack.contains(wait) || wchan.contains(wait))
+            {
                 return Ok(());
             }
             ensure!(task.exists(), "the reader has ended");
