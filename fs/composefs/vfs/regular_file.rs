@@ -33,8 +33,12 @@ impl RegularFile {
         let file = from_err_ptr(unsafe {
             bindings::filp_open(
                 path.as_char_ptr(),
-                // A FIFO is refused below, without waiting for its writer.
-                (bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NONBLOCK) as c_int,
+                // What is no regular file is refused below; until then, no
+                // FIFO waits for its writer, and no terminal becomes ours.
+                (bindings::O_RDONLY
+                    | bindings::O_LARGEFILE
+                    | bindings::O_NONBLOCK
+                    | bindings::O_NOCTTY) as c_int,
                 0,
             )
         })?;
