@@ -134,10 +134,20 @@ void rust_vfs_allow_nowait(struct file *file)
 }
 
 /*
+ * Whether the kernel serves @sb from a device, and nobody else has a say in it.
+ * FUSE may have a device, too.
+ */
+static bool is_kernels_own(const struct super_block *sb)
+{
+	return sb->s_type->fs_flags & FS_REQUIRES_DEV &&
+	       sb->s_magic != FUSE_SUPER_MAGIC;
+}
+
+/*
  * What the backing file can do is what the user's file can do.
  * Return: whether opening the file behind @file once more may wait for user
  * space: for a fanotify listener to permit it, or for the server of a file
- * system without a device.
+ * system that is not the kernel's own.
  */
 bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file)
 {
@@ -145,7 +155,7 @@ bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file)
 
 	user->f_mode |= file->f_mode & (FMODE_NOWAIT | FMODE_CAN_ODIRECT);
 
-	return !(sb->s_type->fs_flags & FS_REQUIRES_DEV) ||
+	return !is_kernels_own(sb) ||
 	       fsnotify_sb_has_priority_watchers(sb, FSNOTIFY_PRIO_CONTENT);
 }
 
@@ -279,25 +289,38 @@ bool rust_vfs_has_stable_folios(struct file *file)
 	struct super_block *sb = file_inode(file)->i_sb;
 
 	return shmem_mapping(file->f_mapping) ||
-	       (sb->s_type->fs_flags & FS_REQUIRES_DEV &&
-		sb->s_magic != FUSE_SUPER_MAGIC && !can_be_deduplicated(file));
+	       (is_kernels_own(sb) && !can_be_deduplicated(file));
 }
 
-/* Puts @folio; returns a copy of its page @index that is nobody else's. */
-static struct folio *replace_by_copy(struct folio *folio, pgoff_t index)
+/*
+ * A copy of page @index, which is in @folio, that is nobody else's. NULL if the
+ * folio is not in the page cache any more: what zeroes parts of folios that are
+ * up to date removes them before it lets go of the lock, as deduplication does.
+ */
+static struct folio *copy_cached_page(struct address_space *mapping,
+				      struct folio *folio, pgoff_t index)
 {
 	loff_t pos = (loff_t)index << PAGE_SHIFT;
 	struct folio *copy = folio_alloc(GFP_KERNEL, 0);
+	bool is_cached;
 
-	if (copy) {
+	if (!copy)
+		return ERR_PTR(-ENOMEM);
+	/* For folio_pos(). */
+	copy->index = index;
+
+	filemap_invalidate_lock_shared(mapping);
+	is_cached = folio->mapping == mapping;
+	if (is_cached)
 		memcpy(folio_address(copy),
 		       folio_address(folio) + offset_in_folio(folio, pos),
 		       PAGE_SIZE);
-		/* For folio_pos(). */
-		copy->index = index;
-	}
-	folio_put(folio);
-	return copy ?: ERR_PTR(-ENOMEM);
+	filemap_invalidate_unlock_shared(mapping);
+
+	if (is_cached)
+		return copy;
+	folio_put(copy);
+	return NULL;
 }
 
 static struct folio *read_cached_folio(struct file *file, pgoff_t index,
@@ -341,17 +364,21 @@ static struct folio *read_cached_folio(struct file *file, pgoff_t index,
 struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
 				  unsigned int window, bool stable)
 {
-	struct folio *folio;
+	struct folio *folio, *copy;
 
-	/* One call of a user may read many folios, all of them cached. */
-	if (fatal_signal_pending(current))
-		return ERR_PTR(-EINTR);
-	cond_resched();
+	do {
+		/* One call of a user may read many folios, all cached. */
+		if (fatal_signal_pending(current))
+			return ERR_PTR(-EINTR);
+		cond_resched();
 
-	folio = read_cached_folio(file, index, window);
-	if (IS_ERR(folio) || likely(stable))
-		return folio;
-	return replace_by_copy(folio, index);
+		folio = read_cached_folio(file, index, window);
+		if (IS_ERR(folio) || likely(stable))
+			return folio;
+		copy = copy_cached_page(file->f_mapping, folio, index);
+		folio_put(folio);
+	} while (!copy);
+	return copy;
 }
 
 void rust_vfs_folio_put(struct folio *folio)

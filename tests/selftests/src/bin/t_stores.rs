@@ -5,7 +5,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
@@ -16,7 +16,7 @@ use composefs_selftests::image::{build, build_into, Image};
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
-use composefs_selftests::tap::{self, Case, Skip};
+use composefs_selftests::tap::{self, note, Case, Skip};
 use composefs_selftests::tree;
 use rustix::fs::{statx, AtFlags, StatxAttributes, StatxFlags, CWD};
 use rustix::io::Errno;
@@ -183,16 +183,21 @@ fn on_btrfs(context: &mut Context) -> Result<()> {
 }
 
 /// There is no fs-verity on XFS: as on tmpfs, files are served only if nothing is asked for.
-fn on_xfs(context: &mut Context) -> Result<()> {
-    let disk = context.work.join("xfs");
+/// A new xfs at the directory `name`.
+fn xfs(context: &Context, name: &str) -> Result<Mount> {
+    let disk = context.work.join(format!("{name}.disk"));
     File::create(&disk)?.set_len(512 << 20)?;
-    let (disk, target) = (disk.to_string_lossy(), context.directory("on-xfs")?);
+    let (disk, target) = (disk.to_string_lossy(), context.directory(name)?);
     if run("mkfs.xfs", ["-q", &*disk]).is_err() || setup::modprobe("xfs").is_err() {
         return Err(Skip("no xfs".into()).into());
     }
     setup::modprobe("loop")?;
     run("mount", ["-o", "loop", &*disk, &target.to_string_lossy()])?;
-    let filesystem = Mount::adopt(&target);
+    Ok(Mount::adopt(&target))
+}
+
+fn on_xfs(context: &mut Context) -> Result<()> {
+    let filesystem = xfs(context, "on-xfs")?;
     let store = filesystem.join("store");
     let (from, to) = (
         context.image.store.to_string_lossy(),
@@ -230,6 +235,51 @@ fn on_xfs(context: &mut Context) -> Result<()> {
         Err(refusal) => bail!("digest of an image on xfs: {refusal}"),
         Ok(_) => bail!("an image on xfs has a digest"),
     }
+}
+
+/// Deduplicates parts of a file, which need not be writable, with those of another.
+const DEDUPLICATE: &str = r#"
+import fcntl, os, random, struct, sys
+source, target = (os.open(path, os.O_RDONLY) for path in sys.argv[1:])
+blocks = os.fstat(target).st_size // 4096
+chance = random.Random(0)
+for _ in range(3000):
+    length = chance.randrange(1, 17)
+    at = chance.randrange(blocks - length) * 4096
+    request = struct.pack("QQHHI" "qQQiI", at, length * 4096, 1, 0, 0, target, at, 0, 0, 0)
+    answer = struct.unpack("QQHHI" "qQQiI", fcntl.ioctl(source, 0xc0189436, request))
+    assert answer[8] == 0 and answer[7] == length * 4096, answer
+"#;
+
+/// xfs zeroes parts of the page cache, and discards it, where it makes files share blocks.
+fn deduplicated_meanwhile(context: &mut Context) -> Result<()> {
+    let filesystem = xfs(context, "deduplicated")?;
+    let (image, copy) = (filesystem.join("image"), filesystem.join("copy"));
+    let lines: String = (0..3000)
+        .map(|number| format!("/file-{number:04} 0 100644 1 0 0 0 0.0 - - - user.n=v{number}\n"))
+        .collect();
+    fs::copy(dump_image(context, "thousands", &lines)?, &image)?;
+    fs::copy(&image, &copy)?;
+
+    let request = Request::new(&image);
+    let expected = tree::read(request.at(&context.target())?.root())?;
+    ensure!(expected.len() == 3001, "{} files", expected.len());
+    let mut deduplication = Command::new("python3")
+        .args(["-I", "-c", DEDUPLICATE])
+        .args([&copy, &image])
+        .spawn()?;
+    let mut walks = 0;
+    let status = loop {
+        let mount = request.at(&context.target())?;
+        expect_equal(&expected, &tree::read(mount.root())?, Links::Files)?;
+        walks += 1;
+        if let Some(status) = deduplication.try_wait()? {
+            break status;
+        }
+    };
+    ensure!(status.success(), "deduplication: {status}");
+    note(format_args!("{walks} walks"));
+    Ok(())
 }
 
 /// An image of one directory with these lines of a dump.
@@ -392,6 +442,10 @@ const CASES: &[Case<Context>] = &[
     ("an image on ramfs", image_without_device),
     ("a store on btrfs", on_btrfs),
     ("a store on xfs", on_xfs),
+    (
+        "an image on xfs that is deduplicated meanwhile",
+        deduplicated_meanwhile,
+    ),
     ("objects outside of the store", escapes),
     ("files that are verified, and files that are not", verified),
     ("a store on a stack of filesystems", depth),
