@@ -15,7 +15,7 @@ use crate::meter::{cpu_of, cpu_of_process};
 use crate::recorder::Recorder;
 use crate::system::{Subject, System};
 
-const ROUNDS: usize = 15;
+const ROUNDS: usize = 60;
 
 /// The CPU time of a mount and an unmount, once caches are warm: of the cheapest, as the allocators
 /// have pages to get and to clear in some of the others.
