@@ -237,8 +237,12 @@ fn look_at_mutations(context: &mut Context) -> Result<()> {
         let (image, store) = &context.images[number as usize % context.images.len()];
         let (mut image, store) = (image.clone(), store.clone());
         mutate::image(&mut image, &mut Random::new(number));
-        timed(context, number, &image, &store, &mut results)
-            .with_context(|| format!("image {number}"))?;
+        let damaged = Damaged {
+            number,
+            image: &image,
+            store: &store,
+        };
+        timed(context, &damaged, &mut results).with_context(|| format!("image {number}"))?;
         if number % 1000 == 999 {
             note(format_args!("{} images", number + 1 - context.first));
         }
@@ -261,31 +265,30 @@ fn look_at_corpus(context: &mut Context) -> Result<()> {
             .collect::<Result<_, _>>()?;
         files.sort();
         for (number, file) in files.iter().enumerate() {
-            timed(
-                context,
-                number as u64,
-                &fs::read(file)?,
-                &store,
-                &mut results,
-            )
-            .with_context(|| file.display().to_string())?;
+            let damaged = Damaged {
+                number: number as u64,
+                image: &fs::read(file)?,
+                store: &store,
+            };
+            timed(context, &damaged, &mut results).with_context(|| file.display().to_string())?;
         }
     }
     results.conclude(1)
 }
 
-/// Looks at an image, which must not take long.
-fn timed(
-    context: &mut Context,
+/// An image, and how it is looked at: its number decides on the details.
+struct Damaged<'a> {
     number: u64,
-    image: &[u8],
-    store: &Path,
-    results: &mut Results,
-) -> Result<()> {
+    image: &'a [u8],
+    store: &'a Path,
+}
+
+/// Looks at an image, which must not take long.
+fn timed(context: &mut Context, damaged: &Damaged, results: &mut Results) -> Result<()> {
     let before = processor_time();
-    look_at(context, number, image, store, results)?;
+    look_at(context, damaged, results)?;
     let time = processor_time() - before;
-    results.slowest = results.slowest.max((time, number));
+    results.slowest = results.slowest.max((time, damaged.number));
     ensure!(time < LIMIT * 1_000_000, "took {time} microseconds");
     Ok(())
 }
@@ -296,13 +299,12 @@ fn processor_time() -> i64 {
     time.tv_sec * 1_000_000 + time.tv_nsec / 1000
 }
 
-fn look_at(
-    context: &mut Context,
-    number: u64,
-    image: &[u8],
-    store: &Path,
-    results: &mut Results,
-) -> Result<()> {
+fn look_at(context: &mut Context, damaged: &Damaged, results: &mut Results) -> Result<()> {
+    let Damaged {
+        number,
+        image,
+        store,
+    } = *damaged;
     results.images += 1;
     let place = &context.places[number as usize / 3 % context.places.len()];
     fs::write(place, image)?;

@@ -182,7 +182,6 @@ fn on_btrfs(context: &mut Context) -> Result<()> {
     refuses_file(&request().set("verity", "require"), &context.target())
 }
 
-/// There is no fs-verity on XFS: as on tmpfs, files are served only if nothing is asked for.
 /// A new xfs at the directory `name`.
 fn xfs(context: &Context, name: &str) -> Result<Mount> {
     let disk = context.work.join(format!("{name}.disk"));
@@ -196,6 +195,7 @@ fn xfs(context: &Context, name: &str) -> Result<Mount> {
     Ok(Mount::adopt(&target))
 }
 
+/// There is no fs-verity on XFS: as on tmpfs, files are served only if nothing is asked for.
 fn on_xfs(context: &mut Context) -> Result<()> {
     let filesystem = xfs(context, "on-xfs")?;
     let store = filesystem.join("store");
