@@ -51,10 +51,20 @@ void rust_vfs_path_of_file(struct file *file, struct path *path);
 struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
 u32 rust_vfs_file_stack_depth(const struct file *file);
-struct dentry *rust_vfs_real_dentry(const struct file *file);
-void rust_vfs_put_private_file(struct file *file);
 void rust_vfs_allow_nowait(struct file *file);
 bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file);
+void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
+
+/* Backing files (backing.c) */
+struct dentry *rust_vfs_real_dentry(const struct file *file);
+void rust_vfs_put_private_file(struct file *file);
+ssize_t rust_vfs_backing_read_iter(struct file *file, struct iov_iter *iter,
+				   struct kiocb *iocb,
+				   struct backing_file_ctx *ctx);
+ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
+				     loff_t *pos, struct pipe_inode_info *pipe,
+				     size_t len, unsigned int flags,
+				     struct backing_file_ctx *ctx);
 loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
 			       loff_t offset, int whence);
 int rust_vfs_backing_fadvise(struct file *file, loff_t offset, loff_t len,
@@ -64,14 +74,6 @@ int rust_vfs_backing_fiemap(struct file *file,
 			    u64 len);
 long rust_vfs_backing_ioctl(struct file *file, unsigned int cmd,
 			    unsigned long arg);
-void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
-ssize_t rust_vfs_backing_read_iter(struct file *file, struct iov_iter *iter,
-				   struct kiocb *iocb,
-				   struct backing_file_ctx *ctx);
-ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
-				     loff_t *pos, struct pipe_inode_info *pipe,
-				     size_t len, unsigned int flags,
-				     struct backing_file_ctx *ctx);
 
 /* Folios */
 bool rust_vfs_has_stable_folios(struct file *file);

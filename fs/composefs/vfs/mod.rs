@@ -5,7 +5,7 @@
 //! its files from others.
 //!
 //! This is the only place of the driver with `unsafe` code. It knows nothing
-//! of composefs. What differs between kernel versions ends here, in `helpers.c`
+//! of composefs. What differs between kernel versions ends here, in the C files
 //! and `error.rs`.
 //!
 //! A file system implements [`FileSystem`], and one trait for each kind of
