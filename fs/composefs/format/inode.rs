@@ -28,15 +28,8 @@ const SYMLINK_MAX: u64 = 4095;
 pub struct Time {
     /// Seconds.
     pub sec: i64,
-    /// Nanoseconds to add to them, less than 1,000,000,000.
+    /// Nanoseconds to add to them. Writers of composefs store what a dump says, which may be a second and more.
     pub nsec: u32,
-}
-
-impl Time {
-    #[inline]
-    pub(super) fn is_valid(&self) -> bool {
-        self.nsec < 1_000_000_000
-    }
 }
 
 /// Where an inode's parts are: all that is needed to use a file of a known image later.
@@ -309,13 +302,6 @@ impl Raw {
         }
         let file_type =
             FileType::from_mode(self.mode).ok_or(Error::Corrupt("inode of no known file type"))?;
-        let mtime = Time {
-            sec: self.mtime_sec,
-            nsec: self.mtime_nsec,
-        };
-        if !mtime.is_valid() {
-            return Err(Error::Corrupt("inode time has too many nanoseconds"));
-        }
         if self.xattr_count == 1 {
             return Err(Error::Corrupt(
                 "inode has an attribute area but no attributes",
@@ -343,7 +329,10 @@ impl Raw {
             nlink: self.nlink,
             uid: self.uid,
             gid: self.gid,
-            mtime,
+            mtime: Time {
+                sec: self.mtime_sec,
+                nsec: self.mtime_nsec,
+            },
             rdev,
         })
     }

@@ -65,25 +65,18 @@ impl Superblock {
             .and_then(<[u8]>::first_chunk::<128>)
             .ok_or(TRUNCATED)?;
         check_features(erofs).unwrap_or(Err(TRUNCATED))?;
-        Self::fields(erofs, flags, composefs_version).unwrap_or(Err(TRUNCATED))
+        Self::fields(erofs, flags, composefs_version).ok_or(TRUNCATED)
     }
 
     /// The fields that are kept; `None` cannot happen, as `erofs` is long enough for each.
-    fn fields(
-        erofs: &[u8; 128],
-        flags: u32,
-        composefs_version: u32,
-    ) -> Option<Result<Self, Error>> {
+    fn fields(erofs: &[u8; 128], flags: u32, composefs_version: u32) -> Option<Self> {
         let compat = le32(erofs, 8)?;
         let build_time = Time {
             // The sign is EROFS's: times before 1970 are stored as negative numbers.
             sec: le64(erofs, 24)? as i64,
             nsec: le32(erofs, 32)?,
         };
-        if !build_time.is_valid() {
-            return Some(Err(Error::Corrupt("build time has too many nanoseconds")));
-        }
-        Some(Ok(Self {
+        Some(Self {
             composefs_version,
             flags,
             root_nid: le16(erofs, 14)?,
@@ -94,7 +87,7 @@ impl Superblock {
             inos: le64(erofs, 16)?,
             build_time,
             uuid: field(erofs, 48)?,
-        }))
+        })
     }
 
     /// Version of the composefs format: 0, 1 or 2.

@@ -347,11 +347,14 @@ void rust_vfs_inode_set_owner(struct inode *inode, u32 uid, u32 gid)
 	i_gid_write(inode, gid);
 }
 
+/*
+ * As EROFS does it: with a second and more of nanoseconds, setting the change time
+ * carries them over.
+ */
 void rust_vfs_inode_set_times(struct inode *inode, s64 sec, u32 nsec)
 {
-	inode_set_atime(inode, sec, nsec);
 	inode_set_mtime(inode, sec, nsec);
-	inode_set_ctime(inode, sec, nsec);
+	inode_set_atime_to_ts(inode, inode_set_ctime(inode, sec, nsec));
 }
 
 /* Spares permission checks from asking for an ACL. */

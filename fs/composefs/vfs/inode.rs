@@ -171,7 +171,7 @@ pub(crate) struct NewInode<T: FileSystem> {
     pub(crate) size: u64,
     /// Access, modification and change time in seconds since 1970.
     pub(crate) seconds: i64,
-    /// The nanoseconds that go with them, less than 10^9.
+    /// The nanoseconds that go with them; 10^9 and more are whole seconds.
     pub(crate) nanoseconds: u32,
     /// Whether there may be an access control list.
     pub(crate) may_have_acl: bool,

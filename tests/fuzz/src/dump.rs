@@ -41,7 +41,7 @@ pub(crate) fn dump(bytes: &[u8]) {
         images.push(out);
     }
     for image in images {
-        // A dump may hold numbers that no image can, such as a second of nanoseconds; the parser refuses those.
+        // A dump may hold numbers that no image can; the parser refuses those.
         if let Ok(image) = Counted::open(&image) {
             each_inode(&image, &mut |node| {
                 let _ = image.list_xattrs(node);

@@ -124,9 +124,6 @@ impl Model<'_> {
             let sec = (self.field(24, 8) as i64).wrapping_add(field(12, 4) as i64);
             (field(8, 4), sec, self.field(32, 4))
         };
-        if nsec >= 1_000_000_000 {
-            return None;
-        }
         let area = pos + len;
         let words = u128::from(field(2, 2));
         let end = match words {

@@ -15,9 +15,7 @@ pub(super) struct Model<'a> {
 const LIMITS: &[(usize, usize, u64)] = &[
     // The composefs header: version of the header (see below), version of the format.
     (12, 4, 2),
-    // The superblock: nanoseconds of the build time.
-    (1024 + 32, 4, 999_999_999),
-    // What composefs does not use: extended superblock, first metadata block, compression, devices, larger directory
+    // What of the superblock composefs does not use: extended superblock, first metadata block, compression, devices, larger directory
     // blocks, name prefixes, packed inode.
     (1024 + 13, 1, 0),
     (1024 + 40, 4, 0),

@@ -28,6 +28,7 @@ struct Pair {
 struct Context {
     odd: Pair,
     dump: Pair,
+    late: Pair,
 }
 
 fn set_up() -> Result<Context> {
@@ -42,10 +43,15 @@ fn set_up() -> Result<Context> {
     let image = build(&setup::mkcomposefs(), &source, &work.join("odd"), &[])?;
     let odd = mount_both(&image.request(), &work.join("odd"))?;
 
-    let image = dump_image(&work.join("dump"))?;
-    let dump = mount_both(&image.request(), &work.join("dump"))?;
+    let dump = mount_both_of(DUMP, &work.join("dump"))?;
+    let late = mount_both_of(LATE, &work.join("late"))?;
     setup::drop_caches()?;
-    Ok(Context { odd, dump })
+    Ok(Context { odd, dump, late })
+}
+
+fn mount_both_of(dump: &str, directory: &Path) -> Result<Pair> {
+    let image = dump_image(dump, directory)?;
+    mount_both(&image.request(), directory)
 }
 
 fn mount_both(request: &Request, directory: &Path) -> Result<Pair> {
@@ -132,30 +138,40 @@ fn overlay_attributes(directory: &Path) -> Result<()> {
 }
 
 /// What only a dump can describe: hard links, link counts, whiteouts in every directory.
-fn dump_image(directory: &Path) -> Result<Image> {
+const DUMP: &str = "\
+/ 0 40755 5 0 0 0 1.5 - - - user.root=yes
+/00 0 20644 1 0 0 0 0.0 - - -
+/5f 4 100644 1 0 0 0 0.0 - real -
+/a 0 40755 2 1 2 0 3.000000004 - - - trusted.overlay.opaque=y
+/a/whiteout 0 20000 1 0 0 0 0.0 - - -
+/a/whiteout-with-xattr 0 20000 1 0 0 0 0.0 - - - user.a=b trusted.overlay.custom=c
+/a/one 5 100644 3 5 6 0 7.8 - hello - user.x=y
+/a/two 0 @100644 1 0 0 0 0.0 /a/one - -
+/three 0 @100644 1 0 0 0 0.0 /a/one - -
+/b 0 40755 2 0 0 0 0.0 - - - trusted.overlay.opaque=x user.overlay.opaque=x
+/b/file 0 100644 1 0 0 0 0.0 - - - trusted.overlay.whiteout=y user.overlay.whiteout=y
+/b/symlink 4 120777 1 0 0 0 0.0 a/.. - -
+/b/fifo 0 10600 1 0 0 0 0.0 - - -
+/b/lost 4096 100644 1 0 0 0 0.0 no/such-object - -
+/c 0 40000 2 0 0 0 0.0 - - - user.overlay.whiteouts=y
+/c/large 6 100644 1 4294967294 4294967294 0 0.0 - inline - user.v=LARGE
+/late 2 100644 1 0 0 0 5.1000000000 - hi -
+/later 0 120777 1 0 0 0 -1.4294967295 b/symlink - -
+";
+
+/// Nothing but times of a second and more of nanoseconds, the earliest of which is the build time,
+/// which inodes of the short form have.
+const LATE: &str = "\
+/ 0 40755 3 0 0 0 7.1000000001 - - -
+/file 2 100644 1 0 0 0 7.1000000001 - hi -
+/directory 0 40755 2 0 0 0 7.1000000002 - - -
+/directory/fifo 0 10644 1 0 0 0 8.3999999999 - - -
+";
+
+fn dump_image(lines: &str, directory: &Path) -> Result<Image> {
     let store = directory.join("store");
     setup::create_dir(&store)?;
-    let mut lines = String::from("/ 0 40755 5 0 0 0 1.5 - - - user.root=yes\n");
-    for line in [
-        "/00 0 20644 1 0 0 0 0.0 - - -",
-        "/5f 4 100644 1 0 0 0 0.0 - real -",
-        "/a 0 40755 2 1 2 0 3.000000004 - - - trusted.overlay.opaque=y",
-        "/a/whiteout 0 20000 1 0 0 0 0.0 - - -",
-        "/a/whiteout-with-xattr 0 20000 1 0 0 0 0.0 - - - user.a=b trusted.overlay.custom=c",
-        "/a/one 5 100644 3 5 6 0 7.8 - hello - user.x=y",
-        "/a/two 0 @100644 1 0 0 0 0.0 /a/one - -",
-        "/three 0 @100644 1 0 0 0 0.0 /a/one - -",
-        "/b 0 40755 2 0 0 0 0.0 - - - trusted.overlay.opaque=x user.overlay.opaque=x",
-        "/b/file 0 100644 1 0 0 0 0.0 - - - trusted.overlay.whiteout=y user.overlay.whiteout=y",
-        "/b/symlink 4 120777 1 0 0 0 0.0 a/.. - -",
-        "/b/fifo 0 10600 1 0 0 0 0.0 - - -",
-        "/b/lost 4096 100644 1 0 0 0 0.0 no/such-object - -",
-        "/c 0 40000 2 0 0 0 0.0 - - - user.overlay.whiteouts=y",
-        "/c/large 6 100644 1 4294967294 4294967294 0 0.0 - inline - user.v=LARGE",
-    ] {
-        lines.push_str(&line.replace("LARGE", &"v".repeat(20_000)));
-        lines.push('\n');
-    }
+    let lines = lines.replace("LARGE", &"v".repeat(20_000));
     let (dump, file) = (directory.join("dump"), directory.join("image"));
     fs::write(&dump, lines)?;
     let mut tool = Command::new(setup::mkcomposefs());
@@ -268,6 +284,10 @@ fn dump(context: &mut Context) -> Result<()> {
     compare(&context.dump)
 }
 
+fn late(context: &mut Context) -> Result<()> {
+    compare(&context.late)
+}
+
 /// What each of several users may do, as access(2) says: owners, groups and ACLs decide.
 fn permissions(context: &mut Context) -> Result<()> {
     let users = [
@@ -344,6 +364,7 @@ const CASES: &[Case<Context>] = &[
     ("a tree with one of everything, cold", odd),
     ("the same tree, cached", odd_again),
     ("a tree that only a dump describes", dump),
+    ("times with seconds of nanoseconds", late),
     ("what users may do", permissions),
     ("getfacl, getfattr and tar", tools),
 ];

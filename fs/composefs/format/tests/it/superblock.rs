@@ -134,11 +134,6 @@ fn what_composefs_does_not_use_is_refused() {
             &[35],
             Error::Corrupt("inode number of a place before the inodes"),
         ),
-        (
-            SB + 35,
-            &[255],
-            Error::Corrupt("build time has too many nanoseconds"),
-        ),
         (SB + 36, &[1, 0, 1], Error::Corrupt("image is truncated")),
         (
             SB + 36,
