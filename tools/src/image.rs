@@ -72,13 +72,10 @@ pub(crate) fn chunks(size: u64) -> Chunks {
     const BITS_MAX: u32 = 31 + BLOCK_BITS;
     let bits = size.wrapping_sub(1).checked_ilog2().unwrap_or(0) + 1;
     let bits = bits.clamp(BLOCK_BITS, BITS_MAX);
-    // Sizes within one chunk of 2^64 wrap around to no chunk at all, as they do in the C tool,
-    // whose images are the reference.
-    let count = size.wrapping_add((1 << bits) - 1) >> bits;
     Chunks {
         bits,
-        // Below 2^21: 64 - 43 bits.
-        count: count as u32,
+        // At most 2^21: 64 - 43 bits.
+        count: size.div_ceil(1 << bits) as u32,
     }
 }
 
@@ -89,7 +86,7 @@ pub(crate) fn chunks(size: u64) -> Chunks {
 pub fn check_size(size: u64) -> Result<()> {
     const CHUNKS_MAX: u32 = 1024;
     if chunks(size).count > CHUNKS_MAX {
-        return Err(anyhow!("a file of {size} bytes is too large"));
+        return Err(anyhow!("a file of {size} bytes is larger than 8 PiB"));
     }
     Ok(())
 }
@@ -225,6 +222,6 @@ mod tests {
         assert_eq!(of((1 << 43) + 1), (43, 2));
         assert_eq!(of(1 << 53), (43, 1024));
         assert_eq!(of((1 << 53) + 1), (43, 1025));
-        assert_eq!(of(u64::MAX), (43, 0));
+        assert_eq!(of(u64::MAX), (43, 1 << 21));
     }
 }

@@ -102,6 +102,28 @@ fn dump_and_ls() {
     fs::remove_dir_all(dir).expect("remove directory");
 }
 
+/// What mkcomposefs accepts is read, up to its limits.
+#[test]
+fn the_largest_that_there_is() {
+    let dir = directory("largest");
+    let image = dir.join("image");
+    let path = [&*"p".repeat(63); 64].join("/");
+    let line = |name: &str, size: u64, payload: &str| {
+        format!("/{name} {size} 100644 1 0 0 0 3.0 {payload} - -\n")
+    };
+    let files = [
+        line("path", 1, &path[..4094]),
+        line("size", 1 << 53, "-"),
+        line("under", (1 << 53) - 1, "-"),
+    ];
+    let files = files.concat();
+    make_image(&image, &format!("/ 0 40755 2 0 0 0 0.0 - - -\n{files}"));
+    let dump = info(&["dump"], &[&image]);
+    let (_, found) = text(&dump).split_once('\n').expect("has a root");
+    assert_eq!(found, files);
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
 #[test]
 fn missing_objects_and_verify() {
     let dir = directory("verify");

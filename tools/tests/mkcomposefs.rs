@@ -168,8 +168,29 @@ fn refused_dumps_name_line_and_cause() {
             "line 2: the tree has a root already",
         ),
         (
-            "/a 9999999999999999 100644 1 0 0 0 0.0 - - -",
-            "line 2: a file of 9999999999999999 bytes",
+            "/a 9007199254740993 100644 1 0 0 0 0.0 - - -",
+            "line 2: a file of 9007199254740993 bytes",
+        ),
+        // As far as C's unsigned numbers go, and what wraps around to them.
+        (
+            "/a 18446744073709551615 100644 1 0 0 0 0.0 - - -",
+            "line 2: a file of 18446744073709551615 bytes",
+        ),
+        (
+            "/a -1 100644 1 0 0 0 0.0 - - -",
+            "line 2: a file of 18446744073709551615 bytes",
+        ),
+        (
+            "/a -8796093022207 100644 1 0 0 0 0.0 - - -",
+            "line 2: a file of 18446735277616529409 bytes",
+        ),
+        (
+            "/a 0 @100644 1 0 0 0 0.0 / - -",
+            "line 2: hard link to '/', which is a directory",
+        ),
+        (
+            "/a 0 20644 2 0 0 0 0.0 - - -",
+            "line 2: a whiteout cannot have a second link",
         ),
     ] {
         let output = make(&["-", "-"], &format!("{root}{line}\n"));
@@ -189,11 +210,57 @@ fn refused_dumps_name_line_and_cause() {
             "/a 0 @100644 1 0 0 0 0.0 /b - -\n/b 0 @100644 1 0 0 0 0.0 /a - -",
             "hard links form a loop",
         ),
+        // Before or after what it links to, and by way of another link.
+        (
+            "/d 0 40755 2 0 0 0 0.0 - - -\n/d/a 0 @100644 1 0 0 0 0.0 /d - -",
+            "line 3: hard link to '/d', which is a directory",
+        ),
+        (
+            "/a 0 @100644 1 0 0 0 0.0 /b - -\n/b 0 @100644 1 0 0 0 0.0 /d - -\n/d 0 40755 2 0 0 0 0.0 - - -",
+            "line 3: hard link to '/d', which is a directory",
+        ),
+        (
+            "/a 0 20644 1 0 0 0 0.0 - - -\n/b 0 @20644 1 0 0 0 0.0 /a - -",
+            "line 3: hard link to '/a', which is a whiteout",
+        ),
+        (
+            "/a 0 @20644 1 0 0 0 0.0 /b - -\n/b 0 @20644 1 0 0 0 0.0 /c - -\n/c 0 20644 1 0 0 0 0.0 - - -",
+            "line 3: hard link to '/c', which is a whiteout",
+        ),
     ] {
         let output = make(&["-", "-"], &format!("{root}{lines}\n"));
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{lines}: {stderr}");
         assert!(stderr.contains(cause), "{lines}: {stderr}");
+    }
+}
+
+/// A path that no kernel looks up: `PATH_MAX` counts the slash before it and the zero after it.
+#[test]
+fn object_paths_that_cannot_be_opened_are_refused() {
+    let dump = |kind: &str, len: usize| {
+        let name = "p".repeat(63);
+        let path = [&*name; 64].join("/");
+        assert_eq!(path.len(), 4095);
+        format!(
+            "/ 0 40755 2 0 0 0 0.0 - - -\n/a {kind} 1 0 0 0 0.0 {} - -\n",
+            &path[..len]
+        )
+    };
+    for kind in ["1 100644", "0 100644", "1 120777", "0 10644"] {
+        let output = make(&["-", "-"], &dump(kind, 4094));
+        assert!(output.status.success(), "{kind}: {output:?}");
+        let output = make(&["-", "-"], &dump(kind, 4095));
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        // Of other files, it is the target of a symlink, or of no matter.
+        let refused = kind == "1 100644";
+        assert_eq!(
+            output.status.code(),
+            Some(i32::from(refused)),
+            "{kind}: {stderr}"
+        );
+        let cause = "line 2: the path of an object is longer than 4094 bytes";
+        assert_eq!(stderr.contains(cause), refused, "{kind}: {stderr}");
     }
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Making a tree from a dump.
 //!
-//! What is accepted is exactly what the C tool 1.0.8 accepts, its leniencies included: images made
-//! from a dump have to be the same everywhere. One exception: a digest with fewer digits than it
-//! needs, where the C tool takes whatever is in memory, is refused.
+//! What is accepted is what the C tool 1.0.8 accepts, its leniencies included: images made from a
+//! dump have to be the same everywhere. Refused is only what makes an image that is of no use: a
+//! digest with fewer digits than it needs, where the C tool takes whatever is in memory; files and
+//! object paths beyond what any kernel opens; a second name of a directory or a whiteout.
 
 use std::io::BufRead;
 
@@ -20,6 +21,9 @@ use crate::xattr::XattrList;
 
 /// Longest payload, the terminating zero of C included.
 const PATH_MAX: usize = 4096;
+/// Longest path of an object: the kernel looks it up with a slash in front, and `PATH_MAX` counts
+/// that as well.
+const OBJECT_PATH_MAX: usize = PATH_MAX - 2;
 /// Longest text that the xattrs of a line may take.
 const XATTRS_TEXT_MAX: usize = u16::MAX as usize;
 
@@ -75,6 +79,12 @@ struct Link {
     node: NodeId,
     line: u64,
     target: Option<Vec<u8>>,
+}
+
+impl Link {
+    fn context(&self) -> String {
+        format!("line {}", self.line)
+    }
 }
 
 /// Unescaped fields, kept to reuse their allocations.
@@ -259,6 +269,9 @@ impl Reader<'_> {
         } else if self.options.strict && rdev != 0 {
             return Err(anyhow!("only devices have a device number"));
         }
+        if meta.is_whiteout() && meta.nlink > 1 {
+            return Err(anyhow!("a whiteout cannot have a second link"));
+        }
         Ok(())
     }
 
@@ -305,6 +318,11 @@ impl Reader<'_> {
         let external = meta.file_type() == S_IFREG && meta.size > 0 && content.is_none();
         if external {
             image::check_size(meta.size)?;
+            if payload.is_some_and(|path| path.len() > OBJECT_PATH_MAX) {
+                return Err(anyhow!(
+                    "the path of an object is longer than {OBJECT_PATH_MAX} bytes"
+                ));
+            }
             if let Some(digest) = digest {
                 let digest = parse_digest(digest, self.options.algorithm)?;
                 self.tree.set_digest(node, &digest)?;
@@ -338,13 +356,15 @@ impl Reader<'_> {
 
     /// Finds the targets of the hard links, which may come before or after them.
     fn resolve_links(&mut self) -> Result<()> {
-        for link in std::mem::take(&mut self.links) {
-            let target = self
-                .resolve_link(&link)
-                .with_context(|| format!("line {}", link.line))?;
+        let links = std::mem::take(&mut self.links);
+        for link in &links {
+            let target = self.resolve_link(link).with_context(|| link.context())?;
             self.tree.set_link(link.node, target);
         }
-        Ok(())
+        // Only now is it known which of the targets are links themselves.
+        links
+            .iter()
+            .try_for_each(|link| self.check_target(link).with_context(|| link.context()))
     }
 
     fn resolve_link(&self, link: &Link) -> Result<NodeId> {
@@ -358,6 +378,24 @@ impl Reader<'_> {
             return Err(anyhow!("hard link to itself"));
         }
         Ok(target)
+    }
+
+    /// Refuses what can have one name only. What a link to a link leads to is for that one to say.
+    fn check_target(&self, link: &Link) -> Result<()> {
+        let Some(target) = self.tree.node(link.node).link() else {
+            return Ok(());
+        };
+        let node = self.tree.node(target);
+        let what = match node.link() {
+            None if node.meta.is_dir() => "a directory",
+            None if node.meta.is_whiteout() => "a whiteout",
+            _ => return Ok(()),
+        };
+        let path = self.tree.path(target);
+        Err(anyhow!(
+            "hard link to {}, which is {what}",
+            quote::bytes(&path)
+        ))
     }
 }
 

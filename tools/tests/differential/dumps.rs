@@ -20,7 +20,7 @@ const XATTR: Escape = Escape {
 struct Dump<'a> {
     rng: &'a mut Rng,
     text: Vec<u8>,
-    /// What may be linked to. Directories may, but what the C tool prints of those it refuses.
+    /// What may be linked to.
     paths: Vec<Vec<u8>>,
     /// Entries that may still be added.
     budget: usize,
@@ -109,7 +109,8 @@ impl Dump<'_> {
                 let size = self.rng.pick(&[0, 0, 5]);
                 self.line(path, mode, size, rdev, None, None, None);
             }
-            15 => self.line(path, 0o020_000, 0, 0, None, None, None),
+            // A whiteout can have one name only.
+            15 => return self.line(path, 0o020_000, 0, 0, None, None, None),
             16 => {
                 let mode = self.rng.pick(&[0o010_000, 0o140_000]);
                 self.line(path, mode, 0, 0, None, None, None);
@@ -180,7 +181,10 @@ impl Dump<'_> {
     ) {
         let rng = &mut *self.rng;
         let mode = file_type | rng.pick(&[0o755, 0o644, 0, 0o7777]);
-        let nlink = rng.pick(&[1, 1, 1, 2, 65535, 65536]);
+        let nlink = match (file_type, rdev) {
+            (0o020_000, 0) => 1,
+            _ => rng.pick(&[1, 1, 1, 2, 65535, 65536]),
+        };
         let uid = rng.pick(&[0, 0, 1000, 65535, 65536, 4_294_967_295_u32]);
         let gid = rng.pick(&[0, 0, 1000, 65535, 65536, 4_294_967_295_u32]);
         let sec = rng.pick(&[0, 0, 0, 1_700_000_000, -1, -5_000_000_000, 1_i64 << 40]);
@@ -402,6 +406,7 @@ pub fn odd() -> Vec<Vec<u8>> {
         "/a 0 @100644 1 0 0 0 0.0 b/ - -\n/b 0 100644 1 0 0 0 0.0 - - -",
         "/a 0 @100644 1 0 0 0 0.0 /b - -\n/b 0 40755 1 0 0 0 0.0 - - -",
         "/a 0 @20644 1 0 0 0 0.0 /b - -\n/b 0 20644 1 0 0 0 0.0 - - -",
+        "/b 0 20644 2 0 0 0 0.0 - - -", "/b 0 20644 2 0 0 1 0.0 - - -", "/b 0 60644 2 0 0 0 0.0 - - -",
         "/a 0 @100644 1 0 0 0 0.0 /b - -\n/b 0 @100644 1 0 0 0 0.0 /a - -",
         "/a 0 @100644 1 0 0 0 0.0 /b - -\n/b 0 20644 1 0 0 0 0.0 - - -",
         // Whiteouts below directories that have the marks already.
@@ -425,7 +430,7 @@ pub fn odd() -> Vec<Vec<u8>> {
             a(len - 16)
         )));
     }
-    for len in [4095, 4096] {
+    for len in [4094, 4095, 4096] {
         dumps.push(file(&format!("/a 0 120777 1 0 0 0 0.0 {} - -", a(len))));
         dumps.push(file(&format!("/a 9 100644 1 0 0 0 0.0 {} - -", a(len))));
     }

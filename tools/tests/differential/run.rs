@@ -110,6 +110,16 @@ pub fn walk_options(rng: &mut Rng) -> Vec<OsString> {
     options
 }
 
+/// What only ours refuses: the C tool makes an image of it that is of no use.
+const REFUSED: [&str; 6] = [
+    "is not a digest of",
+    "is larger than 8 PiB",
+    "the path of an object is longer than",
+    ", which is a directory",
+    ", which is a whiteout",
+    "a whiteout cannot have a second link",
+];
+
 /// Makes an image with both tools. Returns whether the C tool makes one; ours must do the same.
 pub fn assert_same_images(tools: &Tools, case: &Case, options: &[OsString], source: &Path) -> bool {
     let mut arguments: Vec<OsString> = options.to_vec();
@@ -127,8 +137,8 @@ pub fn assert_same_images(tools: &Tools, case: &Case, options: &[OsString], sour
         return false;
     }
     if c.status.success() && !ours.status.success() {
-        // The one thing that ours refuses: there the C tool puts stray memory into the image.
-        assert!(stderr.contains("is not a digest of"), "{dir:?}: {stderr}");
+        let known = REFUSED.iter().any(|cause| stderr.contains(cause));
+        assert!(known, "{dir:?}: {stderr}");
         return true;
     }
     assert_eq!(c.status.code(), ours.status.code(), "{dir:?}: {stderr}");

@@ -2,21 +2,25 @@
 //! Images that other tools made, mounted by the driver; and ours, read by other tools.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::{build, build_composefs_rs, enable_verity, Image};
-use composefs_selftests::mount::Mount;
+use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::verity::Algorithm;
 use composefs_selftests::{basic_tree, odd_tree, setup};
-use rustix::fs::{lgetxattr, lgetxattr_query, lsetxattr, mknodat, FileType, Mode, XattrFlags, CWD};
+use rustix::fs::{
+    lgetxattr, lgetxattr_query, lsetxattr, mkdirat, mknodat, open, openat, FileType, Mode, OFlags,
+    XattrFlags, CWD,
+};
 use rustix::io::Errno;
 
 struct Context {
@@ -189,6 +193,56 @@ fn longest_values(context: &mut Context) -> Result<()> {
     expect_equal(&tree::read(incumbent.root())?, &tree, Links::Ignore)
 }
 
+/// The largest files and the longest object paths that mkcomposefs accepts are opened, by the driver
+/// and by the incumbent.
+fn limits(context: &mut Context) -> Result<()> {
+    const CONTENT: &[u8] = b"far below";
+    const SIZES: [u64; 2] = [(1 << 53) - 1, 1 << 53];
+
+    let directory = context.work.join("limits");
+    let store = directory.join("store");
+    setup::create_dir(&store)?;
+    // 4094 bytes: a path of the kernel has 4095, and this one gets a slash in front.
+    let (directories, object) = (["d"; 63].map(|name| name.repeat(63)), "o".repeat(62));
+    let path = [directories.join("/"), object.clone()].join("/");
+    ensure!(path.len() == 4094);
+    let mut inner = open(&store, OFlags::DIRECTORY, Mode::empty())?;
+    for name in &directories {
+        mkdirat(&inner, name, Mode::RWXU)?;
+        inner = openat(&inner, name, OFlags::DIRECTORY, Mode::empty())?;
+    }
+    let create = OFlags::CREATE | OFlags::WRONLY;
+    let object = openat(&inner, object, create, Mode::RUSR)?;
+    File::from(object).write_all(CONTENT)?;
+
+    let (dump, file) = (directory.join("dump"), directory.join("image"));
+    let lines = [
+        "/ 0 40755 2 0 0 0 0.0 - - -".to_owned(),
+        format!("/path {} 100644 1 0 0 0 0.0 {path} - -", CONTENT.len()),
+        // Objects that are not there: nothing but their size is asked for.
+        format!("/size-0 {} 100644 1 0 0 0 0.0 gone - -", SIZES[0]),
+        format!("/size-1 {} 100644 1 0 0 0 0.0 gone - -\n", SIZES[1]),
+    ];
+    fs::write(&dump, lines.join("\n"))?;
+    run(
+        setup::mkcomposefs(),
+        [Path::new("--from-file"), &dump, &file],
+    )?;
+    let request = Request::new(&file).basedir(&store);
+    let ours = request.at(&directory.join("mount"))?;
+    let incumbent = Mount::incumbent(&request, &directory.join("incumbent"))?;
+    for mount in [&ours, &incumbent] {
+        let context = |name: &str| mount.join(name).display().to_string();
+        let read = fs::read(mount.join("path")).with_context(|| context("path"))?;
+        ensure!(read == CONTENT, "{}: {read:?}", context("path"));
+        for (name, size) in ["size-0", "size-1"].into_iter().zip(SIZES) {
+            let file = fs::metadata(mount.join(name)).with_context(|| context(name))?;
+            ensure!(file.len() == size, "{}: {}", context(name), file.len());
+        }
+    }
+    Ok(())
+}
+
 fn ours_read_by_others(context: &mut Context) -> Result<()> {
     let directory = context.work.join("ours");
     let image = build(&setup::mkcomposefs(), &context.source, &directory, &[])?;
@@ -216,6 +270,7 @@ const CASES: &[Case<Context>] = &[
     ("an image of composefs-rs, format V2, SHA-512", rs_v2_sha512),
     ("whiteouts and overlay xattrs show as in overlayfs", escapes),
     ("xattr values of 65535 bytes", longest_values),
+    ("the largest files and the longest object paths", limits),
     (
         "our image satisfies composefs-info and fsck.erofs",
         ours_read_by_others,
