@@ -12,6 +12,7 @@ pub mod cli;
 mod copy;
 pub mod dump;
 pub mod fsverity;
+mod hardlinks;
 pub mod image;
 pub mod info;
 mod ingest;

@@ -86,6 +86,10 @@ pub struct Command {
     #[arg(long)]
     user_xattrs: bool,
 
+    /// Keep hard links: without, every name of a file becomes a file of its own, as with the C tool
+    #[arg(long)]
+    hardlinks: bool,
+
     /// Use at least this format version; --version is the same [default: 0]
     #[arg(
         long,
@@ -181,6 +185,7 @@ impl Command {
             skip_devices: self.skip_devices,
             skip_xattrs: self.skip_xattrs,
             user_xattrs: self.user_xattrs,
+            hard_links: self.hardlinks,
         };
         let store = self
             .digest_store

@@ -46,7 +46,7 @@ pub struct Time {
 }
 
 /// What `stat` says of a file.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Meta {
     /// File type and permissions.
     pub mode: u32,
@@ -235,6 +235,17 @@ impl Tree {
     /// Makes a node another name of `target`.
     pub fn set_link(&mut self, id: NodeId, target: NodeId) {
         self.nodes[id as usize].link = Some(target);
+    }
+
+    /// Gives the node `to` all that is known of `from` but the name.
+    pub(crate) fn rehome(&mut self, from: NodeId, to: NodeId) {
+        let Node { parent, name, .. } = self.nodes[to as usize];
+        let node = self.nodes[from as usize].clone();
+        self.nodes[to as usize] = Node {
+            parent,
+            name,
+            ..node
+        };
     }
 
     /// Sets the target of a symlink, or the path of the object that holds a file's content.

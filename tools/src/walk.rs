@@ -14,6 +14,7 @@ use rustix::fs::{Dir, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use crate::fsverity::object_path;
+use crate::hardlinks::HardLinks;
 use crate::ingest::{self, Ingest};
 use crate::progress::Progress;
 use crate::quote;
@@ -37,6 +38,8 @@ pub struct Options {
     pub skip_xattrs: bool,
     /// Leave xattrs out that do not begin with `user.`.
     pub user_xattrs: bool,
+    /// Keep hard links, rather than make a file of its own of each.
+    pub hard_links: bool,
 }
 
 /// Makes a tree from the directory at `source`. Large files go to `store`, if there is one.
@@ -55,6 +58,7 @@ pub fn walk(
         tree: Tree::new(),
         list: XattrList::default(),
         pending: Vec::new(),
+        hard_links: HardLinks::default(),
     };
     let what = match store {
         Some(_) => "hashing and storing",
@@ -77,6 +81,7 @@ pub fn walk(
         tree.set_payload(done.node, object_path(&done.digest).as_bytes())?;
         tree.set_digest(done.node, &done.digest)?;
     }
+    walker.hard_links.apply(&mut tree);
     Ok(tree)
 }
 
@@ -101,6 +106,7 @@ struct Walker<'a> {
     tree: Tree,
     list: XattrList,
     pending: Vec<Pending>,
+    hard_links: HardLinks,
 }
 
 /// A file as it was opened.
@@ -215,6 +221,12 @@ impl Walker<'_> {
         };
         let node = self.tree.add(parent, name, meta)?;
         *id = Some(node);
+        if self.options.hard_links
+            && file_type != S_IFDIR
+            && self.hard_links.note(&self.tree, node, &opened.stat)?
+        {
+            return Ok(None);
+        }
         self.read_xattrs(node, opened.fd.as_fd(), opened.readable)?;
         if let Some(target) = target {
             self.tree.set_payload(node, &target)?;
@@ -244,7 +256,7 @@ impl Walker<'_> {
     fn meta(&self, stat: &Stat) -> Meta {
         Meta {
             mode: stat.st_mode,
-            // Hard links are separate files in an image made from a directory.
+            // Every name is a file of its own, until it turns out to be another name of one.
             nlink: 1,
             uid: stat.st_uid,
             gid: stat.st_gid,

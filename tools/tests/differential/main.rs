@@ -12,6 +12,7 @@ mod rng;
 mod run;
 mod trees;
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
@@ -157,4 +158,40 @@ fn sha512_images_are_those_of_composefs_rs() {
         case.done();
     }
     assert!(compared > 5, "only {compared} could be compared");
+}
+
+#[test]
+#[ignore = "compares with composefs-rs, whose cfsctl COMPOSEFS_RS_TOOLS must say where it is"]
+fn hard_links_are_those_of_composefs_rs() {
+    let rs = std::env::var_os("COMPOSEFS_RS_TOOLS").expect("COMPOSEFS_RS_TOOLS is set");
+    let mut compared = 0;
+    for seed in 0..TREES {
+        let case = Case::new("hardlinks", seed);
+        let mut rng = Rng::new(seed);
+        let source = case.path("source");
+        trees::random(&mut rng, &source);
+        // It does not go from one version to the next where there are whiteouts.
+        let version = rng.below(2);
+        let mut options: Vec<OsString> = ["min", "max"]
+            .map(|bound| format!("--{bound}-version={version}").into())
+            .into();
+        options.extend(run::walk_options(&mut rng));
+        // Times before 1970 are the latest of all to composefs-rs.
+        if !options.contains(&"--use-epoch".into()) {
+            options.push("--use-epoch".into());
+        }
+        let [separate, theirs] = run::images_of_both(Path::new(&rs), &case, &options, &source);
+        // Where they are not of one mind without hard links, nothing is to be learnt.
+        if separate == theirs {
+            options.push("--hardlinks".into());
+            let [ours, theirs] = run::images_of_both(Path::new(&rs), &case, &options, &source);
+            assert!(
+                ours == theirs,
+                "seed {seed}: images differ with {options:?}"
+            );
+            compared += u64::from(ours != separate);
+        }
+        case.done();
+    }
+    assert!(compared > TREES / 4, "only {compared} could be compared");
 }

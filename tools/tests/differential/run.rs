@@ -225,6 +225,20 @@ pub fn same_digests(rs: &Path, algorithm: &str, source: &Path) -> bool {
     theirs.stdout == ours.stdout
 }
 
+/// The images that our tool and composefs-rs make, which acts as `mkcomposefs`, too.
+pub fn images_of_both(rs: &Path, case: &Case, options: &[OsString], source: &Path) -> [Vec<u8>; 2] {
+    let built = env!("CARGO_BIN_EXE_mkcomposefs");
+    let mut theirs = Command::new(rs.join("cfsctl"));
+    theirs.arg("mkcomposefs");
+    [Command::new(common::tool("mkcomposefs", built)), theirs].map(|mut tool| {
+        let image = case.path("both.img");
+        let made = output(tool.args(options).args([source, &image]));
+        let stderr = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success(), "{:?}: {stderr}", case.dir);
+        fs::read(image).expect("read image")
+    })
+}
+
 /// Fills a store with each tool; they must hold the same objects.
 pub fn assert_same_stores(tools: &Tools, case: &Case, source: &Path) {
     let (store_c, store_ours) = (case.path("c.store"), case.path("ours.store"));

@@ -4,8 +4,8 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{symlink, FileExt, PermissionsExt};
-use std::path::Path;
+use std::os::unix::fs::{symlink, FileExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, Timespec, Timestamps, XattrFlags, CWD};
 
@@ -13,10 +13,11 @@ use crate::rng::Rng;
 
 /// Makes a directory with things in it.
 pub fn random(rng: &mut Rng, path: &Path) {
-    directory(rng, path, 3);
+    directory(rng, path, 3, &mut Vec::new());
 }
 
-fn directory(rng: &mut Rng, path: &Path, depth: usize) {
+/// `files` is what can be given further names.
+fn directory(rng: &mut Rng, path: &Path, depth: usize, files: &mut Vec<PathBuf>) {
     fs::create_dir(path).expect("create directory");
     let count = match rng.below(12) {
         0 => 0,
@@ -28,8 +29,20 @@ fn directory(rng: &mut Rng, path: &Path, depth: usize) {
         if child.symlink_metadata().is_ok() {
             continue;
         }
-        entry(rng, &child, depth);
+        if rng.one_in(8) && !files.is_empty() {
+            let file = &files[rng.below(files.len())];
+            fs::hard_link(file, &child).expect("make a hard link");
+            continue;
+        }
+        entry(rng, &child, depth, files);
         attributes(rng, &child);
+        // A link to a whiteout would be refused, and with it the whole tree.
+        let is_whiteout =
+            |file: &fs::Metadata| file.file_type().is_char_device() && file.rdev() == 0;
+        let made = child.symlink_metadata().ok();
+        if made.is_some_and(|file| !file.is_dir() && !is_whiteout(&file)) {
+            files.push(child);
+        }
     }
     attributes(rng, path);
 }
@@ -57,9 +70,9 @@ fn name(rng: &mut Rng) -> Vec<u8> {
     name
 }
 
-fn entry(rng: &mut Rng, path: &Path, depth: usize) {
+fn entry(rng: &mut Rng, path: &Path, depth: usize, files: &mut Vec<PathBuf>) {
     match rng.below(16) {
-        0..=2 if depth > 0 => directory(rng, path, depth - 1),
+        0..=2 if depth > 0 => directory(rng, path, depth - 1, files),
         3 => {
             let bound = rng.pick(&[4095, 60, 60, 60]);
             let len = 1 + rng.below(bound);

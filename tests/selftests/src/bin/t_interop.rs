@@ -243,6 +243,14 @@ fn limits(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// Names of one file in the source are names of one file in the mount.
+fn hard_links(context: &mut Context) -> Result<()> {
+    let directory = context.work.join("hard-links");
+    let tool = setup::mkcomposefs();
+    let image = build(&tool, &context.source, &directory, &["--hardlinks"])?;
+    context.check("hard-links", &image, &context.expected, Links::Files)
+}
+
 fn ours_read_by_others(context: &mut Context) -> Result<()> {
     let directory = context.work.join("ours");
     let image = build(&setup::mkcomposefs(), &context.source, &directory, &[])?;
@@ -271,6 +279,7 @@ const CASES: &[Case<Context>] = &[
     ("whiteouts and overlay xattrs show as in overlayfs", escapes),
     ("xattr values of 65535 bytes", longest_values),
     ("the largest files and the longest object paths", limits),
+    ("hard links of a source tree are kept", hard_links),
     (
         "our image satisfies composefs-info and fsck.erofs",
         ours_read_by_others,
