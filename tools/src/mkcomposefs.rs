@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{BufReader, Write};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, Context, Result};
 use clap::Parser;
@@ -17,6 +17,7 @@ use crate::output;
 use crate::quote;
 use crate::store::Store;
 use crate::tree::Tree;
+use crate::verity::Obstacle;
 use crate::walk;
 
 /// How much of a dump is read at a time.
@@ -194,11 +195,8 @@ impl Command {
             .transpose()?;
         let tree = walk::walk(&self.source, &options, &content, store.as_ref())?;
         if let (Some(store), Some(path)) = (&store, &self.digest_store) {
-            if let Some(reason) = store.verity_problem() {
-                eprintln!(
-                    "mkcomposefs: note: objects in {} are without fs-verity: {reason}",
-                    quote::path(path)
-                );
+            if let Some(obstacle) = store.without_verity() {
+                note_unverified(path, &obstacle);
             }
         }
         Ok(tree)
@@ -218,4 +216,20 @@ impl Command {
         let input = BufReader::with_capacity(DUMP_BUFFER, file);
         dump::read(input, &options).with_context(|| quote::path(&self.source).to_string())
     }
+}
+
+/// Says what a store is good for whose objects cannot prove what they are: each open would fail,
+/// long after anyone could tell why.
+fn note_unverified(store: &Path, obstacle: &Obstacle) {
+    let remedy = match obstacle {
+        Obstacle::Filesystem => "use a store on ext4 (with tune2fs -O verity), btrfs or f2fs",
+        Obstacle::Other(_) => {
+            "see to that, and run mkcomposefs again: it enables fs-verity on what is there"
+        }
+    };
+    eprintln!(
+        "mkcomposefs: note: objects in {} are without fs-verity: {obstacle}; mount with \
+         verity=off, and so without digest= and signature=, or {remedy}",
+        quote::path(store)
+    );
 }

@@ -122,10 +122,10 @@ fn replace(
     rustix::fs::fdatasync(staged.file()).with_context(context)?;
     if let Some(algorithm) = verity {
         staged.seal().with_context(context)?;
-        if let Enabled::No(reason) =
+        if let Enabled::No(obstacle) =
             verity::enable(staged.file(), algorithm).with_context(context)?
         {
-            return Err(anyhow!("{reason}"))
+            return Err(anyhow!("{obstacle}"))
                 .with_context(|| format!("cannot enable fs-verity on {}", quote::path(path)));
         }
     }

@@ -24,7 +24,7 @@ use crate::limits;
 use crate::quote;
 use crate::read;
 use crate::staged::{Published, Staged};
-use crate::verity::{self, Enabled};
+use crate::verity::{self, Enabled, Obstacle};
 
 /// Most objects that are collected before they get their names; each is an open file.
 const BATCH: usize = 2048;
@@ -71,7 +71,7 @@ struct State {
     pending: Vec<Pending>,
     pending_bytes: u64,
     /// Why fs-verity could not be enabled, the first time.
-    no_verity: Option<String>,
+    no_verity: Option<Obstacle>,
 }
 
 /// An open store.
@@ -117,7 +117,7 @@ impl Store {
     }
 
     /// Why objects of this store lack fs-verity, if some do.
-    pub fn verity_problem(&self) -> Option<String> {
+    pub(crate) fn without_verity(&self) -> Option<Obstacle> {
         self.lock().no_verity.clone()
     }
 
@@ -224,8 +224,8 @@ impl Store {
                 let measured = verity::measure(staged.file(), self.algorithm)?;
                 expect_digest(&digest, measured)?;
             }
-            Enabled::No(reason) => {
-                self.lock().no_verity.get_or_insert(reason);
+            Enabled::No(obstacle) => {
+                self.lock().no_verity.get_or_insert(obstacle);
                 if !verified {
                     expect_digest(&digest, Some(self.hash(staged.file())?))?;
                 }
@@ -276,8 +276,8 @@ impl Store {
         expect_intact(digest, &self.hash(file.as_fd())?)?;
         // Left by a tool, or on a kernel, that did not. Now that it is known to be right, it may
         // as well have it.
-        if let Enabled::No(reason) = verity::enable(&file, self.algorithm)? {
-            self.lock().no_verity.get_or_insert(reason);
+        if let Enabled::No(obstacle) = verity::enable(&file, self.algorithm)? {
+            self.lock().no_verity.get_or_insert(obstacle);
         }
         Ok(true)
     }

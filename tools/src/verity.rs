@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! fs-verity as the kernel does it: enabling it on files, and asking for digests.
 
+use std::fmt;
 use std::io;
 use std::os::fd::AsFd;
 
@@ -16,8 +17,26 @@ use crate::fsverity::{Algorithm, Digest, BLOCK_SIZE};
 pub enum Enabled {
     /// It is enabled.
     Yes,
-    /// It cannot be, for this reason; the file is as it was.
-    No(String),
+    /// It cannot be; the file is as it was.
+    No(Obstacle),
+}
+
+/// Why fs-verity cannot be enabled on a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// The filesystem has none.
+    Filesystem,
+    /// Something about this file.
+    Other(String),
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Filesystem => f.write_str("the filesystem does not support fs-verity"),
+            Self::Other(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// Enables fs-verity on a file that is open for reading, and nowhere for writing.
@@ -30,7 +49,8 @@ pub fn enable(file: impl AsFd, algorithm: Algorithm) -> Result<Enabled> {
         Err(EnableVerityError::Io(error)) if is_fatal(&error) => {
             Err(error).context("cannot enable fs-verity")
         }
-        Err(error) => Ok(Enabled::No(error.to_string())),
+        Err(EnableVerityError::FilesystemNotSupported) => Ok(Enabled::No(Obstacle::Filesystem)),
+        Err(error) => Ok(Enabled::No(Obstacle::Other(error.to_string()))),
     }
 }
 
