@@ -114,13 +114,21 @@ fn the_largest_that_there_is() {
     let files = [
         line("path", 1, &path[..4094]),
         line("size", 1 << 53, "-"),
+        // More nanoseconds than a second has, as the C tool writes them.
+        "/time 0 100644 1 0 0 0 3.1000000000 - - -\n".to_owned(),
+        "/times 0 100644 1 0 0 0 -1.4294967295 - - -\n".to_owned(),
         line("under", (1 << 53) - 1, "-"),
     ];
     let files = files.concat();
-    make_image(&image, &format!("/ 0 40755 2 0 0 0 0.0 - - -\n{files}"));
-    let dump = info(&["dump"], &[&image]);
-    let (_, found) = text(&dump).split_once('\n').expect("has a root");
-    assert_eq!(found, files);
+    // The earliest time is that of the image, and stands in its superblock.
+    for time in ["0.0", "-3.1000000000"] {
+        make_image(&image, &format!("/ 0 40755 2 0 0 0 {time} - - -\n{files}"));
+        let dump = info(&["dump"], &[&image]);
+        let (root, found) = text(&dump).split_once('\n').expect("has a root");
+        assert!(root.contains(&format!(" {time} ")), "{root}");
+        assert_eq!(found, files);
+        assert!(info(&["ls"], &[&image]).status.success());
+    }
     fs::remove_dir_all(dir).expect("remove directory");
 }
 

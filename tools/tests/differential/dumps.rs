@@ -188,7 +188,7 @@ impl Dump<'_> {
         let uid = rng.pick(&[0, 0, 1000, 65535, 65536, 4_294_967_295_u32]);
         let gid = rng.pick(&[0, 0, 1000, 65535, 65536, 4_294_967_295_u32]);
         let sec = rng.pick(&[0, 0, 0, 1_700_000_000, -1, -5_000_000_000, 1_i64 << 40]);
-        let nsec = rng.pick(&[0, 0, 0, 1, 999_999_999]);
+        let nsec = rng.pick(&[0, 0, 0, 0, 1, 999_999_999, 1_000_000_000, u32::MAX]);
         let out = &mut self.text;
         PLAIN.append(out, if path.is_empty() { b"/" } else { path });
         out.extend_from_slice(
