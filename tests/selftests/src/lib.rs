@@ -20,6 +20,7 @@ pub mod mount;
 pub mod nfs;
 pub mod observation;
 pub mod odd_tree;
+pub mod policy;
 pub mod python;
 pub mod root_image;
 pub mod setup;

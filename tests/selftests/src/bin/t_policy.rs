@@ -1,111 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! require_signatures: once it is on, nothing that is not signed is served, on whatever path.
+//! require_signatures: once it is on, nothing that is not signed is mounted, in whatever way.
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
-use composefs_selftests::command::{output, run};
+use composefs_selftests::command::output;
 use composefs_selftests::fs_context::{FsContext, Refusal};
-use composefs_selftests::image::{enable_verity, replace, Image};
+use composefs_selftests::image::{enable_verity, replace};
 use composefs_selftests::mount::Request;
-use composefs_selftests::signing::{reload_module, Pki, QUICK};
-use composefs_selftests::tap::{self, note, Case};
-use composefs_selftests::{python, setup, tree};
+use composefs_selftests::policy::{turn_on, Policy, FILE, PARAMETER};
+use composefs_selftests::signing::reload_module;
+use composefs_selftests::tap::{self, Case};
+use composefs_selftests::{setup, tree};
 use rustix::io::Errno;
 
-const FILE: &str = "external-4097";
-const PARAMETER: &str = "/sys/module/composefs/parameters/require_signatures";
-
-struct Context {
-    work: PathBuf,
-    pki: Pki,
-    image: Image,
-    signature: PathBuf,
-}
-
-fn set_up() -> Result<Context> {
-    setup::require_driver()?;
-    // What is turned on here is on until the module is loaded anew.
-    setup::require_module()?;
-    let work = setup::work_directory("policy")?;
-    let source = work.join("source");
-    basic_tree::create(&source)?;
-    fs::copy("/usr/bin/true", source.join("true"))?;
-    run(
-        "setfattr",
-        [
-            "-n",
-            "user.name",
-            "-v",
-            "value",
-            &source.join(FILE).to_string_lossy(),
-        ],
-    )?;
-    let image = composefs_selftests::image::build(&setup::mkcomposefs(), &source, &work, &[])?;
-    let pki = Pki::new(&work.join("pki"))?;
-    pki.certificate("signer", QUICK, "")?;
-    pki.certificate("stranger", QUICK, "")?;
-    let signature = pki.sign(&image.file, "signer", &[])?;
-    let kept = work.join("image.sig");
-    fs::rename(signature, &kept)?;
-    Ok(Context {
-        work,
-        pki,
-        image,
-        signature: kept,
-    })
-}
-
-fn turn_on() -> Result<()> {
-    fs::write(PARAMETER, "1").context(PARAMETER)
-}
-
-impl Context {
-    /// The module anew, with the signer's certificate.
-    fn reload(&self, parameters: &[&str]) -> Result<()> {
-        reload_module(parameters)?;
-        self.pki.trust("signer").map(drop)
-    }
-
-    fn plain(&self) -> Request {
-        Request::new(&self.image.file).basedir(&self.image.store)
-    }
-
-    fn signed(&self) -> Request {
-        self.plain()
-            .set("signature", &self.signature.to_string_lossy())
-    }
-
-    fn target(&self) -> PathBuf {
-        self.work.join("mount")
-    }
-
-    fn refused(&self, request: &Request) -> Result<Refusal> {
-        match request.at(&self.target()) {
-            Ok(_) => bail!("it was mounted"),
-            Err(refusal) => Ok(refusal),
-        }
-    }
-
-    fn is_refused(&self, request: &Request, errno: Errno, message: &str) -> Result<()> {
-        let refusal = self.refused(request)?;
-        ensure!(refusal.errno == errno, "expected {errno}: {refusal}");
-        let said = refusal.message().with_context(|| refusal.to_string())?;
-        ensure!(said.contains(message), "{said}");
-        Ok(())
-    }
-
-    fn serves(&self, root: &Path) -> Result<()> {
-        basic_tree::expect_content(root, FILE)
-    }
-}
-
-fn ratchet(context: &mut Context) -> Result<()> {
+fn ratchet(context: &mut Policy) -> Result<()> {
     let value = || Ok::<_, anyhow::Error>(fs::read_to_string(PARAMETER)?.trim().to_owned());
     context.reload(&[])?;
     ensure!(value()? == "N", "on by default");
@@ -124,7 +37,7 @@ fn ratchet(context: &mut Context) -> Result<()> {
 }
 
 /// Every way to ask for less.
-fn mounts(context: &mut Context) -> Result<()> {
+fn mounts(context: &mut Policy) -> Result<()> {
     context.reload(&["require_signatures=1"])?;
     let plain_file = context.work.join("without-verity");
     fs::copy(&context.image.file, &plain_file)?;
@@ -163,167 +76,7 @@ fn mounts(context: &mut Context) -> Result<()> {
     mount.unmount()
 }
 
-/// Tries everything on an unsigned mount while the parameter is switched on. Prints what failed
-/// otherwise than with EKEYREJECTED, or did not. (A directory that is in use can still be opened or
-/// entered; what is in it cannot be seen.)
-const LOOK: &str = r#"
-root, parameter, name = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
-def handle_of(path):
-    handle, mount = Handle(bytes=128), ctypes.c_int()
-    call("name_to_handle_at", -100, os.fsencode(path), ctypes.byref(handle), ctypes.byref(mount), 0)
-    return handle
-at = lambda path: os.path.join(root, path)
-inline, link, program = at("inline-64"), at("link"), at("true")
-file, unread = at(name), at("external-8192")
-directory = os.open(root, os.O_RDONLY)
-inner = os.open(at("directory"), os.O_RDONLY)
-external, small = os.open(file, os.O_RDONLY), os.open(inline, os.O_RDONLY)
-virgin, path_only = os.open(unread, os.O_RDONLY), os.open(file, os.O_PATH)
-executable = os.open(program, os.O_RDONLY)
-handles = [handle_of(p) for p in (root, file, inline, at("directory"))]
-content, little = os.pread(external, 10000, 0), os.pread(small, 100, 0)
-assert len(content) == 4097 and len(little) == 64
-assert os.getxattr(file, "user.name") == b"value"
-mapped = mmap.mmap(external, 4097, prot=mmap.PROT_READ)
-os.listdir(root)
-sink, source = os.pipe()
-extents = bytearray(struct.pack("=QQIIII", 0, 2**64 - 1, 0, 0, 8, 0) + bytes(8 * 56))
-tries = {
-    "stat": lambda: os.stat(file),
-    "lstat": lambda: os.lstat(link),
-    "stat of the root": lambda: os.stat(root),
-    "fstat": lambda: os.fstat(external),
-    "fstat of O_PATH": lambda: os.fstat(path_only),
-    "a name that is cached": lambda: os.stat(name, dir_fd=directory),
-    "a name that is not": lambda: os.stat("external-4095", dir_fd=directory),
-    "a name that does not exist": lambda: os.stat("nothing", dir_fd=directory),
-    "a name below": lambda: os.stat("deeper", dir_fd=inner),
-    "dot dot": lambda: os.stat("..", dir_fd=inner),
-    "open": lambda: os.open(file, os.O_RDONLY),
-    "open of an inline file": lambda: os.open(inline, os.O_RDONLY),
-    "open of a directory": lambda: os.listdir(os.open(at("directory"), os.O_RDONLY)),
-    "open through /proc": lambda: os.open("/proc/self/fd/%d" % external, os.O_RDONLY),
-    "open of O_PATH through /proc": lambda: os.open("/proc/self/fd/%d" % path_only, os.O_RDONLY),
-    "openat": lambda: os.open(name, os.O_RDONLY, dir_fd=directory),
-    "pread": lambda: os.pread(external, 100, 0),
-    "pread of what was not read": lambda: os.pread(virgin, 100, 0),
-    "preadv": lambda: os.preadv(external, [bytearray(10)], 0, os.RWF_NOWAIT),
-    "pread of an inline file": lambda: os.pread(small, 100, 0),
-    "sendfile": lambda: os.sendfile(source, external, 0, 100),
-    "sendfile of an inline file": lambda: os.sendfile(source, small, 0, 10),
-    "splice": lambda: os.splice(external, source, 100, offset_src=0),
-    "splice of an inline file": lambda: os.splice(small, source, 10, offset_src=0),
-    "copy_file_range": lambda: os.copy_file_range(external, target, 100, 0),
-    "fiemap": lambda: fcntl.ioctl(external, 0xC020660B, extents),
-    "mmap": lambda: mmap.mmap(virgin, 100, prot=mmap.PROT_READ),
-    "mmap again": lambda: mmap.mmap(external, 100, prot=mmap.PROT_READ),
-    "mmap of an inline file": lambda: mmap.mmap(small, 10, prot=mmap.PROT_READ),
-    "listdir": lambda: os.listdir(root),
-    "listdir of an open directory": lambda: (os.lseek(directory, 0, 0), os.listdir(directory)),
-    "readlink": lambda: os.readlink(link),
-    "through a symlink": lambda: os.stat(link),
-    "getxattr": lambda: os.getxattr(file, "user.name"),
-    "fgetxattr": lambda: os.getxattr(external, "user.name"),
-    "listxattr": lambda: os.listxattr(file),
-    "chdir": lambda: (os.chdir(at("directory")), os.listdir(".")),
-    "chdir, and a name": lambda: (os.chdir(at("directory")), os.stat("external-3m")),
-    "execve": lambda: os.execv(program, ["true"]),
-    "fexecve": lambda: os.execve(executable, ["true"], {}),
-}
-for number, handle in enumerate(handles):
-    tries["handle %d" % number] = lambda handle=handle: \
-        call("open_by_handle_at", directory, ctypes.byref(handle), os.O_RDONLY)
-target = os.open("/tmp", os.O_RDWR | os.O_TMPFILE)
-open(parameter, "w").write("1")
-bad = 0
-for what, action in tries.items():
-    try:
-        value = action()
-    except OSError as error:
-        # The VFS has its own opinion of copies to elsewhere, and its own name for bad handles.
-        also = {"copy_file_range": errno.EXDEV}.get(what, errno.ESTALE if "handle" in what else 0)
-        if error.errno not in (errno.EKEYREJECTED, also):
-            bad += 1
-            print("%s: %s" % (what, error))
-    else:
-        bad += 1
-        print("%s: works: %r" % (what, value))
-print("%d tried, %d not refused" % (len(tries), bad))
-"#;
-
-fn mounted_before(context: &mut Context) -> Result<()> {
-    for digest in [false, true] {
-        context.reload(&[])?;
-        let request = match digest {
-            true => context.image.request(),
-            false => context.plain(),
-        };
-        let unsigned = request.at(&context.target())?;
-        let signed = context.signed().at(&context.work.join("signed"))?;
-        context.serves(unsigned.root())?;
-        let arguments = [unsigned.root(), Path::new(PARAMETER), Path::new(FILE)];
-        let printed = python::run(LOOK, &arguments)?;
-        note(&printed);
-        ensure!(printed.ends_with(", 0 not refused"), "{printed}");
-        // What is signed is as it was.
-        ensure!(
-            tree::read(signed.root())?.len() > 10,
-            "the signed mount is not whole"
-        );
-        context.serves(signed.root())?;
-        setup::drop_caches()?;
-        context.serves(signed.root())?;
-        ensure!(context.serves(unsigned.root()).is_err(), "served");
-        signed.unmount()?;
-        unsigned.unmount()?;
-    }
-    Ok(())
-}
-
-/// By way of other mounts.
-fn detours(context: &mut Context) -> Result<()> {
-    context.reload(&[])?;
-    setup::modprobe("overlay")?;
-    let unsigned = context.plain().at(&context.target())?;
-    let overlay = context.work.join("overlay");
-    let bind = context.work.join("bind");
-    let layer = context.work.join("layer");
-    for directory in [&overlay, &bind, &layer] {
-        setup::create_dir(directory)?;
-    }
-    let lower = format!("lowerdir={}:{}", layer.display(), unsigned.root().display());
-    output(
-        Command::new("mount")
-            .args(["-t", "overlay", "-o", &lower, "overlay"])
-            .arg(&overlay),
-    )?;
-    let overlay = composefs_selftests::mount::Mount::adopt(&overlay);
-    output(
-        Command::new("mount")
-            .arg("--bind")
-            .arg(unsigned.root())
-            .arg(&bind),
-    )?;
-    let bind = composefs_selftests::mount::Mount::adopt(&bind);
-    context.serves(overlay.root())?;
-    context.serves(bind.root())?;
-    turn_on()?;
-    for root in [overlay.root(), bind.root()] {
-        for file in [FILE, "inline-64", "external-8192"] {
-            let read = fs::read(root.join(file));
-            ensure!(read.is_err(), "{} was served", root.join(file).display());
-        }
-        setup::drop_caches()?;
-        ensure!(fs::read(root.join(FILE)).is_err(), "served after all");
-    }
-    bind.unmount()?;
-    overlay.unmount()?;
-    unsigned.unmount()
-}
-
-fn reconfigure(context: &mut Context) -> Result<()> {
+fn reconfigure(context: &mut Policy) -> Result<()> {
     context.reload(&[])?;
     let unsigned = context.plain().at(&context.target())?;
     let signed = context.signed().at(&context.work.join("signed"))?;
@@ -352,7 +105,7 @@ fn reconfigure(context: &mut Context) -> Result<()> {
 }
 
 /// Another image takes the place of the one that was checked.
-fn replaced(context: &mut Context) -> Result<()> {
+fn replaced(context: &mut Policy) -> Result<()> {
     context.reload(&["require_signatures=1"])?;
     let image = context.work.join("replaced");
     fs::copy(&context.image.file, &image)?;
@@ -384,7 +137,7 @@ fn replaced(context: &mut Context) -> Result<()> {
 
 /// What is signed has to be whole: files without digest, and objects that are not what they are
 /// called, are not served.
-fn objects(context: &mut Context) -> Result<()> {
+fn objects(context: &mut Policy) -> Result<()> {
     context.reload(&["require_signatures=1"])?;
     let store = context.work.join("poor-store");
     setup::create_dir(&store)?;
@@ -426,46 +179,16 @@ fn objects(context: &mut Context) -> Result<()> {
     mount.unmount()
 }
 
-/// What is taken for a signature is read while the mount is in progress, and the ratchet waits for
-/// mounts in progress: not for one that reads the parameter.
-fn parameter_as_signature(context: &mut Context) -> Result<()> {
-    context.reload(&["require_signatures=1"])?;
-    let request = context.plain().set("signature", PARAMETER);
-    let done = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            let mut count = 0;
-            while !done.load(Ordering::Relaxed) {
-                turn_on()?;
-                count += 1;
-            }
-            Ok(count)
-        });
-        let result =
-            (0..300).try_for_each(|_| context.is_refused(&request, Errno::BADMSG, "PKCS#7"));
-        done.store(true, Ordering::Relaxed);
-        let count: Result<usize> = writer.join().unwrap_or_else(|_| bail!("a panic"));
-        note(format_args!("written {} times meanwhile", count?));
-        result
-    })
-}
-
-const CASES: &[Case<Context>] = &[
+const CASES: &[Case<Policy>] = &[
     ("the parameter can be switched on, but not off", ratchet),
     ("nothing unsigned can be mounted", mounts),
-    (
-        "what is mounted unsigned serves nothing any more",
-        mounted_before,
-    ),
-    ("nor by way of bind mounts and overlays", detours),
     ("a remount neither signs nor lowers", reconfigure),
     ("an image that is replaced after the check", replaced),
     ("files and objects that prove nothing", objects),
-    ("the parameter, read as a signature", parameter_as_signature),
 ];
 
 fn main() -> ExitCode {
-    let code = tap::run(set_up, CASES);
+    let code = tap::run(|| Policy::set_up("policy"), CASES);
     // The next program starts with a module that nobody has told anything.
     let _ = reload_module(&[]);
     code
