@@ -3,7 +3,7 @@
 //! Inodes: from an image's to the VFS's. The number of an inode is its nid.
 
 use crate::{
-    format::{self, CompactNode, FileType, Node},
+    format::{self, CompactNode, FileType, Node, XattrFilter, XattrIndex},
     superblock::Super,
     verity::ProofState,
     vfs::{
@@ -35,6 +35,23 @@ const _: () = assert!(size_of::<Option<InodeData>>() <= 24);
 #[inline]
 pub(crate) fn node(inode: &Inode<Composefs>) -> Node {
     inode.data().node.expand(inode.number(), inode.size())
+}
+
+/// Reads the root of an image that is being mounted.
+pub(crate) fn read_root(sb: &Super) -> Result<(u64, NewInode<Composefs>)> {
+    let nid = sb.image.root();
+    let root = read(sb, nid)?;
+
+    // SELinux asks for its label while others wait for the superblock to be
+    // complete: then it is in the page cache.
+    let _ = sb.image.read_visible_xattr(
+        &root.data.node.expand(nid, root.size),
+        XattrIndex::Security,
+        b"selinux",
+        &mut XattrFilter::from_bits(0),
+        &mut [0; 256],
+    );
+    Ok((nid, root))
 }
 
 /// Reads the inode `nid` of an image.

@@ -4,7 +4,7 @@
 
 use crate::{
     image::{self, Image, Manifest},
-    inode::InodeData,
+    inode::{self, InodeData},
     objects::{self, Store},
     params::{Options, Shown},
     signature::TrustedKeys,
@@ -17,7 +17,7 @@ use crate::{
         page_cache::FrozenFile,
         parameters,
         path::{Directory, PrivateDirectories},
-        superblock::{NewSuper, OptionWriter, StatFs, SuperBlock},
+        superblock::{NewSuper, OptionWriter, StackDepth, StatFs, SuperBlock},
         xattr::{List, Namespace},
     },
     Composefs,
@@ -70,14 +70,14 @@ impl vfs::FileSystem for Composefs {
         options.parse(param, log)
     }
 
-    fn fill_super(
+    fn prepare(
         keys: &TrustedKeys,
         options: &mut Options,
-        sb: &mut NewSuper<'_>,
+        source: Option<&CStr>,
         log: &Log<'_>,
-    ) -> Result<Super> {
+    ) -> Result<NewSuper<Self>> {
         let verity = options.verity(log)?;
-        let source = sb.source().ok_or_else(|| {
+        let source = source.ok_or_else(|| {
             errorf!(log, "no image was given to mount");
             EINVAL
         })?;
@@ -118,21 +118,27 @@ impl vfs::FileSystem for Composefs {
             depth = depth.max(basedir.stack_depth());
         }
 
-        sb.set_magic(MAGIC);
-        sb.set_stack_depth(depth.saturating_add(1))
-            .inspect_err(|_| {
-                errorf!(log, "too many file systems are stacked on one another");
-            })?;
+        let stack_depth = StackDepth::on(depth).inspect_err(|_| {
+            errorf!(log, "too many file systems are stacked on one another");
+        })?;
 
-        provenance.announce(source);
-        Ok(Super {
+        let this = Super {
             image,
             store: Store::new(basedirs, verity),
             source: CString::try_from(source)?,
             shown,
             is_signed: provenance.signer.is_some(),
             fsid,
-        })
+        };
+        let new = NewSuper {
+            magic: MAGIC,
+            stack_depth,
+            root: inode::read_root(&this)?,
+            data: KBox::new(this, GFP_KERNEL)?,
+        };
+        provenance.check_policy(source, log)?;
+        provenance.announce(source);
+        Ok(new)
     }
 
     fn reconfigure(sb: &SuperBlock<Self>, options: &mut Options, log: &Log<'_>) -> Result {
@@ -173,12 +179,8 @@ impl vfs::FileSystem for Composefs {
         trust::check_signed(this.is_signed, &this.source)
     }
 
-    fn root(sb: &SuperBlock<Self>) -> u64 {
-        sb.data().image.root()
-    }
-
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>> {
-        crate::inode::read(sb.data(), ino)
+        inode::read(sb.data(), ino)
     }
 
     fn backing(inode: &Inode<Self>) -> Option<&BackingFile> {

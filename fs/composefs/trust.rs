@@ -69,12 +69,8 @@ impl Provenance {
         keys: &TrustedKeys,
         log: &Log<'_>,
     ) -> Result {
-        if options.signature.is_none() && parameters::require_signatures() {
-            errorf!(
-                log,
-                "{source}: image has no signature=, and require_signatures is set"
-            );
-            return Err(EKEYREJECTED);
+        if options.signature.is_none() {
+            check_may_be_unsigned(source, log)?;
         }
         let measured = self.digest.insert(measure(file, source, options, log)?);
 
@@ -91,6 +87,19 @@ impl Provenance {
             self.signer = Some(keys.check(signature, measured, log)?);
         }
         Ok(())
+    }
+
+    /// Checks once more that the image may be mounted if it is not signed: what
+    /// else there is to a mount may have taken long.
+    ///
+    /// # Errors
+    ///
+    /// [`EKEYREJECTED`], described in `log`.
+    pub(crate) fn check_policy(&self, source: &CStr, log: &Log<'_>) -> Result {
+        match self.signer {
+            Some(_) => Ok(()),
+            None => check_may_be_unsigned(source, log),
+        }
     }
 
     /// Says in the kernel log who has signed the image.
@@ -116,6 +125,17 @@ impl Provenance {
             record.field(c"signer", signer);
         }
     }
+}
+
+fn check_may_be_unsigned(source: &CStr, log: &Log<'_>) -> Result {
+    if !parameters::require_signatures() {
+        return Ok(());
+    }
+    errorf!(
+        log,
+        "{source}: image has no signature=, and require_signatures is set"
+    );
+    Err(EKEYREJECTED)
 }
 
 /// The digest of an image that must have one.

@@ -7,8 +7,8 @@
 use super::{
     bindings,
     buffer::{self, Buffer},
-    filesystem::FileSystem,
-    superblock::{self, SuperBlock},
+    filesystem::{FileSystem, Registration},
+    superblock::{self, NewSuper, SuperBlock},
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
@@ -127,6 +127,13 @@ pub(crate) enum Parsed {
     Unknown,
 }
 
+/// What an fs_context of file system type `T` holds.
+struct Context<T: FileSystem> {
+    options: T::Options,
+    /// On its way from `get_tree()` to `fill_super()`.
+    prepared: Option<NewSuper<T>>,
+}
+
 /// The `init_fs_context` of file system type `T`.
 ///
 /// # Safety
@@ -138,11 +145,15 @@ pub(super) unsafe extern "C" fn init<T: FileSystem>(
     let fc = fc.cast::<bindings::fs_context>();
 
     from_result(|| {
-        let options = KBox::new(T::options()?, GFP_KERNEL)?;
+        let context = Context::<T> {
+            options: T::options()?,
+            prepared: None,
+        };
+        let context = KBox::new(context, GFP_KERNEL)?;
 
         // SAFETY: The VFS gives this task the fs_context to set up.
         unsafe {
-            (*fc).fs_private = KBox::into_raw(options).cast();
+            (*fc).fs_private = KBox::into_raw(context).cast();
             (*fc).ops = &Operations::<T>::TABLE;
         }
         Ok(0)
@@ -150,7 +161,7 @@ pub(super) unsafe extern "C" fn init<T: FileSystem>(
 }
 
 /// The C entry points of an fs_context of file system type `T`. Its
-/// `fs_private` is a `KBox<T::Options>`, from `init()` to `free()`.
+/// `fs_private` is a `KBox<Context<T>>`, from `init()` to `free()`.
 struct Operations<T>(PhantomData<T>);
 
 impl<T: FileSystem> Operations<T> {
@@ -169,7 +180,7 @@ impl<T: FileSystem> Operations<T> {
     unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
         // SAFETY: `fs_private` is the box that `init()` put there; the VFS
         // calls this only where `init()` succeeded.
-        drop(unsafe { KBox::from_raw((*fc).fs_private.cast::<T::Options>()) });
+        drop(unsafe { KBox::from_raw((*fc).fs_private.cast::<Context<T>>()) });
     }
 
     /// # Safety
@@ -185,7 +196,7 @@ impl<T: FileSystem> Operations<T> {
 
             // SAFETY: `fs_private` is a box of this type (see the struct), and
             // the caller's lock makes this the only reference.
-            let options = unsafe { &mut *(*fc).fs_private.cast::<T::Options>() };
+            let options = unsafe { &mut (*(*fc).fs_private.cast::<Context<T>>()).options };
 
             // SAFETY: The VFS gives a parameter with a NUL-terminated key; it
             // is alive until this function returns. The type says which member
@@ -214,18 +225,36 @@ impl<T: FileSystem> Operations<T> {
         })
     }
 
+    /// Everything that may have to be waited for is done before there is a
+    /// superblock: `sync(2)`, for one, waits for all of them to be complete.
+    ///
     /// # Safety
     ///
     /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: The VFS gives a live fs_context for the use of this
-            // task; `fill_super()` is for this type.
+            // task, which holds its file system type; `fs_private` is a box
+            // of this type (see the struct), to which no other reference
+            // exists during this block.
             unsafe {
                 force_read_only(fc)?;
-                to_result(bindings::get_tree_nodev(fc, Some(Self::fill_super)))?;
+                let log = Log::new(NonNull::new_unchecked(fc));
+                let source = (*fc).source;
+                let source = (!source.is_null()).then(|| buffer::c_str(source));
+                let shared = Registration::<T>::of_type((*fc).fs_type).shared();
+
+                let context = &mut *(*fc).fs_private.cast::<Context<T>>();
+                let new = T::prepare(shared, &mut context.options, source, &log)?;
+                context.prepared = Some(new);
             }
-            Ok(0)
+            // SAFETY: As above; `fill_super()` is for this type.
+            let result = to_result(unsafe { bindings::get_tree_nodev(fc, Some(Self::fill_super)) });
+
+            // What came to nothing is not kept for as long as the context is.
+            // SAFETY: As above.
+            unsafe { (*(*fc).fs_private.cast::<Context<T>>()).prepared = None };
+            result.map(|()| 0)
         })
     }
 
@@ -239,14 +268,12 @@ impl<T: FileSystem> Operations<T> {
     ) -> c_int {
         from_result(|| {
             // SAFETY: The pointers are live and this task's own to use for
-            // the call; the options are a box of this type (see the struct).
+            // the call; `fs_private` is a box of this type (see the struct).
             unsafe {
-                let log = Log::new(NonNull::new_unchecked(fc));
-                let options = &mut *(*fc).fs_private.cast::<T::Options>();
-                let source = (*fc).source;
-                let source = (!source.is_null()).then(|| buffer::c_str(source));
+                let context = (*fc).fs_private.cast::<Context<T>>();
+                let new = (*context).prepared.take().ok_or(EINVAL)?;
 
-                superblock::fill::<T>(sb, options, source, &log)?;
+                superblock::fill::<T>(sb, new)?;
             }
             Ok(0)
         })
@@ -264,7 +291,7 @@ impl<T: FileSystem> Operations<T> {
             unsafe {
                 force_read_only(fc)?;
                 let log = Log::new(NonNull::new_unchecked(fc));
-                let options = &mut *(*fc).fs_private.cast::<T::Options>();
+                let options = &mut (*(*fc).fs_private.cast::<Context<T>>()).options;
                 let sb = SuperBlock::<T>::from_raw((*(*fc).root).d_sb);
 
                 T::reconfigure(sb, options, &log)?;

@@ -41,13 +41,15 @@ pub(crate) trait FileSystem: Sized + 'static {
     fn parse_param(options: &mut Self::Options, param: &Param<'_>, log: &Log<'_>)
         -> Result<Parsed>;
 
-    /// Makes a superblock from `options`. Errors are described in `log`.
-    fn fill_super(
+    /// Makes what becomes a superblock of `source`, the first argument of
+    /// `mount`. All that has to be opened and read for a mount is opened and
+    /// read here. Errors are described in `log`.
+    fn prepare(
         shared: &Self::Shared,
         options: &mut Self::Options,
-        sb: &mut NewSuper<'_>,
+        source: Option<&CStr>,
         log: &Log<'_>,
-    ) -> Result<Self::Super>;
+    ) -> Result<NewSuper<Self>>;
 
     /// Applies the options of a remount.
     fn reconfigure(sb: &SuperBlock<Self>, options: &mut Self::Options, log: &Log<'_>) -> Result;
@@ -62,9 +64,6 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// reason that is the same for all that is on it. Asked before anything
     /// is read from it, so it should be quick.
     fn check_usable(sb: &SuperBlock<Self>) -> Result;
-
-    /// The inode number of the root directory.
-    fn root(sb: &SuperBlock<Self>) -> u64;
 
     /// Reads the inode with number `ino`. Called once for each inode that is
     /// not in the cache.
@@ -162,14 +161,22 @@ impl<T: FileSystem> Registration<T> {
     /// live for `'a`.
     pub(super) unsafe fn of<'a>(sb: *const bindings::super_block) -> &'a Self {
         // SAFETY: `sb` is live according to the contract of this function.
-        // Every superblock of type `T` was made through `fs_type` of a
+        // Every superblock of type `T` was made through the `fs_type` of a
         // `Registration<T>`: there is no other place that hands out
-        // `context::init::<T>`. Superblocks hold a reference to the module,
-        // whose memory that lies in by the type invariant.
-        unsafe {
-            let fs_type = Opaque::cast_from((*sb).s_type);
-            &*kernel::container_of!(fs_type, Self, fs_type)
-        }
+        // `context::init::<T>`. Superblocks hold a reference to the module.
+        unsafe { Self::of_type((*sb).s_type) }
+    }
+
+    /// The registration of a file system type.
+    ///
+    /// # Safety
+    ///
+    /// `fs_type` must be that of a `Registration<T>`, whose module there must
+    /// be a reference to for `'a`.
+    pub(super) unsafe fn of_type<'a>(fs_type: *mut bindings::file_system_type) -> &'a Self {
+        // SAFETY: See the contract of this function; the registration lies in
+        // the memory of its module by the type invariant.
+        unsafe { &*kernel::container_of!(Opaque::cast_from(fs_type), Self, fs_type) }
     }
 
     /// The slab cache for the inodes of the superblocks.

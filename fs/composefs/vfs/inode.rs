@@ -85,13 +85,23 @@ impl<T: FileSystem> Inode<T> {
 
     /// Finds the inode with number `ino` in the cache, or reads it.
     pub(super) fn get(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
+        Self::get_or(sb, ino, || T::read_inode(sb, ino))
+    }
+
+    /// Finds the inode with number `ino` in the cache, or puts there what
+    /// `read` finds.
+    pub(super) fn get_or(
+        sb: &SuperBlock<T>,
+        ino: u64,
+        read: impl FnOnce() -> Result<NewInode<T>>,
+    ) -> Result<InodeRef<T>> {
         // SAFETY: The superblock is live.
         let inode = unsafe { bindings::rust_vfs_iget_locked(sb.as_ptr(), ino) };
         let inode = NonNull::new(inode).ok_or(ENOMEM)?.as_ptr();
 
         // SAFETY: The reference that `iget_locked()` gave.
         if unsafe { bindings::rust_vfs_inode_is_new(inode) } {
-            match T::read_inode(sb, ino) {
+            match read() {
                 // SAFETY: A new inode is locked and this task's to set up, and
                 // it is part of a `Slot<T>`, as all inodes of `sb`.
                 Ok(new) => unsafe { new.init(inode) },
@@ -105,9 +115,12 @@ impl<T: FileSystem> Inode<T> {
         // INVARIANT: Another task that found the inode has waited for it to
         // be unlocked, and started again if reading it had failed.
         // SAFETY: The inode is not null, see above.
-        Ok(InodeRef(unsafe {
-            NonNull::new_unchecked(inode.cast::<Inode<T>>())
-        }))
+        let inode = InodeRef(unsafe { NonNull::new_unchecked(inode.cast::<Inode<T>>()) });
+
+        // It may be of no use since it was asked for: what is cached of new
+        // inodes, nobody has had forgotten.
+        inode.check_usable()?;
+        Ok(inode)
     }
 }
 

@@ -5,13 +5,11 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
-    bindings,
-    context::Log,
-    dentry,
+    bindings, dentry,
     error::EUCLEAN,
     export,
     filesystem::{FileSystem, Registration},
-    inode::{self, Inode},
+    inode::{self, Inode, NewInode},
     xattr,
 };
 use core::marker::PhantomData;
@@ -51,34 +49,33 @@ impl<T: FileSystem> SuperBlock<T> {
     }
 }
 
-/// A superblock that is being set up.
-pub(crate) struct NewSuper<'a> {
-    sb: *mut bindings::super_block,
-    source: Option<&'a CStr>,
-    _not_send: NotThreadSafe,
+/// What becomes a superblock: all that there is of it before it exists.
+pub(crate) struct NewSuper<T: FileSystem> {
+    /// What `statfs(2)` says is the type of the file system.
+    pub(crate) magic: u32,
+    /// How high it stands on other file systems.
+    pub(crate) stack_depth: StackDepth,
+    /// The number of the root directory, and what it is.
+    pub(crate) root: (u64, NewInode<T>),
+    /// What the file system keeps for it.
+    pub(crate) data: KBox<T::Super>,
 }
 
-impl<'a> NewSuper<'a> {
-    /// What is to be mounted: the first argument of `mount`.
-    pub(crate) fn source(&self) -> Option<&'a CStr> {
-        self.source
-    }
+/// How many file systems are stacked on one another, one that has not been
+/// mounted yet included.
+pub(crate) struct StackDepth(u32);
 
-    /// Sets what `statfs(2)` says is the type of the file system.
-    pub(crate) fn set_magic(&mut self, magic: u32) {
-        // SAFETY: `sb` is being set up by this task.
-        unsafe { (*self.sb).s_magic = magic as c_ulong };
-    }
-
-    /// How many file systems are stacked on one another in this one, itself
-    /// included; the kernel allows `FILESYSTEM_MAX_STACK_DEPTH`.
-    pub(crate) fn set_stack_depth(&mut self, depth: u32) -> Result {
-        if depth > bindings::FILESYSTEM_MAX_STACK_DEPTH {
+impl StackDepth {
+    /// That of a file system on top of `depth` others.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if those are more than the kernel allows.
+    pub(crate) fn on(depth: u32) -> Result<Self> {
+        if depth >= bindings::FILESYSTEM_MAX_STACK_DEPTH {
             return Err(EINVAL);
         }
-        // SAFETY: `sb` is being set up by this task.
-        unsafe { (*self.sb).s_stack_depth = depth as c_int };
-        Ok(())
+        Ok(Self(depth.saturating_add(1)))
     }
 }
 
@@ -113,16 +110,14 @@ impl OptionWriter<'_> {
     }
 }
 
-/// Sets up a superblock.
+/// Sets up a superblock. There is nothing in this that is waited for but memory.
 ///
 /// # Safety
 ///
 /// `sb` must be a new superblock of type `T` that only this task uses.
 pub(super) unsafe fn fill<T: FileSystem>(
     sb: *mut bindings::super_block,
-    options: &mut T::Options,
-    source: Option<&CStr>,
-    log: &Log<'_>,
+    new: NewSuper<T>,
 ) -> Result {
     // SAFETY: `sb` is this task's to set up.
     unsafe {
@@ -131,31 +126,20 @@ pub(super) unsafe fn fill<T: FileSystem>(
         (*sb).s_xattr = xattr::handlers::<T>();
         (*sb).s_export_op = export::operations::<T>();
         bindings::rust_vfs_set_dentry_operations(sb, dentry::operations::<T>());
+        (*sb).s_magic = new.magic as c_ulong;
+        (*sb).s_stack_depth = new.stack_depth.0 as c_int;
         (*sb).s_maxbytes = bindings::loff_t::MAX;
         (*sb).s_time_gran = 1;
         (*sb).s_blocksize = BLOCK_SIZE as c_ulong;
         (*sb).s_blocksize_bits = BLOCK_SIZE_BITS;
     }
-    // SAFETY: `sb` is live during this call.
-    let shared = unsafe { Registration::<T>::of(sb) }.shared();
-    let data = T::fill_super(
-        shared,
-        options,
-        &mut NewSuper {
-            sb,
-            source,
-            _not_send: NotThreadSafe,
-        },
-        log,
-    )?;
-    let data = KBox::into_raw(KBox::new(data, GFP_KERNEL)?);
-
-    // SAFETY: As above. From here on `kill()` frees `data`.
+    // SAFETY: As above. From here on `kill()` frees the data.
     let this = unsafe {
-        (*sb).s_fs_info = data.cast();
+        (*sb).s_fs_info = KBox::into_raw(new.data).cast();
         SuperBlock::<T>::from_raw(sb)
     };
-    let root = Inode::get(this, T::root(this))?;
+    let (number, root) = new.root;
+    let root = Inode::get_or(this, number, || Ok(root))?;
     if !root.is_directory() {
         return Err(EUCLEAN);
     }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A filesystem whose server may go away: NFS, from the guest to itself.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 
 use crate::command::run;
 use crate::mount::Mount;
@@ -33,6 +34,26 @@ umount /proc/fs/nfsd
 umount /var/lib/nfs
 true
 "#;
+
+/// Waits until a process or thread, given as its directory in /proc, sleeps in a call that goes to
+/// the server, or until the client has found out what became of that.
+pub fn wait_until_blocked(task: &Path) -> Result<()> {
+    loop {
+        let stack = fs::read_to_string(task.join("stack")).unwrap_or_default();
+        let wchan = fs::read_to_string(task.join("wchan")).unwrap_or_default();
+        let waits = ["rpc_", "folio_wait", "clnt_recover"];
+        if waits
+            .iter()
+            .any(|wait| stack.contains(wait) || wchan.contains(wait))
+        {
+            return Ok(());
+        }
+        // One that has ended has no stack, but stays until it is waited for.
+        let is_alive = fs::read_link(task.join("exe")).is_ok();
+        ensure!(is_alive, "it has ended");
+        std::thread::yield_now();
+    }
+}
 
 /// A server of one directory.
 pub struct Server {

@@ -12,7 +12,7 @@ use composefs_selftests::basic_tree::{self, content};
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::{build, Image};
 use composefs_selftests::mount::{Mount, Request};
-use composefs_selftests::nfs::Server;
+use composefs_selftests::nfs::{wait_until_blocked, Server};
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::{memory, setup, tree};
 use rustix::io::Errno;
@@ -87,7 +87,7 @@ fn killed_while_waiting(context: &mut Context) -> Result<()> {
 
     for path in [&unknown, &known] {
         let mut reader = Reader::start(path)?;
-        reader.wait_until_blocked()?;
+        wait_until_blocked(&PathBuf::from(format!("/proc/{}", reader.child.id())))?;
         reader.child.kill()?;
         // It would wait for the server, if it could not be killed: the test would not end.
         let status = reader.child.wait()?;
@@ -119,25 +119,6 @@ impl Reader {
         stdout.read_exact(&mut ready)?;
         child.stdin.take().context("stdin")?.write_all(b"go\n")?;
         Ok(Self { child })
-    }
-
-    /// Waits until it sleeps in a call that goes to the server, or until the client has found out
-    /// what became of that.
-    fn wait_until_blocked(&self) -> Result<()> {
-        let task = PathBuf::from(format!("/proc/{}", self.child.id()));
-        loop {
-            let stack = fs::read_to_string(task.join("stack")).unwrap_or_default();
-            let wchan = fs::read_to_string(task.join("wchan")).unwrap_or_default();
-            let waits = ["rpc_", "folio_wait", "clnt_recover"];
-            if waits
-                .iter()
-                .any(|wait| stack.contains(wait) || wchan.contains(wait))
-            {
-                return Ok(());
-            }
-            ensure!(task.exists(), "the reader has ended");
-            std::thread::yield_now();
-        }
     }
 }
 

@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! require_signatures, switched on while unsigned images are mounted and used: none of that is
-//! served any more, on whatever path.
+//! served any more, on whatever path, and nobody has to wait.
 #![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use anyhow::{bail, ensure, Result};
+use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::command::output;
-use composefs_selftests::mount::Mount;
+use composefs_selftests::mount::{Mount, Request};
+use composefs_selftests::nfs::{wait_until_blocked, Server};
 use composefs_selftests::policy::{turn_on, Policy, FILE, PARAMETER};
 use composefs_selftests::signing::reload_module;
 use composefs_selftests::tap::{self, note, Case};
@@ -201,6 +204,55 @@ fn parameter_as_signature(context: &mut Policy) -> Result<()> {
     })
 }
 
+/// What has to be done in a moment.
+fn at_once(what: &str, action: impl FnOnce() -> Result<()> + Send + 'static) -> Result<()> {
+    let (done, wait) = mpsc::channel();
+    std::thread::spawn(move || done.send(action()));
+    match wait.recv_timeout(Duration::from_secs(30)) {
+        Ok(result) => result.context(what.to_owned()),
+        Err(_) => bail!("{what} does not end"),
+    }
+}
+
+/// Image or store are on a server that does not answer while they are mounted.
+fn waiting_for_a_server(context: &mut Policy) -> Result<()> {
+    let served = context.work.join("served");
+    setup::create_dir(&served.join("store"))?;
+    let image = served.join("image");
+    fs::copy(&context.image.file, &image)?;
+    let mut server = Server::start(&served, "ro")?;
+    let client = server.mount(&context.work.join("client"), "ro,hard,timeo=10")?;
+    let remote_image = Request::new(&client.join("image")).basedir(&context.image.store);
+    let remote_store = Request::new(&context.image.file).basedir(&client.join("store"));
+    for request in [remote_image, remote_store] {
+        context.reload(&[])?;
+        fs::read(client.join("image"))?;
+        setup::drop_caches()?;
+        server.stop()?;
+        std::thread::scope(|scope| {
+            let (tell, number) = mpsc::channel();
+            let (context, request) = (&*context, &request);
+            let mounting = scope.spawn(move || {
+                tell.send(rustix::thread::gettid().as_raw_nonzero())?;
+                context.is_refused(request, Errno::KEYREJECTED, "require_signatures")
+            });
+            let task = format!("/proc/self/task/{}", number.recv()?);
+            let result = wait_until_blocked(Path::new(&task)).and_then(|()| {
+                at_once("sync", || {
+                    rustix::fs::sync();
+                    Ok(())
+                })?;
+                at_once("the parameter", turn_on)
+            });
+            // Whoever waits can go on.
+            server.restart()?;
+            let refused = mounting.join().unwrap_or_else(|_| bail!("a panic"));
+            result.and(refused)
+        })?;
+    }
+    client.unmount()
+}
+
 const CASES: &[Case<Policy>] = &[
     (
         "what is mounted unsigned serves nothing any more",
@@ -208,6 +260,10 @@ const CASES: &[Case<Policy>] = &[
     ),
     ("nor by way of bind mounts and overlays", detours),
     ("the parameter, read as a signature", parameter_as_signature),
+    (
+        "nobody waits for a mount that waits for a server",
+        waiting_for_a_server,
+    ),
 ];
 
 fn main() -> ExitCode {
