@@ -361,6 +361,7 @@ impl<T: Operations> Tables<T> {
             // attributes are this task's to fill in.
             unsafe {
                 let inode = Inode::<T>::from_raw((*dentry).d_inode);
+                inode.check_usable()?;
                 bindings::rust_vfs_fileattr_verity(attributes, T::is_verified(inode));
             }
             Ok(0)

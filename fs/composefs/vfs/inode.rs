@@ -379,7 +379,7 @@ pub(super) const fn operations<T: FileSystem>() -> bindings::inode_operations {
     let mut table: bindings::inode_operations = pin_init::zeroed();
     table.listxattr = Some(xattr::list::<T>);
     table.get_inode_acl = Some(acl::get::<T>);
-    table.fileattr_get = Some(no_flags);
+    table.fileattr_get = Some(no_flags::<T>);
     table.getattr = Some(getattr::<T>);
     table
 }
@@ -417,12 +417,19 @@ pub(super) unsafe extern "C" fn getattr<T: FileSystem>(
 ///
 /// # Safety
 ///
-/// Called by the VFS only, with attributes to fill in.
-unsafe extern "C" fn no_flags(
-    _dentry: *mut bindings::dentry,
+/// Called by the VFS only, for a dentry of type `T` that is positive, with
+/// attributes to fill in.
+unsafe extern "C" fn no_flags<T: FileSystem>(
+    dentry: *mut bindings::dentry,
     attributes: *mut bindings::file_kattr,
 ) -> c_int {
-    // SAFETY: The attributes are this task's to fill in.
-    unsafe { bindings::rust_vfs_fileattr_verity(attributes, false) };
-    0
+    from_result(|| {
+        // SAFETY: The dentry holds its inode; the attributes are this task's
+        // to fill in.
+        unsafe {
+            Inode::<T>::from_raw((*dentry).d_inode).check_usable()?;
+            bindings::rust_vfs_fileattr_verity(attributes, false);
+        }
+        Ok(0)
+    })
 }

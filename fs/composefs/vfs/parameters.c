@@ -8,6 +8,9 @@
 #include <linux/fs.h>
 #include <linux/moduleparam.h>
 #include <linux/mutex.h>
+#include <linux/posix_acl.h>
+#include <linux/sched.h>
+#include <linux/spinlock.h>
 
 #include "helpers.h"
 
@@ -19,11 +22,44 @@ static DEFINE_MUTEX(ratchet_lock);
 /* The file system type that the ratchet is about, while it is registered. */
 static struct file_system_type *ratchet_type;
 
-static void forget_dentries(struct super_block *sb, void *unused)
+/*
+ * Has the VFS ask for all of @sb again. Names that are in use stay. An inode
+ * that is being read has an answer of its own, see Inode::get_or(): either it is
+ * not new any more here, or the ratchet is seen to have turned there, because
+ * both take its lock.
+ */
+static void forget_cached(struct super_block *sb, void *unused)
 {
+	struct inode *inode, *last = NULL;
+
 	shrink_dcache_sb(sb);
+
+	spin_lock(&sb->s_inode_list_lock);
+	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
+		spin_lock(&inode->i_lock);
+		if (inode_state_read(inode) & (I_FREEING | I_WILL_FREE | I_NEW)) {
+			spin_unlock(&inode->i_lock);
+			continue;
+		}
+		__iget(inode);
+		spin_unlock(&inode->i_lock);
+		spin_unlock(&sb->s_inode_list_lock);
+
+		forget_all_cached_acls(inode);
+		iput(last);
+		last = inode;
+
+		cond_resched();
+		spin_lock(&sb->s_inode_list_lock);
+	}
+	spin_unlock(&sb->s_inode_list_lock);
+	iput(last);
 }
 
+/*
+ * Mounts in progress are waited for, but those open and read all that they need
+ * before they have a superblock.
+ */
 static int require_signatures_set(const char *val,
 				  const struct kernel_param *kp)
 {
@@ -32,16 +68,10 @@ static int require_signatures_set(const char *val,
 	if (ret || !rust_vfs_require_signatures)
 		return ret;
 
-	/*
-	 * This waits for mounts in progress, and one of them may be reading
-	 * a file that it takes for a signature: of this parameter, say.
-	 */
-	kernel_param_unlock(THIS_MODULE);
 	mutex_lock(&ratchet_lock);
 	if (ratchet_type)
-		iterate_supers_type(ratchet_type, forget_dentries, NULL);
+		iterate_supers_type(ratchet_type, forget_cached, NULL);
 	mutex_unlock(&ratchet_lock);
-	kernel_param_lock(THIS_MODULE);
 	return 0;
 }
 

@@ -15,7 +15,7 @@ use crate::mount::Request;
 use crate::setup;
 use crate::signing::{reload_module, Pki, QUICK};
 
-/// The file of it that is looked at.
+/// The file of it that is looked at. It has an ACL.
 pub const FILE: &str = "external-4097";
 
 /// Where that is told.
@@ -44,8 +44,22 @@ impl Policy {
         let source = work.join("source");
         basic_tree::create(&source)?;
         fs::copy("/usr/bin/true", source.join("true"))?;
-        let path = source.join(FILE).to_string_lossy().into_owned();
-        run("setfattr", ["-n", "user.name", "-v", "value", &path])?;
+        // cap_net_raw+ep
+        let capability = "0x0100000200200000000000000000000000000000";
+        for (file, attribute, value) in [
+            (FILE, "user.name", "value"),
+            ("true", "security.capability", capability),
+        ] {
+            let path = source.join(file).to_string_lossy().into_owned();
+            run("setfattr", ["-n", attribute, "-v", value, &path])?;
+        }
+        for (file, acl) in [
+            (FILE, "user:65534:r"),
+            ("directory", "default:user:65534:r"),
+        ] {
+            let path = source.join(file).to_string_lossy().into_owned();
+            run("setfacl", ["--modify", acl, &path])?;
+        }
         let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
         let pki = Pki::new(&work.join("pki"))?;
         pki.certificate("signer", QUICK, "")?;

@@ -45,6 +45,15 @@ assert len(content) == 4097 and len(little) == 64
 assert os.getxattr(file, "user.name") == b"value"
 mapped = mmap.mmap(external, 4097, prot=mmap.PROT_READ)
 os.listdir(root)
+# What the kernel has cached of it, it does not ask for again.
+GET_FLAGS, GET_ATTRIBUTES, FILE_GETATTR = 0x80086601, 0x801C581F, 468
+access_acl, default_acl = "system.posix_acl_access", "system.posix_acl_default"
+assert len(os.getxattr(external, access_acl)) == len(os.getxattr(inner, default_acl)) == 44
+fails(errno.ENODATA, os.getxattr, virgin, access_acl)
+fails(errno.ENODATA, os.getxattr, external, "security.ima")
+assert len(os.getxattr(executable, "security.capability")) == 20
+flags_of = lambda path: call("syscall", FILE_GETATTR, directory, path, ctypes.create_string_buffer(24), 24, 0)
+flags_of(b"link"), flags_of(os.fsencode(name))
 sink, source = os.pipe()
 extents = bytearray(struct.pack("=QQIIII", 0, 2**64 - 1, 0, 0, 8, 0) + bytes(8 * 56))
 tries = {
@@ -83,6 +92,17 @@ tries = {
     "through a symlink": lambda: os.stat(link),
     "getxattr": lambda: os.getxattr(file, "user.name"),
     "fgetxattr": lambda: os.getxattr(external, "user.name"),
+    "an ACL": lambda: os.getxattr(file, access_acl),
+    "an ACL of an open file": lambda: os.getxattr(external, access_acl),
+    "an ACL that there is not": lambda: os.getxattr(virgin, access_acl),
+    "an ACL of a directory": lambda: os.getxattr(inner, default_acl),
+    "capabilities": lambda: os.getxattr(executable, "security.capability"),
+    "an attribute of security": lambda: os.getxattr(external, "security.ima"),
+    "flags": lambda: fcntl.ioctl(external, GET_FLAGS, bytes(8)),
+    "flags of an inline file": lambda: fcntl.ioctl(small, GET_FLAGS, bytes(8)),
+    "flags of a directory": lambda: fcntl.ioctl(directory, GET_FLAGS, bytes(8)),
+    "attributes": lambda: fcntl.ioctl(external, GET_ATTRIBUTES, bytes(28)),
+    "attributes by name": lambda: flags_of(os.fsencode(name)),
     "listxattr": lambda: os.listxattr(file),
     "chdir": lambda: (os.chdir(at("directory")), os.listdir(".")),
     "chdir, and a name": lambda: (os.chdir(at("directory")), os.stat("external-3m")),
