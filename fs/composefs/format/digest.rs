@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use super::bytes::field;
+use super::bytes::array;
 
 /// A hash algorithm of fs-verity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,8 +83,8 @@ impl Digest {
             return None;
         }
         Some(Self(match algorithm {
-            Algorithm::Sha256 => Bytes::Sha256(field(bytes, 0)?),
-            Algorithm::Sha512 => Bytes::Sha512(field(bytes, 0)?),
+            Algorithm::Sha256 => Bytes::Sha256(array(bytes, 0)?),
+            Algorithm::Sha512 => Bytes::Sha512(array(bytes, 0)?),
         }))
     }
 

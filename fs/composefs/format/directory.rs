@@ -3,15 +3,16 @@
 
 use core::cmp::Ordering;
 
-use super::bytes::{compare, has_slash_or_nul, le16};
+use super::bytes::{compare, has_slash_or_nul};
+use super::disk::dirent::{self, at, NAME_MAX};
+use super::disk::Field;
 use super::image::View;
 use super::source::Window;
 use super::{inode, Error, FileType, Image, Node, Source, BLOCK_SIZE};
 
-const DIRENT_SIZE: usize = 12;
-const NAME_OFFSET: usize = 8;
-const NAME_OFFSET_OF_NEXT: usize = DIRENT_SIZE + NAME_OFFSET;
-const NAME_MAX: usize = 255;
+const DIRENT_SIZE: usize = dirent::SIZE;
+/// Where the name of the next dirent is, which is where that of this one ends.
+const NEXT_NAME: Field<u16> = Field::at(DIRENT_SIZE + at::NAME.offset());
 
 /// What a name in a directory stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +166,7 @@ impl<'a> Dirents<'a> {
     #[inline]
     fn new(bytes: &'a [u8]) -> Result<Self, Error> {
         // The first name follows the last dirent.
-        let names = le16(bytes, NAME_OFFSET).map_or(0, usize::from);
+        let names = at::NAME.read(bytes).map_or(0, usize::from);
         match bytes.get(..names) {
             Some(table) if names > 0 && names % DIRENT_SIZE == 0 && names < bytes.len() => {
                 Ok(Self { bytes, table })
@@ -186,11 +187,11 @@ impl<'a> Dirents<'a> {
     fn name(&self, dirents: &[u8]) -> Result<&'a [u8], Error> {
         const BAD: Error = Error::Corrupt("directory entry name is out of place");
 
-        let start = le16(dirents, NAME_OFFSET).map(usize::from).ok_or(BAD)?;
+        let start = at::NAME.read(dirents).map(usize::from).ok_or(BAD)?;
         if start < self.table.len() {
             return Err(BAD);
         }
-        let name = if let Some(end) = le16(dirents, NAME_OFFSET_OF_NEXT) {
+        let name = if let Some(end) = NEXT_NAME.read(dirents) {
             self.bytes.get(start..usize::from(end)).ok_or(BAD)?
         } else {
             let rest = self.bytes.get(start..).ok_or(BAD)?;
@@ -225,10 +226,9 @@ impl<'a> Dirents<'a> {
 /// What a dirent stands for.
 #[inline]
 fn entry(dirent: &[u8; DIRENT_SIZE]) -> Result<DirEntry, Error> {
-    let [n0, n1, n2, n3, n4, n5, n6, n7, _, _, file_type, _] = *dirent;
-    Ok(DirEntry {
-        nid: u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]),
-        file_type: FileType::from_dirent(file_type)
-            .ok_or(Error::Corrupt("directory entry of no known file type"))?,
-    })
+    let file_type = at::FILE_TYPE.read(dirent).and_then(FileType::from_dirent);
+    match (at::NID.read(dirent), file_type) {
+        (Some(nid), Some(file_type)) => Ok(DirEntry { nid, file_type }),
+        _ => Err(Error::Corrupt("directory entry of no known file type")),
+    }
 }

@@ -9,16 +9,16 @@
 //! are missing, or elsewhere, for files that composefs-rs writes without digest in version 2, for files larger than a
 //! chunk of 8 TiB in version 2, and for files near 8 PiB.
 
+use super::disk::metacopy::{self, at};
+use super::disk::overlay;
 use super::source::Window;
 use super::xattr::{copy_out, Entries};
-use super::{Algorithm, Digest, Error, Image, Node, Source, XattrValue};
+use super::{Algorithm, Digest, Error, Image, Node, Source, XattrIndex, XattrValue};
 
-const METACOPY: &[u8] = b"overlay.metacopy";
-const REDIRECT: &[u8] = b"overlay.redirect";
-/// Longest metacopy attribute: 4 bytes and a digest of SHA-512.
-const METACOPY_MAX: usize = 4 + 64;
-/// Longest redirect: `PATH_MAX` less the final NUL.
-const REDIRECT_MAX: usize = 4095;
+const METACOPY: &[u8] = XattrIndex::Trusted.rest(overlay::METACOPY);
+const REDIRECT: &[u8] = XattrIndex::Trusted.rest(overlay::REDIRECT);
+/// Longest metacopy attribute, with a digest of SHA-512.
+const METACOPY_MAX: usize = metacopy::HEADER_SIZE + 64;
 
 /// Where the content of an external file is, and what it must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl<S: Source> Image<S> {
     }
 
     fn check_redirect(&self, redirect: &XattrValue) -> Result<(), S::Error> {
-        if redirect.len() == 0 || redirect.len() > REDIRECT_MAX {
+        if redirect.len() == 0 || redirect.len() > overlay::REDIRECT_MAX {
             return Err(Error::Corrupt("redirect is empty or too long").into());
         }
         let mut window = Window::new(self);
@@ -117,14 +117,20 @@ impl<S: Source> Image<S> {
 
 /// The digest in the value of a metacopy attribute: `struct ovl_metacopy`, or nothing where there is no digest.
 fn parse_metacopy(bytes: &[u8]) -> Result<Option<Digest>, Error> {
-    let (version, len, flags, algorithm, digest) = match bytes {
-        [] => return Ok(None),
-        [version, len, flags, algorithm, digest @ ..] => {
-            (*version, *len, *flags, *algorithm, digest)
-        }
-        _ => return Err(Error::Corrupt("metacopy is too short")),
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let fields = (
+        at::VERSION.read(bytes),
+        at::LEN.read(bytes),
+        at::FLAGS.read(bytes),
+        at::ALGORITHM.read(bytes),
+        bytes.get(metacopy::HEADER_SIZE..),
+    );
+    let (Some(version), Some(len), Some(flags), Some(algorithm), Some(digest)) = fields else {
+        return Err(Error::Corrupt("metacopy is too short"));
     };
-    if version != 0 || flags != 0 {
+    if version != metacopy::VERSION || flags != metacopy::FLAGS {
         return Err(Error::Corrupt("metacopy of an unknown version"));
     }
     if usize::from(len) != bytes.len() {

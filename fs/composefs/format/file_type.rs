@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! Types of files.
 
+use super::disk::file_type::{entry, mode, MASK};
+
 /// Type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileType {
@@ -24,30 +26,56 @@ impl FileType {
     /// The type in the `S_IFMT` bits of `mode`, if there is such a type.
     #[inline]
     pub fn from_mode(mode: u16) -> Option<Self> {
-        match mode & 0o170_000 {
-            0o010_000 => Some(Self::Fifo),
-            0o020_000 => Some(Self::CharDevice),
-            0o040_000 => Some(Self::Directory),
-            0o060_000 => Some(Self::BlockDevice),
-            0o100_000 => Some(Self::Regular),
-            0o120_000 => Some(Self::Symlink),
-            0o140_000 => Some(Self::Socket),
+        match mode & MASK {
+            mode::FIFO => Some(Self::Fifo),
+            mode::CHAR_DEVICE => Some(Self::CharDevice),
+            mode::DIRECTORY => Some(Self::Directory),
+            mode::BLOCK_DEVICE => Some(Self::BlockDevice),
+            mode::REGULAR => Some(Self::Regular),
+            mode::SYMLINK => Some(Self::Symlink),
+            mode::SOCKET => Some(Self::Socket),
             _ => None,
         }
     }
 
-    /// The type that a directory entry gives, a number of `include/linux/fs_types.h`.
+    /// The type that a directory entry gives.
     #[inline]
     pub(super) fn from_dirent(value: u8) -> Option<Self> {
         match value {
-            1 => Some(Self::Regular),
-            2 => Some(Self::Directory),
-            3 => Some(Self::CharDevice),
-            4 => Some(Self::BlockDevice),
-            5 => Some(Self::Fifo),
-            6 => Some(Self::Socket),
-            7 => Some(Self::Symlink),
+            entry::REGULAR => Some(Self::Regular),
+            entry::DIRECTORY => Some(Self::Directory),
+            entry::CHAR_DEVICE => Some(Self::CharDevice),
+            entry::BLOCK_DEVICE => Some(Self::BlockDevice),
+            entry::FIFO => Some(Self::Fifo),
+            entry::SOCKET => Some(Self::Socket),
+            entry::SYMLINK => Some(Self::Symlink),
             _ => None,
+        }
+    }
+
+    /// The reverse of [`from_mode`](Self::from_mode): bits of a mode.
+    pub const fn mode(self) -> u16 {
+        match self {
+            Self::Fifo => mode::FIFO,
+            Self::CharDevice => mode::CHAR_DEVICE,
+            Self::Directory => mode::DIRECTORY,
+            Self::BlockDevice => mode::BLOCK_DEVICE,
+            Self::Regular => mode::REGULAR,
+            Self::Symlink => mode::SYMLINK,
+            Self::Socket => mode::SOCKET,
+        }
+    }
+
+    /// What a directory entry says of this type.
+    pub const fn dirent(self) -> u8 {
+        match self {
+            Self::Regular => entry::REGULAR,
+            Self::Directory => entry::DIRECTORY,
+            Self::CharDevice => entry::CHAR_DEVICE,
+            Self::BlockDevice => entry::BLOCK_DEVICE,
+            Self::Fifo => entry::FIFO,
+            Self::Socket => entry::SOCKET,
+            Self::Symlink => entry::SYMLINK,
         }
     }
 

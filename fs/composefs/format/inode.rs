@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! Inodes: compact ones of 32 bytes and extended ones of 64, in slots of 32 bytes counted from the image's start.
 
-use super::bytes::{le16, le32, le64};
+use super::disk::inode::{at, compact, extended};
+use super::disk::inode::{
+    CHUNKS, CHUNK_BITS, COMPACT_SIZE, EXTENDED, EXTENDED_SIZE, INLINE, LAYOUT, PLAIN,
+};
+use super::disk::{superblock, xattr, Field, SLOT_SIZE};
 use super::source::{Window, SHORT_BLOCK};
-use super::superblock::{Superblock, SUPERBLOCK_END};
+use super::superblock::Superblock;
 use super::{Error, FileType, Image, Source, BLOCK_SIZE};
 
-const SLOT_SIZE: u64 = 32;
-const COMPACT_SIZE: u64 = 32;
-const EXTENDED_SIZE: u64 = 64;
+/// What the format of an inode can say.
+const FORMAT_KNOWN: u16 = EXTENDED | LAYOUT;
 
-const FORMAT_EXTENDED: u16 = 0x1;
-const FORMAT_LAYOUT: u16 = 0xe;
-const FORMAT_KNOWN: u16 = FORMAT_EXTENDED | FORMAT_LAYOUT;
-const LAYOUT_PLAIN: u16 = 0 << 1;
-const LAYOUT_INLINE: u16 = 2 << 1;
-const LAYOUT_CHUNKS: u16 = 4 << 1;
-
-/// A chunk is 1 to 2^31 blocks: so many bits of the chunk format say which power of two.
-const CHUNK_BITS_MASK: u16 = 0x1f;
+/// Inodes start at multiples of 32, so one that straddles two blocks does so exactly there, in its middle.
+const MIDDLE: usize = SLOT_SIZE as usize;
+/// Fields of an extended inode after its middle, counted from there.
+const MTIME: Field<u64> = extended::MTIME.from(MIDDLE);
+const MTIME_NSEC: Field<u32> = extended::MTIME_NSEC.from(MIDDLE);
+const NLINK: Field<u32> = extended::NLINK.from(MIDDLE);
 
 /// Longest symlink target in bytes: `PATH_MAX` less the final NUL.
 const SYMLINK_MAX: u64 = 4095;
@@ -111,7 +111,7 @@ impl Node {
     /// Whether this is a regular file whose content is in the store.
     #[inline]
     pub fn is_external(&self) -> bool {
-        self.layout() == LAYOUT_CHUNKS
+        self.layout() == CHUNKS
     }
 
     /// Whether the inode has extended attributes.
@@ -123,7 +123,7 @@ impl Node {
     /// Whether the last block of the data, full or not, follows the inode.
     #[inline]
     pub(super) fn has_tail(&self) -> bool {
-        self.layout() == LAYOUT_INLINE
+        self.layout() == INLINE
     }
 
     /// First block of the data, not counting the tail.
@@ -135,12 +135,14 @@ impl Node {
     /// Position of the attribute area.
     #[inline]
     pub(super) fn xattr_pos(&self) -> u64 {
-        let size = if u16::from(self.format) & FORMAT_EXTENDED != 0 {
+        let size = if u16::from(self.format) & EXTENDED != 0 {
             EXTENDED_SIZE
         } else {
             COMPACT_SIZE
         };
-        self.nid.saturating_mul(SLOT_SIZE).saturating_add(size)
+        self.nid
+            .saturating_mul(SLOT_SIZE)
+            .saturating_add(size as u64)
     }
 
     /// First position past the attribute area: that of the tail, or of the chunk pointers.
@@ -148,15 +150,18 @@ impl Node {
     pub(super) fn xattr_end(&self) -> u64 {
         let size = match self.xattr_count {
             0 => 0,
-            // A header of 12 bytes; the word that it shares with the count is the one subtracted.
-            count => u64::from(count).saturating_mul(4).saturating_add(8),
+            // The header counts as one word.
+            count => u64::from(count)
+                .saturating_sub(1)
+                .saturating_mul(xattr::ALIGNMENT as u64)
+                .saturating_add(xattr::HEADER_SIZE as u64),
         };
         self.xattr_pos().saturating_add(size)
     }
 
     #[inline]
     fn layout(&self) -> u16 {
-        u16::from(self.format) & FORMAT_LAYOUT
+        u16::from(self.format) & LAYOUT
     }
 }
 
@@ -211,26 +216,24 @@ impl<S: Source> Image<S> {
 
 /// Reads inode `nid` through `window`.
 pub(super) fn read<S: Source>(window: &mut Window<'_, S>, nid: u64) -> Result<Inode, S::Error> {
-    let superblock = window.image().superblock();
+    let image = window.image().superblock();
     let pos = nid.saturating_mul(SLOT_SIZE);
-    if pos < SUPERBLOCK_END {
+    if pos < superblock::END {
         return Err(Error::Corrupt("inode number of a place before the inodes").into());
     }
     let bytes = window.bytes(pos)?;
     let mut raw = Raw::common(bytes).ok_or(SHORT_BLOCK)?;
-    if raw.format & FORMAT_EXTENDED == 0 {
-        raw.compact(bytes, superblock.build_time())
-            .ok_or(SHORT_BLOCK)?;
+    if raw.format & EXTENDED == 0 {
+        raw.compact(bytes, image.build_time()).ok_or(SHORT_BLOCK)?;
     } else {
         raw.extended_first(bytes).ok_or(SHORT_BLOCK)?;
-        // Inodes start at multiples of 32, so one that straddles two blocks does so exactly in its middle.
-        let second = match bytes.get(32..) {
+        let second = match bytes.get(MIDDLE..) {
             Some(second) if !second.is_empty() => second,
-            _ => window.bytes(pos.saturating_add(32))?,
+            _ => window.bytes(pos.saturating_add(MIDDLE as u64))?,
         };
         raw.extended_second(second).ok_or(SHORT_BLOCK)?;
     }
-    Ok(raw.check(nid, superblock)?)
+    Ok(raw.check(nid, image)?)
 }
 
 /// The fields of an inode of either form, as stored.
@@ -255,40 +258,41 @@ impl Raw {
     #[inline]
     fn common(bytes: &[u8]) -> Option<Self> {
         Some(Self {
-            format: le16(bytes, 0)?,
-            xattr_count: le16(bytes, 2)?,
-            mode: le16(bytes, 4)?,
-            address: le32(bytes, 16)?,
+            format: at::FORMAT.read(bytes)?,
+            xattr_count: at::XATTR_COUNT.read(bytes)?,
+            mode: at::MODE.read(bytes)?,
+            address: at::ADDRESS.read(bytes)?,
             ..Self::default()
         })
     }
 
     #[inline]
     fn compact(&mut self, bytes: &[u8], build_time: Time) -> Option<()> {
-        self.nlink = u32::from(le16(bytes, 6)?);
-        self.size = u64::from(le32(bytes, 8)?);
+        self.nlink = u32::from(compact::NLINK.read(bytes)?);
+        self.size = u64::from(compact::SIZE.read(bytes)?);
         // Composefs writers store 0 here; EROFS adds what it finds (fs/erofs/inode.c).
-        self.mtime_sec = build_time.sec.wrapping_add(i64::from(le32(bytes, 12)?));
+        let mtime = i64::from(compact::MTIME.read(bytes)?);
+        self.mtime_sec = build_time.sec.wrapping_add(mtime);
         self.mtime_nsec = build_time.nsec;
-        self.uid = u32::from(le16(bytes, 24)?);
-        self.gid = u32::from(le16(bytes, 26)?);
+        self.uid = u32::from(compact::UID.read(bytes)?);
+        self.gid = u32::from(compact::GID.read(bytes)?);
         Some(())
     }
 
     #[inline]
     fn extended_first(&mut self, bytes: &[u8]) -> Option<()> {
-        self.address_high = le16(bytes, 6)?;
-        self.size = le64(bytes, 8)?;
-        self.uid = le32(bytes, 24)?;
-        self.gid = le32(bytes, 28)?;
+        self.address_high = extended::ADDRESS_HIGH.read(bytes)?;
+        self.size = extended::SIZE.read(bytes)?;
+        self.uid = extended::UID.read(bytes)?;
+        self.gid = extended::GID.read(bytes)?;
         Some(())
     }
 
     #[inline]
     fn extended_second(&mut self, bytes: &[u8]) -> Option<()> {
-        self.mtime_sec = le64(bytes, 0)? as i64;
-        self.mtime_nsec = le32(bytes, 8)?;
-        self.nlink = le32(bytes, 12)?;
+        self.mtime_sec = MTIME.read(bytes)? as i64;
+        self.mtime_nsec = MTIME_NSEC.read(bytes)?;
+        self.nlink = NLINK.read(bytes)?;
         Some(())
     }
 
@@ -343,25 +347,25 @@ impl Node {
     #[inline]
     fn check_content(&self, superblock: &Superblock) -> Result<(), Error> {
         match (self.file_type, self.layout()) {
-            (FileType::Regular, LAYOUT_CHUNKS) => self.check_chunks(),
-            (FileType::Symlink, LAYOUT_PLAIN | LAYOUT_INLINE) => {
+            (FileType::Regular, CHUNKS) => self.check_chunks(),
+            (FileType::Symlink, PLAIN | INLINE) => {
                 if self.size == 0 || self.size > SYMLINK_MAX {
                     return Err(Error::Corrupt("symlink target is empty or too long"));
                 }
                 self.check_extents(superblock)
             }
-            (FileType::Regular | FileType::Directory, LAYOUT_PLAIN | LAYOUT_INLINE) => {
+            (FileType::Regular | FileType::Directory, PLAIN | INLINE) => {
                 self.check_extents(superblock)
             }
             (
                 FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket,
-                LAYOUT_PLAIN,
+                PLAIN,
             ) if self.size == 0 => Ok(()),
             (
                 FileType::CharDevice | FileType::BlockDevice | FileType::Fifo | FileType::Socket,
                 _,
             ) => Err(Error::Corrupt("device, pipe or socket with content")),
-            (_, LAYOUT_CHUNKS) => Err(Error::Corrupt("external content of no regular file")),
+            (_, CHUNKS) => Err(Error::Corrupt("external content of no regular file")),
             _ => Err(Error::Unsupported("compressed or unknown data layout")),
         }
     }
@@ -369,7 +373,7 @@ impl Node {
     fn check_chunks(&self) -> Result<(), Error> {
         // The upper half is reserved; for files near 8 PiB both writers leave part of a block number in it.
         let format = (self.address & 0xffff) as u16;
-        if format & !CHUNK_BITS_MASK != 0 {
+        if format & !CHUNK_BITS != 0 {
             return Err(Error::Unsupported("chunk format with indexes"));
         }
         if self.size == 0 || self.size > i64::MAX as u64 {

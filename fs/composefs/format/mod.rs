@@ -29,8 +29,10 @@ mod bytes;
 mod data;
 mod digest;
 mod directory;
+pub mod disk;
 mod error;
 mod external;
+mod field;
 mod file_type;
 mod image;
 mod inode;
@@ -39,10 +41,12 @@ mod signature;
 mod source;
 mod superblock;
 mod xattr;
+mod xattr_name;
 mod xxh32;
 
 pub use digest::{Algorithm, Digest, InvalidDigest};
 pub use directory::{DirEntry, Entry};
+pub use disk::BLOCK_SIZE;
 pub use error::Error;
 pub use external::External;
 pub use file_type::FileType;
@@ -51,7 +55,5 @@ pub use inode::{CompactNode, Inode, Node, Time};
 pub use signature::{FormattedDigest, MalformedSignature, Signer, MAX_SIGNATURE_SIZE};
 pub use source::Source;
 pub use superblock::Superblock;
-pub use xattr::{XattrFilter, XattrIndex, XattrValue};
-
-/// Size of a block in bytes. EROFS knows others; composefs images always use this one.
-pub const BLOCK_SIZE: u64 = 4096;
+pub use xattr::XattrValue;
+pub use xattr_name::{XattrFilter, XattrIndex};

@@ -5,10 +5,10 @@
 //! see is stored escaped, with another `overlay.` inserted: `trusted.overlay.overlay.opaque` is shown as
 //! `trusted.overlay.opaque`. Other names, `user.overlay.*` among them, are shown as they are.
 
-use super::XattrIndex;
+use super::{disk, XattrIndex};
 
-const PRIVATE: &[u8] = b"overlay.";
-const ESCAPED: &[u8] = b"overlay.overlay.";
+const PRIVATE: &[u8] = XattrIndex::Trusted.rest(disk::overlay::PRIVATE);
+const ESCAPED: &[u8] = XattrIndex::Trusted.rest(disk::overlay::ESCAPED);
 
 /// A name after its prefix, in two parts: it is `head` followed by `tail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,97 +4,15 @@
 //! An entry is a header of 4 bytes (length of the name, prefix of the name, length of the value), the name without its
 //! prefix, and the value, padded to a multiple of 4. Names and values may straddle blocks; headers cannot.
 
-use super::bytes::{copy, field, le32};
+use super::bytes::{array, copy};
+use super::disk::xattr::{self, at, entry, ENTRY_SIZE, NAME_MAX};
 use super::source::{offset_in_block, Window, SHORT_BLOCK};
-use super::xxh32::xxh32;
-use super::{overlay, Error, Image, Node, Source, BLOCK_SIZE};
+use super::{overlay, Error, Image, Node, Source, XattrFilter, XattrIndex, BLOCK_SIZE};
 
-/// Size of the header before an inode's attributes: filter, number of shared ones, padding.
-const BODY_HEADER_SIZE: u64 = 12;
-const ENTRY_HEADER_SIZE: u64 = 4;
-const SHARED_ID_SIZE: u64 = 4;
-/// Longest name after its prefix, as its length is one byte.
-const NAME_MAX: usize = 255;
-/// Added to the prefix number to seed the hash of a name for the filter (`fs/erofs/erofs_fs.h`).
-const FILTER_SEED: u32 = 0x25bb_e08f;
-
-/// The prefix of an attribute's name, which images store as a number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum XattrIndex {
-    /// None: the whole name is stored. EROFS neither lists nor finds such attributes.
-    Unprefixed = 0,
-    /// `user.`
-    User = 1,
-    /// `system.posix_acl_access`, nothing after it.
-    PosixAclAccess = 2,
-    /// `system.posix_acl_default`, nothing after it.
-    PosixAclDefault = 3,
-    /// `trusted.`
-    Trusted = 4,
-    /// `lustre.`; EROFS neither lists nor finds such attributes.
-    Lustre = 5,
-    /// `security.`
-    Security = 6,
-}
-
-impl XattrIndex {
-    /// The prefix itself.
-    pub fn prefix(self) -> &'static [u8] {
-        match self {
-            Self::Unprefixed => b"",
-            Self::User => b"user.",
-            Self::PosixAclAccess => b"system.posix_acl_access",
-            Self::PosixAclDefault => b"system.posix_acl_default",
-            Self::Trusted => b"trusted.",
-            Self::Lustre => b"lustre.",
-            Self::Security => b"security.",
-        }
-    }
-
-    /// The bit of an inode's filter that the attribute with this prefix and `name` after it clears, 0 to 31.
-    pub fn filter_bit(self, name: &[u8]) -> u32 {
-        xxh32(name, FILTER_SEED.wrapping_add(u32::from(self as u8))) & 31
-    }
-
-    fn from_disk(value: u8) -> Option<Self> {
-        match value {
-            0 => Some(Self::Unprefixed),
-            1 => Some(Self::User),
-            2 => Some(Self::PosixAclAccess),
-            3 => Some(Self::PosixAclDefault),
-            4 => Some(Self::Trusted),
-            5 => Some(Self::Lustre),
-            6 => Some(Self::Security),
-            _ => None,
-        }
-    }
-}
-
-/// Which names of attributes an inode has not: a bit for those of each [`XattrIndex::filter_bit`]. None is set where
-/// the image has no filters, nor by default.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct XattrFilter(u32);
-
-impl XattrFilter {
-    /// The filter with these bits, which came from [`bits`](Self::bits).
-    #[inline]
-    pub fn from_bits(bits: u32) -> Self {
-        Self(bits)
-    }
-
-    /// Its bits, for keeping.
-    #[inline]
-    pub fn bits(self) -> u32 {
-        self.0
-    }
-
-    /// Whether an attribute is known not to be there, by its name as stored.
-    #[inline]
-    fn excludes(self, index: XattrIndex, name: &[u8]) -> bool {
-        self.0 != 0 && self.0 & (1 << index.filter_bit(name)) != 0
-    }
-}
+const HEADER_SIZE: u64 = xattr::HEADER_SIZE as u64;
+const REFERENCE_SIZE: u64 = xattr::REFERENCE_SIZE as u64;
+/// What numbers of shared attributes, and the places of all, are multiples of.
+const ALIGNMENT: u64 = xattr::ALIGNMENT as u64;
 
 /// Where the value of an attribute is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -300,18 +218,18 @@ impl<'a, S: Source> Entries<'a, S> {
         let mut body = Window::new(image);
         let (pos, end) = (node.xattr_pos(), node.xattr_end());
         let bytes = body.bytes(pos)?;
-        let (Some(filter), Some(shared)) = (le32(bytes, 0), bytes.get(4).copied()) else {
+        let (Some(filter), Some(shared)) = (at::FILTER.read(bytes), at::SHARED.read(bytes)) else {
             return Err(SHORT_BLOCK.into());
         };
-        let next_id = pos.saturating_add(BODY_HEADER_SIZE);
-        let end_ids = next_id.saturating_add(u64::from(shared).saturating_mul(SHARED_ID_SIZE));
+        let next_id = pos.saturating_add(HEADER_SIZE);
+        let end_ids = next_id.saturating_add(u64::from(shared).saturating_mul(REFERENCE_SIZE));
         if end_ids > end {
             return Err(Error::Corrupt("inode has no room for its shared attributes").into());
         }
         Ok(Some(Self {
             body,
             shared: Window::new(image),
-            filter: XattrFilter(if image.superblock().xattr_filter() {
+            filter: XattrFilter::from_bits(if image.superblock().xattr_filter() {
                 filter
             } else {
                 0
@@ -328,19 +246,20 @@ impl<'a, S: Source> Entries<'a, S> {
     pub(super) fn next(&mut self) -> Result<Option<RawEntry>, S::Error> {
         if self.next < self.end {
             let entry = read_entry(&mut self.body, self.next, false)?;
-            self.next = entry.end().saturating_add(3) & !3;
+            self.next = entry.end().saturating_add(ALIGNMENT - 1) & !(ALIGNMENT - 1);
             if self.next > self.end {
                 return Err(Error::Corrupt("attribute reaches past its inode").into());
             }
             return Ok(Some(entry));
         }
         if self.next_id < self.end_ids {
-            let id = le32(self.body.bytes(self.next_id)?, 0).ok_or(SHORT_BLOCK)?;
-            self.next_id = self.next_id.saturating_add(SHARED_ID_SIZE);
+            let bytes = self.body.bytes(self.next_id)?;
+            let id = xattr::REFERENCE.read(bytes).ok_or(SHORT_BLOCK)?;
+            self.next_id = self.next_id.saturating_add(REFERENCE_SIZE);
             let superblock = self.shared.image().superblock();
             let pos = superblock
                 .shared_xattrs()
-                .saturating_add(u64::from(id).saturating_mul(SHARED_ID_SIZE));
+                .saturating_add(u64::from(id).saturating_mul(ALIGNMENT));
             let entry = read_entry(&mut self.shared, pos, true)?;
             if entry.end() > superblock.end() {
                 return Err(Error::Corrupt("shared attribute reaches past the image").into());
@@ -417,12 +336,20 @@ fn read_entry<S: Source>(
     pos: u64,
     shared: bool,
 ) -> Result<RawEntry, S::Error> {
-    let [name_len, index, v0, v1] = field(window.bytes(pos)?, 0).ok_or(SHORT_BLOCK)?;
+    let header: [u8; ENTRY_SIZE] = array(window.bytes(pos)?, 0).ok_or(SHORT_BLOCK)?;
+    let fields = (
+        entry::PREFIX.read(&header),
+        entry::NAME_LEN.read(&header),
+        entry::VALUE_LEN.read(&header),
+    );
+    let (Some(index), Some(name_len), Some(value_len)) = fields else {
+        return Err(SHORT_BLOCK.into());
+    };
     Ok(RawEntry {
         index,
         name_len,
-        value_len: u16::from_le_bytes([v0, v1]),
-        name_pos: pos.saturating_add(ENTRY_HEADER_SIZE),
+        value_len,
+        name_pos: pos.saturating_add(ENTRY_SIZE as u64),
         shared,
     })
 }
