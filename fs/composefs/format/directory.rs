@@ -138,7 +138,7 @@ impl<S: Source> Image<S> {
     }
 }
 
-fn check_directory(dir: &Node) -> Result<(), Error> {
+pub(super) fn check_directory(dir: &Node) -> Result<(), Error> {
     if dir.file_type() == FileType::Directory {
         Ok(())
     } else {

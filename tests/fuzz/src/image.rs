@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use composefs_format::{FileType, Node, XattrIndex};
+use composefs_format::{FileType, NidSet, Node, Search, XattrIndex};
 
 use crate::counted::Counted;
 
@@ -62,6 +62,13 @@ pub(crate) fn walk(bytes: &[u8]) {
     let Ok(image) = Counted::open(bytes) else {
         return;
     };
+    if let Some(found) = search(&image) {
+        let named = named(&image);
+        for nid in 0..bytes.len() as u64 / 32 + 9 {
+            let is_slot = nid < u64::from(image.image().superblock().blocks()) * 128;
+            assert_eq!(found.contains(nid), is_slot && named.contains(&nid));
+        }
+    }
     each_inode(&image, &mut |node| {
         let attributes = image.list_xattrs(node);
         for attribute in &attributes.parts {
@@ -82,6 +89,45 @@ pub(crate) fn walk(bytes: &[u8]) {
             _ => {}
         }
     });
+}
+
+/// Searches an image for the inodes that paths lead to: the work is bounded by the size of the image.
+fn search(image: &Counted) -> Option<NidSet<Vec<u8>>> {
+    let size = u64::from(image.image().superblock().blocks()) * 4096;
+    let memory = usize::try_from(image.image().nid_set_size()).expect("a part of the image");
+    let mut search = Search::new(image.image(), vec![0; memory]);
+    let mut unread = vec![image.image().root()];
+    let (mut directories, mut is_whole) = (0, true);
+    let before = image.fetched();
+    while let Some(dir) = unread.pop() {
+        directories += 1;
+        let mut push = |nid| {
+            unread.push(nid);
+            true
+        };
+        is_whole &= search.read(dir, &mut push).is_ok();
+    }
+    // Inodes of directories, their blocks, and an inode for each entry that may be a whiteout.
+    let bound = 3 * directories + size / 4096 + 2 * (size / 13);
+    let used = image.fetched() - before;
+    assert!(used <= bound, "search: {used} blocks, at most {bound}");
+    is_whole.then(|| search.finish())
+}
+
+/// What a search must find if it meets no fault.
+fn named(image: &Counted) -> BTreeSet<u64> {
+    let root = image.image().root();
+    let (mut found, mut queue) = (BTreeSet::from([root]), vec![root]);
+    while let Some(nid) = queue.pop() {
+        let inode = image.inode(nid).expect("it was read");
+        for entry in image.list(&inode.node, 0, usize::MAX).parts {
+            let is_up = matches!(&entry.name[..], b"." | b"..");
+            if !is_up && found.insert(entry.nid) && entry.file_type == FileType::Directory {
+                queue.push(entry.nid);
+            }
+        }
+    }
+    found
 }
 
 /// Lists a directory some entries at a time, as getdents(2) does: that must lead to the same.

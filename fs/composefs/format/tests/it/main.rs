@@ -6,6 +6,7 @@ mod damage;
 mod digest;
 mod directory;
 mod dump;
+mod named;
 mod overlay;
 mod panic_free;
 mod signature;

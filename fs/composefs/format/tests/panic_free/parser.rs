@@ -13,7 +13,7 @@ pub mod format;
 
 use format::{
     Digest, DirEntry, Entry, Error, External, FileType, FormattedDigest, Image, Inode,
-    InvalidDigest, MalformedSignature, Node, Signer, Source, XattrFilter, XattrIndex, XattrValue, BLOCK_SIZE,
+    InvalidDigest, MalformedSignature, NidSet, Node, Search, Signer, Source, XattrFilter, XattrIndex, XattrValue, BLOCK_SIZE,
 };
 
 pub struct Slice<'a>(&'a [u8]);
@@ -63,6 +63,23 @@ pub fn read_dir(
     emit: &mut dyn FnMut(&Entry<'_>) -> bool,
 ) -> Result<u64, Error> {
     image.read_dir(dir, pos, emit)
+}
+
+#[inline(never)]
+pub fn search(
+    image: &Image<Slice<'_>>,
+    memory: &mut [u8],
+    nid: u64,
+    unread: &mut dyn FnMut(u64) -> bool,
+) -> Result<bool, Error> {
+    let mut search = Search::new(image, memory);
+    search.read(nid, unread)?;
+    Ok(contains(&search.finish(), nid))
+}
+
+#[inline(never)]
+pub fn contains(set: &NidSet<&mut [u8]>, nid: u64) -> bool {
+    set.contains(nid)
 }
 
 #[inline(never)]
