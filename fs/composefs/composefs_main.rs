@@ -15,6 +15,8 @@
 #[forbid(unsafe_code)]
 mod directory;
 #[forbid(unsafe_code)]
+mod export;
+#[forbid(unsafe_code)]
 mod file;
 #[forbid(unsafe_code)]
 #[allow(dead_code)] // The tools use more of the parser than the driver does.

@@ -4,7 +4,6 @@
 //! stays good when caches are dropped and when the image is mounted again.
 
 use crate::{
-    format,
     inode::node,
     vfs::{
         directory::{Emitter, Operations},
@@ -37,14 +36,4 @@ impl Operations for Composefs {
         emitter.set_position(next);
         Ok(())
     }
-}
-
-/// The directory that `dir` is in, for file handles.
-pub(crate) fn parent(dir: &Inode<Composefs>) -> Result<u64> {
-    Composefs::lookup(dir, b"..")?.ok_or_else(|| {
-        dir.super_block().data().report(
-            dir.number(),
-            format::Error::Corrupt("directory has no entry for its parent").into(),
-        )
-    })
 }

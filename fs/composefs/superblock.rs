@@ -3,6 +3,7 @@
 //! The superblock: an image, a store, and what they must prove.
 
 use crate::{
+    export::Named,
     image::{self, Image, Manifest},
     inode::{self, InodeData},
     objects::{self, Store},
@@ -31,6 +32,8 @@ const MAGIC: u32 = 0xd078_629a;
 pub(crate) struct Super {
     pub(crate) image: Image,
     pub(crate) store: Store,
+    /// What file handles may lead to.
+    pub(crate) named: Named,
     /// The name of the image file, for messages.
     source: CString,
     shown: Shown,
@@ -125,6 +128,7 @@ impl vfs::FileSystem for Composefs {
         let this = Super {
             image,
             store: Store::new(basedirs, verity),
+            named: Named::new(),
             source: CString::try_from(source)?,
             shown,
             is_signed: provenance.signer.is_some(),
@@ -193,7 +197,11 @@ impl vfs::FileSystem for Composefs {
     }
 
     fn parent(dir: &Inode<Self>) -> Result<u64> {
-        crate::directory::parent(dir)
+        crate::export::parent(dir)
+    }
+
+    fn is_named(sb: &SuperBlock<Self>, ino: u64) -> Result<bool> {
+        crate::export::is_named(sb.data(), ino)
     }
 
     fn get_xattr(

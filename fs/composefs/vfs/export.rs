@@ -7,13 +7,16 @@
 //! with the high half of a number first, and a generation, which is always 0
 //! because numbers are not used again.
 //!
+//! Whoever decodes one may have made it up: an NFS client, for one. So there is
+//! a rule for the cache of inodes: only those are in it that a path leads to.
+//!
 //! C header: [`include/linux/exportfs.h`](srctree/include/linux/exportfs.h)
 
 use super::{
     bindings,
-    error::{ESTALE, EUCLEAN},
+    error::ESTALE,
     filesystem::FileSystem,
-    inode::Inode,
+    inode::{Inode, InodeRef},
     superblock::SuperBlock,
 };
 use core::{marker::PhantomData, slice};
@@ -112,6 +115,15 @@ impl<T: FileSystem> Operations<T> {
         unsafe { Self::dentry(sb, handle, len, (kind == WITH_PARENT).then_some(1)) }
     }
 
+    /// The inode with number `ino`, if a path leads to it.
+    fn named(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
+        match Inode::cached(sb, ino) {
+            Some(inode) => Ok(inode),
+            None if T::is_named(sb, ino)? => Inode::get(sb, ino),
+            None => Err(ESTALE),
+        }
+    }
+
     /// A dentry of the inode that is at `place` in a handle.
     ///
     /// # Safety
@@ -137,11 +149,11 @@ impl<T: FileSystem> Operations<T> {
         // SAFETY: The superblock is mounted.
         let sb = unsafe { SuperBlock::<T>::from_raw(sb) };
 
-        match T::check_usable(sb).and_then(|()| Inode::get(sb, number)) {
+        match T::check_usable(sb).and_then(|()| Self::named(sb, number)) {
+            // What the VFS will ask for its parent.
+            Ok(inode) if place == Some(1) && !inode.is_directory() => ESTALE.to_ptr(),
             // SAFETY: `d_obtain_alias()` consumes the reference to the inode.
             Ok(inode) => unsafe { bindings::d_obtain_alias(inode.into_raw()) },
-            // A handle that was not made here, or for another image.
-            Err(EUCLEAN) => ESTALE.to_ptr(),
             Err(error) => error.to_ptr(),
         }
     }
@@ -155,7 +167,7 @@ impl<T: FileSystem> Operations<T> {
 
         let parent = || {
             child.check_usable()?;
-            Inode::get(child.super_block(), T::parent(child)?)
+            Self::named(child.super_block(), T::parent(child)?)
         };
         match parent() {
             // SAFETY: `d_obtain_alias()` consumes the reference to the inode.

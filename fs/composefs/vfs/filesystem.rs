@@ -79,6 +79,10 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// The number of the directory that `dir` is in.
     fn parent(dir: &Inode<Self>) -> Result<u64>;
 
+    /// Whether a path leads from the root to the inode with number `ino`. Asked
+    /// before one is read for a file handle, which anybody can make up.
+    fn is_named(sb: &SuperBlock<Self>, ino: u64) -> Result<bool>;
+
     /// Reads the extended attribute `name` (less the prefix) of `namespace`
     /// into `value`; returns its length. An empty `value` asks for the length.
     ///

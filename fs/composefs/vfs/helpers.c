@@ -22,6 +22,7 @@
 #include <linux/seq_file.h>
 #include <linux/shmem_fs.h>
 #include <linux/slab.h>
+#include <linux/wait_bit.h>
 
 #include <asm/sections.h>
 
@@ -306,6 +307,11 @@ struct inode *rust_vfs_alloc_inode(struct super_block *sb,
 	return alloc_inode_sb(sb, cache, GFP_KERNEL);
 }
 
+struct inode *rust_vfs_ilookup(struct super_block *sb, u64 ino)
+{
+	return ilookup(sb, ino);
+}
+
 struct inode *rust_vfs_iget_locked(struct super_block *sb, u64 ino)
 {
 	return iget_locked(sb, ino);
@@ -467,6 +473,17 @@ const struct cred *rust_vfs_override_creds(const struct cred *cred)
 void rust_vfs_revert_creds(const struct cred *cred)
 {
 	revert_creds(cred);
+}
+
+/* Return: 0, or -EINTR if the task was killed while it waited for its turn. */
+int rust_vfs_lock_bit(unsigned long *word)
+{
+	return wait_on_bit_lock(word, 0, TASK_KILLABLE);
+}
+
+void rust_vfs_unlock_bit(unsigned long *word)
+{
+	clear_and_wake_up_bit(0, word);
 }
 
 void rust_vfs_fc_error(struct fs_context *fc, const char *msg)

@@ -90,6 +90,7 @@ void rust_vfs_folio_end_read(struct folio *folio, bool success);
 unsigned int rust_vfs_inode_cache_flags(void);
 struct inode *rust_vfs_alloc_inode(struct super_block *sb,
 				   struct kmem_cache *cache);
+struct inode *rust_vfs_ilookup(struct super_block *sb, u64 ino);
 struct inode *rust_vfs_iget_locked(struct super_block *sb, u64 ino);
 bool rust_vfs_inode_is_new(struct inode *inode);
 u64 rust_vfs_inode_number(const struct inode *inode);
@@ -141,6 +142,10 @@ const struct cred *rust_vfs_current_cred(void);
 void rust_vfs_put_cred(const struct cred *cred);
 const struct cred *rust_vfs_override_creds(const struct cred *cred);
 void rust_vfs_revert_creds(const struct cred *cred);
+
+/* Turns (a bit of a word) */
+int rust_vfs_lock_bit(unsigned long *word);
+void rust_vfs_unlock_bit(unsigned long *word);
 
 /* Messages */
 void rust_vfs_fc_error(struct fs_context *fc, const char *msg);

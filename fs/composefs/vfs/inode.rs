@@ -83,7 +83,18 @@ impl<T: FileSystem> Inode<T> {
         u32::from(mode) & bindings::S_IFMT == bindings::S_IFDIR
     }
 
-    /// Finds the inode with number `ino` in the cache, or reads it.
+    /// Finds the inode with number `ino` in the cache.
+    pub(super) fn cached(sb: &SuperBlock<T>, ino: u64) -> Option<InodeRef<T>> {
+        // SAFETY: The superblock is live.
+        let inode = unsafe { bindings::rust_vfs_ilookup(sb.as_ptr(), ino) };
+
+        // INVARIANT: The reference is this task's. It was waited for the inode
+        // to be unlocked; one that could not be read is not given.
+        NonNull::new(inode.cast()).map(InodeRef)
+    }
+
+    /// Finds the inode with number `ino` in the cache, or reads it. It must be
+    /// one that a path leads to.
     pub(super) fn get(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
         Self::get_or(sb, ino, || T::read_inode(sb, ino))
     }

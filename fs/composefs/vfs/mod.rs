@@ -31,6 +31,7 @@ pub(crate) mod inline_file;
 pub(crate) mod inode;
 pub(crate) mod keyring;
 pub(crate) mod log;
+pub(crate) mod once;
 pub(crate) mod page_cache;
 pub(crate) mod parameters;
 pub(crate) mod path;

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! File handles: what they may lead to.
+//!
+//! The number in a handle comes from outside, and behind most numbers there is
+//! something that can be read as an inode: bytes of an xattr or a small file,
+//! say, which anybody may have written. So a number is good only if a directory
+//! has a name for it. To find that out takes a walk of the whole tree, which the
+//! first handle pays for whose inode is not in the cache.
+
+use crate::{
+    format::{self, NidSet, Search},
+    image,
+    objects::is_transient,
+    superblock::Super,
+    vfs::{buffer::Buffer, directory::Operations, inode::Inode, once::Once},
+    Composefs,
+};
+use kernel::prelude::*;
+
+/// The numbers of all inodes that have a name.
+pub(crate) type Named = Once<NidSet<Buffer>>;
+
+/// The most memory that they may take: for an image of 16 GiB.
+const MEMORY_MAX: u64 = 64 << 20;
+
+/// Whether inode `nid` has a name.
+pub(crate) fn is_named(sb: &Super, nid: u64) -> Result<bool> {
+    let mut is_among_some = false;
+    let all = sb.named.get_or_make(|| {
+        let (found, unread) = find_named(sb)?;
+        is_among_some = found.contains(nid);
+        // Next time it may be possible to read more.
+        unread.map_or(Ok(found), Err)
+    });
+    match all {
+        Ok(all) => Ok(all.contains(nid)),
+        Err(_) if is_among_some => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Walks the tree. Gives what was found, and the last error for which a
+/// directory could not be read that may be readable another time.
+fn find_named(sb: &Super) -> Result<(NidSet<Buffer>, Option<Error>)> {
+    let size = sb.image.nid_set_size();
+    if size > MEMORY_MAX {
+        return Err(EFBIG);
+    }
+    let mut search = Search::new(&sb.image, Buffer::zeroed(size as usize)?);
+    let mut unread = Numbers::new(sb.image.root())?;
+    let mut failure = None;
+
+    while let Some(dir) = unread.pop() {
+        let mut is_noted = Ok(());
+        let read = search.read(dir, &mut |below| {
+            is_noted = unread.push(below);
+            is_noted.is_ok()
+        });
+        is_noted?;
+        match read {
+            Ok(()) => {}
+            Err(image::Error::Read(error)) if is_transient(error) => return Err(error),
+            Err(error) => {
+                // Names in there cannot be looked up either.
+                let errno = sb.report(dir, error);
+                if matches!(error, image::Error::Read(_)) {
+                    failure = Some(errno);
+                }
+            }
+        }
+    }
+    Ok((search.finish(), failure))
+}
+
+/// A stack of numbers.
+struct Numbers(KVVec<u64>);
+
+impl Numbers {
+    fn new(first: u64) -> Result<Self> {
+        let mut this = Self(KVVec::with_capacity(64, GFP_KERNEL)?);
+        this.push(first)?;
+        Ok(this)
+    }
+
+    fn push(&mut self, number: u64) -> Result {
+        if self.0.len() == self.0.capacity() {
+            let room = self.0.capacity().saturating_mul(2);
+            let mut larger = KVVec::with_capacity(room, GFP_KERNEL)?;
+            for number in &self.0 {
+                larger.push_within_capacity(*number).map_err(|_| ENOMEM)?;
+            }
+            self.0 = larger;
+        }
+        self.0.push_within_capacity(number).map_err(|_| ENOMEM)
+    }
+
+    fn pop(&mut self) -> Option<u64> {
+        self.0.pop()
+    }
+}
+
+/// The directory that `dir` is in.
+pub(crate) fn parent(dir: &Inode<Composefs>) -> Result<u64> {
+    Composefs::lookup(dir, b"..")?.ok_or_else(|| {
+        dir.super_block().data().report(
+            dir.number(),
+            format::Error::Corrupt("directory has no entry for its parent").into(),
+        )
+    })
+}

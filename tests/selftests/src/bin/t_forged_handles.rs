@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! File handles that were not made here: whoever can write an xattr or a small file can have any
+//! bytes in an image, also such as make up an inode. A handle is good if a path leads to its inode.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{ensure, Context as _, Result};
+use composefs_selftests::command::output;
+use composefs_selftests::image::{enable_verity, Image};
+use composefs_selftests::mount::Mount;
+use composefs_selftests::tap::{self, Case};
+use composefs_selftests::{python, setup};
+
+/// Where inodes are: their number is that of such a slot.
+const SLOT: usize = 32;
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+    /// Numbers of the inodes that were made up: a regular file and a directory.
+    forged: [u64; 2],
+    mount: Mount,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    let work = setup::work_directory("forged_handles")?;
+    let (image, forged) = make_image(&work)?;
+    let mount = image.request().at(&work.join("mount"))?;
+    Ok(Context {
+        work,
+        image,
+        forged,
+        mount,
+    })
+}
+
+/// An image in which inodes are made up in the value of an xattr, and in the content of a file, and
+/// the numbers of the former.
+fn make_image(work: &Path) -> Result<(Image, [u64; 2])> {
+    let file = work.join("image");
+    let make = |padding: usize, nid: u64| -> Result<usize> {
+        let dump = dump(&[vec![b'p'; padding], forgery(nid)].concat());
+        fs::write(work.join("dump"), dump)?;
+        let mut tool = Command::new(setup::mkcomposefs());
+        output(tool.arg("--from-file").arg(work.join("dump")).arg(&file))?;
+        let written = fs::read(&file)?;
+        let found = written.windows(CONTENT.len()).position(|at| at == CONTENT);
+        let content = found.context("the xattr is not in the image")?;
+        content.checked_sub(SLOT).context("no room for an inode")
+    };
+    // Where it comes to lie shows how much is missing to the next slot.
+    let padding = make(0, 0)?.wrapping_neg() % SLOT;
+    let nid = (make(padding, 0)? / SLOT) as u64;
+    let at = make(padding, nid)?;
+    ensure!(
+        at as u64 == nid * SLOT as u64,
+        "the forgery is at byte {at}"
+    );
+
+    let image = Image {
+        digest: enable_verity(&file)?,
+        store: work.join("store"),
+        file,
+    };
+    setup::create_dir(&image.store)?;
+    Ok((image, [nid, nid + 2]))
+}
+
+/// What the made-up file contains.
+const CONTENT: &[u8; SLOT] = b"nobody has put this in the tree.";
+
+/// A compact inode whose content, of `size` bytes, follows it.
+fn inode(mode: u16, size: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for half in [4, 0, mode, 1] {
+        bytes.extend_from_slice(&u16::to_le_bytes(half));
+    }
+    bytes.extend_from_slice(&(size as u32).to_le_bytes());
+    bytes.resize(SLOT, 0);
+    bytes
+}
+
+/// A file that has the number `nid`, and a directory that names it, as an image would have them.
+fn forgery(nid: u64) -> Vec<u8> {
+    let names = [("..", 36, 2), ("file", nid, 1)];
+    let mut listing = Vec::new();
+    let mut at = 12 * names.len();
+    for (name, nid, kind) in names {
+        listing.extend_from_slice(&u64::to_le_bytes(nid));
+        listing.extend_from_slice(&(at as u16).to_le_bytes());
+        listing.extend_from_slice(&[kind, 0]);
+        at += name.len();
+    }
+    for (name, ..) in names {
+        listing.extend_from_slice(name.as_bytes());
+    }
+    let file = [inode(0o104_755, CONTENT.len()), CONTENT.to_vec()];
+    let directory = [inode(0o040_777, listing.len()), listing];
+    [file.concat(), directory.concat()].concat()
+}
+
+/// The tree: directories of one block and of several, wide and deep; hard links, devices, whiteouts.
+fn dump(forgery: &[u8]) -> String {
+    let escape =
+        |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect() };
+    let mut lines = String::from("/ 0 40755 5 0 0 0 1.0 - - -\n");
+    let mut line = |text: String| {
+        lines.push_str(&text);
+        lines.push('\n');
+    };
+    line(format!(
+        "/a 0 100644 1 0 0 0 1.0 - - - user.forged={}",
+        escape(forgery)
+    ));
+    // Every slot of its content is an inode, wherever it comes to lie.
+    let content = inode(0o104_755, 0).repeat(2);
+    line(format!("/b 64 100644 1 0 0 0 1.0 - {} -", escape(&content)));
+    line("/deep 0 40755 2 0 0 0 1.0 - - -".into());
+    let mut path = String::from("/deep");
+    for level in 0..60 {
+        path.push_str(&format!("/{level}"));
+        line(format!("{path} 0 40755 2 0 0 0 1.0 - - -"));
+    }
+    line(format!("{path}/file 1 100644 2 0 0 0 1.0 - x -"));
+    line("/linked 0 40755 2 0 0 0 1.0 - - -".into());
+    line(format!(
+        "/linked/file 0 @100644 1 0 0 0 1.0 {path}/file - -"
+    ));
+    line("/linked/null 0 20666 1 0 0 259 1.0 - - -".into());
+    line("/linked/symlink 4 120777 1 0 0 0 1.0 file - -".into());
+    line("/linked/whiteout 0 20000 1 0 0 0 1.0 - - -".into());
+    line("/wide 0 40755 2 0 0 0 1.0 - - -".into());
+    for number in 0..1000 {
+        line(format!("/wide/{number:04} 0 40755 2 0 0 0 1.0 - - -"));
+        line(format!(
+            "/wide/{number:04}/file 5 100644 1 0 0 0 1.0 - {number:05} -"
+        ));
+    }
+    lines
+}
+
+/// What the scripts share: `decode()` opens the handle of an inode, `numbers()` are those that paths
+/// lead to.
+const SCRIPT: &str = r#"
+root, *argument = argument
+class Handle(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 24)]
+mount = os.open(root, os.O_RDONLY)
+def decode(*numbers, flags=0):
+    data = b"".join(struct.pack("<III", number >> 32, number & 0xffffffff, 0) for number in numbers)
+    handle = Handle(bytes=len(data), type=0x80 + len(numbers) | flags)
+    ctypes.memmove(handle.data, data, len(data))
+    return call("open_by_handle_at", mount, ctypes.byref(handle), os.O_PATH | os.O_NOFOLLOW)
+def decodes(*numbers, **named):
+    try:
+        fd = decode(*numbers, **named)
+    except OSError as error:
+        assert error.errno == errno.ESTALE, error
+        return False
+    assert os.fstat(fd).st_ino == numbers[0]
+    os.close(fd)
+    return True
+def numbers():
+    found = {os.stat(root).st_ino}
+    for parent, directories, files in os.walk(root):
+        for name in directories + files:
+            found.add(os.lstat(os.path.join(parent, name)).st_ino)
+    return found
+"#;
+
+impl Context {
+    fn run(&self, script: &str, arguments: &[String]) -> Result<String> {
+        let root = self.mount.root().display().to_string();
+        let arguments = [&[root], arguments].concat();
+        python::run(&format!("{SCRIPT}{script}"), &arguments)
+    }
+
+    /// Nothing of it is in a cache.
+    fn remount(&mut self) -> Result<()> {
+        let mount = self.image.request().at(&self.work.join("again"))?;
+        std::mem::replace(&mut self.mount, mount).unmount()?;
+        setup::drop_caches()
+    }
+}
+
+/// The very first that anybody asks for.
+fn forged(context: &mut Context) -> Result<()> {
+    let [file, directory] = context.forged.map(|nid| nid.to_string());
+    let script = r#"
+file, directory = map(int, argument)
+CONNECTABLE = 0x10000
+for numbers in [file], [directory], [file, directory], [file, 36], [directory, 36]:
+    for flags in 0, CONNECTABLE:
+        assert not decodes(*numbers, flags=flags), (numbers, flags)
+assert decodes(36)
+link = os.lstat(os.path.join(root, "linked/file")).st_ino
+parent = os.lstat(os.path.join(root, "linked")).st_ino
+null = os.lstat(os.path.join(root, "linked/null")).st_ino
+for other in parent, directory, file, link, null, 36:
+    # The parent in the handle is asked for only if the file has no dentry with one.
+    open("/proc/sys/vm/drop_caches", "w").write("3")
+    assert decodes(link, other, flags=CONNECTABLE) == (other == parent), other
+"#;
+    context.run(script, &[file, directory]).map(drop)
+}
+
+/// Which of all slots are decoded, once with nothing cached and once more.
+fn all_slots(context: &mut Context) -> Result<()> {
+    context.remount()?;
+    let slots = fs::metadata(&context.image.file)?.len() / SLOT as u64;
+    let script = r#"
+slots = range(int(argument[0]) + 100)
+cold = set(filter(decodes, slots))
+expected = numbers()
+assert cold == expected, (sorted(cold - expected)[:10], sorted(expected - cold)[:10])
+warm = set(filter(decodes, slots))
+assert warm == expected, (sorted(warm - expected)[:10], sorted(expected - warm)[:10])
+for number in 1 << 31, 1 << 32, 1 << 32 | 36, 1 << 59 | 36, 1 << 63, (1 << 64) - 1:
+    assert not decodes(number), number
+print(len(slots), len(expected))
+"#;
+    let counted = context.run(script, &[slots.to_string()])?;
+    tap::note(format_args!("slots, and inodes among them: {counted}"));
+    Ok(())
+}
+
+/// They all come when the caches are cold, and have to agree on what is there.
+fn many_at_once(context: &mut Context) -> Result<()> {
+    let script = r#"
+import threading
+expected = sorted(numbers())
+for attempt in range(3):
+    open("/proc/sys/vm/drop_caches", "w").write("3")
+    wrong = []
+    def all_of_them(first):
+        for number in expected[first:] + expected[:first]:
+            if not decodes(number):
+                wrong.append(number)
+    threads = [threading.Thread(target=all_of_them, args=(n * 200,)) for n in range(8)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+    assert not wrong, wrong
+"#;
+    context.remount()?;
+    context.run(script, &[]).map(drop)
+}
+
+const CASES: &[Case<Context>] = &[
+    ("inodes that are made up in the value of an xattr", forged),
+    ("every slot of an image", all_slots),
+    ("many at once", many_at_once),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}
