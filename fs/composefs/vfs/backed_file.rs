@@ -2,9 +2,11 @@
 
 //! Regular files whose content is that of a file of another file system.
 //!
-//! All readers of an inode share one backing file, and with it the page cache
-//! of the file behind it. Only a mapping has a backing file of its own, because
-//! that carries the path that `/proc/PID/maps` shows.
+//! All users of an inode share one open backing file, and with it the page cache
+//! of the file behind it. A mapping has a file of its own, because that carries the
+//! path that `/proc/PID/maps` shows; it borrows what the shared one has open. Where
+//! that cannot be shared (see `rust_vfs_adopt_backing_file()`), each user's file has
+//! an open one behind it, for all purposes.
 
 use super::{
     backing::{BackingFile, BackingSlot},
@@ -50,8 +52,9 @@ impl<T: Operations> Kind<T> {
 
 /// The C entry points of such files of file system type `T`.
 ///
-/// The `private_data` of an open file is null, or a reference to the backing
-/// file of its mappings; it is set at most once.
+/// The `private_data` of an open file is null, or a reference to a backing file
+/// that is not shared: one that was opened with it, or the one of its mappings. It
+/// is set at most once.
 struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
@@ -104,10 +107,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The user's file is this task's until it is open, and
             // the backing file is open.
             if unsafe { bindings::rust_vfs_adopt_backing_file(file, backing.as_ptr()) } {
-                // `mmap()` runs under a lock that whoever is waited for may
-                // want; only one who comes between now and then can be met.
                 // SAFETY: `file` is live, and of type `T`.
-                unsafe { Self::mapped(inode, backing, file)? };
+                unsafe { Self::open_own(inode, backing, file)? };
             }
             Ok(0)
         })
@@ -132,7 +133,7 @@ impl<T: Operations> Tables<T> {
     ) -> isize {
         from_result(|| {
             // SAFETY: The file of the request is open.
-            let (inode, file) = unsafe { Self::opened((*iocb).ki_filp)? };
+            let (inode, file) = unsafe { Self::readable((*iocb).ki_filp)? };
 
             // SAFETY: The VFS gives a request and a buffer for the call; the
             // file is a backing file and outlives the call, as the inode does.
@@ -159,7 +160,7 @@ impl<T: Operations> Tables<T> {
     ) -> isize {
         from_result(|| {
             // SAFETY: The file is open.
-            let (inode, file) = unsafe { Self::opened(user)? };
+            let (inode, file) = unsafe { Self::readable(user)? };
 
             // SAFETY: The VFS gives a position and a pipe for the call; the
             // file is a backing file and outlives the call, as the inode does.
@@ -201,24 +202,29 @@ impl<T: Operations> Tables<T> {
         })
     }
 
-    /// The backing file for the mappings of `user`, opened if it is not yet.
+    /// Where the backing file that `user` does not share is kept.
     ///
     /// # Safety
     ///
-    /// `user` must be a live file of `inode`, for the lifetime that the caller
+    /// `user` must be a live file of type `T`, for the lifetime that the caller
     /// chooses.
-    unsafe fn mapped<'a>(
-        inode: &Inode<T>,
-        shared: &BackingFile,
-        user: *mut bindings::file,
-    ) -> Result<&'a BackingFile> {
+    unsafe fn own<'a>(user: *mut bindings::file) -> &'a BackingSlot {
         // SAFETY: `private_data` has the layout of a `BackingSlot` and is as
         // the struct says; it lives as long as the file, and is only accessed
         // through this type until `release()`.
-        let slot: &'a BackingSlot = unsafe { &*(&raw const (*user).private_data).cast() };
-        if let Some(file) = slot.get() {
-            return Ok(file);
-        }
+        unsafe { &*(&raw const (*user).private_data).cast() }
+    }
+
+    /// Opens a file for `user` alone, as whoever may permit it wants it.
+    ///
+    /// # Safety
+    ///
+    /// `user` must be a file of `inode` that is being opened.
+    unsafe fn open_own(
+        inode: &Inode<T>,
+        shared: &BackingFile,
+        user: *mut bindings::file,
+    ) -> Result {
         // SAFETY: `user` and `shared` are live; the path of the latter is
         // valid while it is, and of a regular file.
         let own = unsafe {
@@ -226,7 +232,48 @@ impl<T: Operations> Tables<T> {
             bindings::rust_vfs_path_of_file(shared.as_ptr(), &mut path);
             BackingFile::open(user, &path, T::credential(inode))?
         };
-        Ok(slot.publish(own).0)
+        // SAFETY: The file is open.
+        to_result(unsafe { bindings::rust_vfs_ask_for_content(own.as_ptr()) })?;
+
+        // SAFETY: The file is live, and of type `T`.
+        unsafe { Self::own(user) }.publish(own);
+        Ok(())
+    }
+
+    /// The file that a mapping of `user` is of.
+    ///
+    /// # Safety
+    ///
+    /// `user` must be an open file of `inode`, for the lifetime that the caller
+    /// chooses; `shared` must be the backing file of `inode`.
+    unsafe fn mapped<'a>(
+        inode: &Inode<T>,
+        shared: &BackingFile,
+        user: *mut bindings::file,
+    ) -> Result<&'a BackingFile> {
+        // SAFETY: The file is open, and of type `T`.
+        let own: &'a BackingSlot = unsafe { Self::own(user) };
+        if let Some(file) = own.get() {
+            return Ok(file);
+        }
+        // SAFETY: `user` is open. If it had needed a file of its own, it would
+        // have one. Its inode keeps its backing file, which is never replaced,
+        // until it is evicted.
+        let borrowed = unsafe { shared.borrow_for(user, T::credential(inode))? };
+        Ok(own.publish(borrowed).0)
+    }
+
+    /// The inode of an open file, and the backing file to read it from.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::opened`].
+    unsafe fn readable<'a>(user: *mut bindings::file) -> Result<(&'a Inode<T>, &'a BackingFile)> {
+        // SAFETY: See the contract of this function.
+        let ((inode, shared), own) = unsafe { (Self::opened(user)?, Self::own(user).get()) };
+
+        // One that was opened for this user is that for all purposes.
+        Ok((inode, own.filter(|file| file.is_open()).unwrap_or(shared)))
     }
 
     /// The inode of an open file and its backing file.

@@ -9,8 +9,13 @@
 #include <linux/fiemap.h>
 #include <linux/file.h>
 #include <linux/fs.h>
+#include <linux/fsnotify.h>
 #include <linux/fsverity.h>
+#include <linux/pagemap.h>
 #include <linux/uio.h>
+
+/* fs/internal.h: what makes backing files is exported, but declared there only. */
+#include <internal.h>
 
 #include "helpers.h"
 
@@ -20,7 +25,82 @@ struct dentry *rust_vfs_real_dentry(const struct file *file)
 	return d_real(file->f_path.dentry, D_REAL_DATA);
 }
 
-/* Gives back the backing file of the mappings of @file, if it has one. */
+/*
+ * What the backing file can do is what the user's file can do.
+ *
+ * Return: whether @user needs an open file of its own behind it, rather than the
+ * open @file that all share.
+ *
+ * One that is shared raises no fsnotify events: where somebody may want to permit
+ * what is done with the object, it is asked for each user. Otherwise only a mapping
+ * needs a file of its own, and that can do without being opened if
+ *
+ * - nothing of what the file system does is kept in the file, nor does it map
+ *   another in its place: FUSE, network and stacked file systems do that;
+ * - the path of @user is that of the inode that keeps @file open. That of a
+ *   backing file, as overlayfs opens for its own users, leads elsewhere.
+ */
+bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file)
+{
+	user->f_mode |= file->f_mode & (FMODE_NOWAIT | FMODE_CAN_ODIRECT);
+
+	return file->private_data || !file->f_op->mmap_prepare ||
+	       user->f_mode & FMODE_BACKING ||
+	       fsnotify_sb_has_priority_watchers(file_inode(file)->i_sb,
+						 FSNOTIFY_PRIO_CONTENT);
+}
+
+/*
+ * Mappings cannot ask for content that is only made when it is asked for: nobody
+ * may be waited for under mmap_lock. So all of it is asked for before, if @file
+ * was opened while somebody watched it for that.
+ */
+int rust_vfs_ask_for_content(struct file *file)
+{
+	struct file_range range = {
+		.path = &file->f_path,
+		.count = PAGE_ALIGN(i_size_read(file_inode(file))),
+	};
+
+	if (likely(!FMODE_FSNOTIFY_HSM(file->f_mode)) || !range.count)
+		return 0;
+	return fsnotify_parent(file->f_path.dentry, FS_PRE_ACCESS, &range,
+			       FSNOTIFY_EVENT_FILE_RANGE);
+}
+
+/*
+ * A file with the object of @file and the path of @user, for mappings; made of
+ * memory alone. It was never opened, so the file system is not told when it goes,
+ * and it holds no references of its own to mount, dentry and inode of the object:
+ * the path of @user must keep @file open.
+ */
+struct file *rust_vfs_borrow_backing_file(const struct file *user,
+					  const struct file *file,
+					  const struct cred *cred)
+{
+	struct file *f = alloc_empty_backing_file(file->f_flags, cred, user);
+
+	if (IS_ERR(f))
+		return f;
+
+	path_get(&user->f_path);
+	backing_file_set_user_path(f, &user->f_path);
+
+	f->__f_path = file->f_path;
+	f->f_inode = file->f_inode;
+	f->f_mapping = file->f_mapping;
+	f->f_op = file->f_op;
+	f->f_wb_err = file->f_wb_err;
+	f->f_sb_err = file->f_sb_err;
+	f->f_iocb_flags = file->f_iocb_flags;
+	f->f_mode |= file->f_mode & ~FMODE_OPENED;
+	/* Whoever wants to be told was not there when @user was opened. */
+	file_set_fsnotify_mode(f, FMODE_NONOTIFY);
+	file_ra_state_init(&f->f_ra, f->f_mapping->host->i_mapping);
+	return f;
+}
+
+/* Gives back the backing file that @file has for itself, if it has one. */
 void rust_vfs_put_private_file(struct file *file)
 {
 	if (file->private_data)

@@ -16,12 +16,13 @@ use kernel::{
     types::Opaque,
 };
 
-/// An open regular file of another file system.
+/// A regular file of another file system that can be read and mapped.
 ///
 /// # Invariants
 ///
 /// A file that `backing_file_open()` made, of a regular file, open for
-/// reading.
+/// reading; or one that [`BackingFile::borrow_for`] made from such a file, which
+/// is open for as long as this lives.
 #[repr(transparent)]
 pub(crate) struct BackingFile(Opaque<bindings::file>);
 
@@ -67,9 +68,12 @@ impl BackingFile {
         // Its mount has no access times either, but a file is asked first.
         let flags = (bindings::O_RDONLY | bindings::O_LARGEFILE | bindings::O_NOATIME) as c_int;
 
+        // SAFETY: See the contract of this function.
+        let exec = unsafe { (*user).f_flags } as c_int & bindings::RUST_VFS_O_EXEC;
+
         // SAFETY: See the contract of this function; the credential is alive.
         let file = from_err_ptr(credential.scoped(|| unsafe {
-            bindings::backing_file_open(user, flags, path, credential.as_ptr())
+            bindings::backing_file_open(user, flags | exec, path, credential.as_ptr())
         }))?;
         let file = NonNull::new(file).ok_or(ENOENT)?;
 
@@ -78,8 +82,39 @@ impl BackingFile {
         Ok(unsafe { ARef::from_raw(file.cast()) })
     }
 
+    /// A file with the content of this one and the path of `user`, for a mapping.
+    /// Nothing is opened, and nothing but memory waited for.
+    ///
+    /// # Safety
+    ///
+    /// `user` must be an open file for which `rust_vfs_adopt_backing_file()` has
+    /// said that it needs none of its own, and of an inode that holds `self` for
+    /// as long as it lives.
+    pub(super) unsafe fn borrow_for(
+        &self,
+        user: *const bindings::file,
+        credential: &Credential,
+    ) -> Result<ARef<Self>> {
+        // SAFETY: See the contract of this function; the credential is alive.
+        let file = from_err_ptr(credential.scoped(|| unsafe {
+            bindings::rust_vfs_borrow_backing_file(user, self.as_ptr(), credential.as_ptr())
+        }))?;
+        let file = NonNull::new(file).ok_or(ENOMEM)?;
+
+        // SAFETY: The reference is the one that was just made.
+        // INVARIANT: The new file holds the path of `user`, the path its inode,
+        // and the inode `self`.
+        Ok(unsafe { ARef::from_raw(file.cast()) })
+    }
+
     pub(super) fn as_ptr(&self) -> *mut bindings::file {
         self.0.get()
+    }
+
+    /// Whether this file itself was opened.
+    pub(super) fn is_open(&self) -> bool {
+        // SAFETY: The file is live, and this bit does not change any more.
+        unsafe { (*self.as_ptr()).f_mode & bindings::RUST_VFS_FMODE_OPENED != 0 }
     }
 
     /// Its size in bytes.

@@ -21,3 +21,5 @@
 const unsigned int RUST_VFS_SB_RDONLY = SB_RDONLY;
 const unsigned int RUST_VFS_SB_NOATIME = SB_NOATIME;
 const unsigned int RUST_VFS_SB_POSIXACL = SB_POSIXACL;
+const int RUST_VFS_O_EXEC = __FMODE_EXEC;
+const unsigned int RUST_VFS_FMODE_OPENED = (__force unsigned int)FMODE_OPENED;

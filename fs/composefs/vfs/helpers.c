@@ -8,7 +8,6 @@
 #include <linux/fs.h>
 #include <linux/fileattr.h>
 #include <linux/fs_context.h>
-#include <linux/fsnotify.h>
 #include <linux/fsverity.h>
 #include <linux/kdev_t.h>
 #include <linux/magic.h>
@@ -127,22 +126,6 @@ static bool is_kernels_own(const struct super_block *sb)
 {
 	return sb->s_type->fs_flags & FS_REQUIRES_DEV &&
 	       sb->s_magic != FUSE_SUPER_MAGIC;
-}
-
-/*
- * What the backing file can do is what the user's file can do.
- * Return: whether opening the file behind @file once more may wait for user
- * space: for a fanotify listener to permit it, or for the server of a file
- * system that is not the kernel's own.
- */
-bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file)
-{
-	struct super_block *sb = file_inode(file)->i_sb;
-
-	user->f_mode |= file->f_mode & (FMODE_NOWAIT | FMODE_CAN_ODIRECT);
-
-	return !is_kernels_own(sb) ||
-	       fsnotify_sb_has_priority_watchers(sb, FSNOTIFY_PRIO_CONTENT);
 }
 
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified)

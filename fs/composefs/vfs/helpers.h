@@ -52,11 +52,15 @@ struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
 u32 rust_vfs_file_stack_depth(const struct file *file);
 void rust_vfs_allow_nowait(struct file *file);
-bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file);
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
 
 /* Backing files (backing.c) */
 struct dentry *rust_vfs_real_dentry(const struct file *file);
+bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file);
+int rust_vfs_ask_for_content(struct file *file);
+struct file *rust_vfs_borrow_backing_file(const struct file *user,
+					  const struct file *file,
+					  const struct cred *cred);
 void rust_vfs_put_private_file(struct file *file);
 ssize_t rust_vfs_backing_read_iter(struct file *file, struct iov_iter *iter,
 				   struct kiocb *iocb,
