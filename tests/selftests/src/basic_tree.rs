@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
+use mmap_io::MemoryMappedFile;
 
 use crate::image::{build, Image};
 use crate::python;
@@ -40,10 +41,23 @@ pub fn content(name: &str) -> Vec<u8> {
     Random::new(seed).bytes(size)
 }
 
-/// The file with this name in the tree at `root` can be read, and is as it was written.
+/// The file with this name in the tree at `root` can be read and mapped, and is as it was written.
 pub fn expect_content(root: &Path, name: &str) -> Result<()> {
-    let read = fs::read(root.join(name)).with_context(|| name.to_owned())?;
+    let path = root.join(name);
+    let read = fs::read(&path).with_context(|| name.to_owned())?;
     ensure!(read == content(name), "content of {name} differs");
+    if read.is_empty() {
+        return Ok(());
+    }
+    let mapping = MemoryMappedFile::open_ro(&path).with_context(|| name.to_owned())?;
+    let mapped = mapping.as_slice(0, read.len() as u64)?;
+    ensure!(mapped.as_ref() == read, "mapping of {name} differs");
+    let maps = fs::read_to_string("/proc/self/maps")?;
+    let shown = path.to_string_lossy();
+    ensure!(
+        maps.lines().any(|line| line.ends_with(&*shown)),
+        "no {shown} in /proc/self/maps:\n{maps}"
+    );
     Ok(())
 }
 

@@ -69,6 +69,7 @@ fn without_verity(context: &mut Context) -> Result<()> {
     let mount = request.set("verity", "off").at(&target)?;
     let expected = tree::read(&context.work.join("source"))?;
     expect_equal(&expected, &tree::read(mount.root())?, Links::Ignore)?;
+    basic_tree::expect_content(mount.root(), "external-1m")?;
     context.mount = Some(mount);
     Ok(())
 }

@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{bail, ensure, Context as _, Result};
-use composefs_selftests::basic_tree;
+use composefs_selftests::basic_tree::{self, content};
 use composefs_selftests::command::run;
-use composefs_selftests::image::build;
+use composefs_selftests::disk::Disk;
+use composefs_selftests::image::{build, build_into};
 use composefs_selftests::mount::Mount;
+use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use rustix::fs::{fdatasync, flock, fsync, inotify, syncfs, FlockOperation, OFlags};
@@ -228,12 +230,51 @@ fn shown_paths(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// A mapping needs neither the open file that it was made of, nor the mount, nor the object's name,
+/// and holds nothing any more when it goes.
+fn mapping_alone(context: &mut Context) -> Result<()> {
+    let work = context.work.join("mapping");
+    setup::create_dir(&work)?;
+    let mut disk = Disk::create(&work, 64 << 20)?;
+    let (source, store) = (context.work.join("source"), disk.root().join("store"));
+    let image = build_into(&setup::mkcomposefs(), &source, &work, &store, &[])?;
+    let mount = image.request().at(&work.join("mount"))?;
+    let (path, object) = (mount.join(FILES[0]), image.object(&content(FILES[0])));
+    python::run(
+        r#"
+path, object, root = argument
+fd = os.open(path, os.O_RDONLY)
+size = os.fstat(fd).st_size
+content = os.pread(fd, size, 0)
+at = call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(size), 1, 2, fd, ctypes.c_long(0),
+          result=ctypes.c_void_p)
+os.close(fd)
+call("umount2", root.encode(), 2)
+os.unlink(object)
+for _ in range(2):
+    os.sync()
+    open("/proc/sys/vm/drop_caches", "w").write("3")
+    child = os.fork()
+    if child == 0:
+        os._exit(ctypes.string_at(at, size) != content)
+    assert os.waitpid(child, 0)[1] == 0, "the child's"
+    assert ctypes.string_at(at, size) == content
+call("munmap", ctypes.c_void_p(at), ctypes.c_size_t(size))
+"#,
+        &[&path, &object, mount.root()],
+    )?;
+    mount.forget();
+    // Not if anything below it is still in use.
+    disk.tamper(&[]).context("unmounting the store")
+}
+
 const CASES: &[Case<Context>] = &[
     ("flock, POSIX locks, leases", locks),
     ("inotify", watch),
     ("fanotify", watch_everything),
     ("fsync, fdatasync, syncfs", sync),
     ("paths in /proc", shown_paths),
+    ("a mapping, and nothing else", mapping_alone),
 ];
 
 fn main() -> ExitCode {

@@ -73,6 +73,10 @@ fn same(context: &mut Context) -> Result<()> {
     expect_equal(&context.expected, &seen, Links::Ignore)
 }
 
+fn mapped(context: &mut Context) -> Result<()> {
+    basic_tree::expect_content(&context.overlay.join("basic"), "external-65537")
+}
+
 fn change(context: &mut Context) -> Result<()> {
     let basic = context.overlay.join("basic");
     for name in ["external-1m", "inline-64"] {
@@ -138,6 +142,7 @@ fn whiteouts_in_the_image(context: &mut Context) -> Result<()> {
 
 const CASES: &[Case<Context>] = &[
     ("the overlay shows the tree", same),
+    ("files can be mapped through it", mapped),
     ("files can be changed on top", change),
     ("removing and renaming on top", remove_and_rename),
     ("whiteouts of the source work", whiteouts_in_the_image),
