@@ -3,7 +3,7 @@
 //! Regular files: small ones are in the image, others are objects.
 
 use crate::{
-    format::{Error, External},
+    format::{Error, External, FileType},
     inode::{node, InodeData},
     objects::{Complaint, Refusal, Wanted},
     verity::{Proof, Verity},
@@ -31,7 +31,7 @@ impl backed_file::Operations for Composefs {
 
         match inode.data().backing.get() {
             Some(file) if inode.data().proof.satisfies(level) => Ok(file),
-            _ => find_object(inode, user, level),
+            _ => find_object(inode, Some(user), level),
         }
     }
 
@@ -58,6 +58,16 @@ impl backed_file::Operations for Composefs {
     }
 }
 
+/// The object of an inode, if its content is in one.
+pub(crate) fn find(inode: &Inode<Composefs>) -> Result<Option<&BackingFile>> {
+    let node = node(inode);
+    if node.file_type() != FileType::Regular || !node.is_external() {
+        return Ok(None);
+    }
+    let level = inode.super_block().data().store.level().get();
+    find_object(inode, None, level).map(Some)
+}
+
 /// What the image says of the object of an inode.
 #[inline(never)]
 fn external(inode: &Inode<Composefs>) -> Result<External> {
@@ -72,6 +82,8 @@ fn external(inode: &Inode<Composefs>) -> Result<External> {
 /// Finds and checks the object of an inode: on the first open, and again on
 /// the first one after the level was raised.
 ///
+/// `user` is the file that is being opened, if this is for one.
+///
 /// If several tasks are the first, the file of one of them prevails, and the
 /// others check that one too: theirs may have had to prove more. After the
 /// level was raised from `off`, an object that does not prove enough stays
@@ -79,7 +91,7 @@ fn external(inode: &Inode<Composefs>) -> Result<External> {
 #[inline(never)] // Later opens do without its stack frame.
 fn find_object<'a>(
     inode: &'a Inode<Composefs>,
-    user: FileRef<'_>,
+    user: Option<FileRef<'_>>,
     level: Verity,
 ) -> Result<&'a BackingFile> {
     let sb = inode.super_block().data();
@@ -123,9 +135,9 @@ fn find_object<'a>(
         Err(refusal) => {
             if Refusal::is_fault(&refusal) {
                 let complaint = Complaint(&wanted, &refusal);
-                match user.path() {
-                    Ok(name) => pr_err_ratelimited!("{}: {complaint}\n", &*name),
-                    Err(_) => pr_err_ratelimited!("inode {}: {complaint}\n", inode.number()),
+                match user.and_then(|user| user.path().ok()) {
+                    Some(name) => pr_err_ratelimited!("{}: {complaint}\n", &*name),
+                    None => pr_err_ratelimited!("inode {}: {complaint}\n", inode.number()),
                 }
             }
             Err(refusal.errno())

@@ -191,6 +191,10 @@ impl vfs::FileSystem for Composefs {
         inode.data().backing.get()
     }
 
+    fn find_backing(inode: &Inode<Self>) -> Result<Option<&BackingFile>> {
+        crate::file::find(inode)
+    }
+
     fn damaged(inode: &Inode<Self>, what: &'static str) -> Error {
         let error = crate::format::Error::Corrupt(what).into();
         inode.super_block().data().report(inode.number(), error)

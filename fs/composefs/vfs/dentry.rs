@@ -22,8 +22,10 @@ impl<T: FileSystem> Operations<T> {
         table
     };
 
-    /// The dentry whose inode has the content, for uprobes: that of the
-    /// backing file, once there is one.
+    /// The dentry whose inode has the content: that of the backing file, which is
+    /// opened for this if it was not yet, so this may sleep (all callers can:
+    /// uprobes, IMA, IPE, BPF). Where there is none, or it is not to be had, the
+    /// dentry itself, of whose inode nothing of that can be had either.
     ///
     /// # Safety
     ///
@@ -33,15 +35,22 @@ impl<T: FileSystem> Operations<T> {
         kind: bindings::d_real_type,
     ) -> *mut bindings::dentry {
         // SAFETY: The dentry is live, and holds its inode if it has one.
-        unsafe {
-            let inode = (*dentry).d_inode;
-            if kind != bindings::d_real_type_D_REAL_DATA || inode.is_null() {
-                return dentry;
-            }
-            match T::backing(Inode::<T>::from_raw(inode)) {
-                Some(file) => bindings::rust_vfs_real_dentry(file.as_ptr()),
-                None => dentry,
-            }
+        let inode = unsafe { (*dentry).d_inode };
+        if kind != bindings::d_real_type_D_REAL_DATA || inode.is_null() {
+            return dentry;
         }
+        // SAFETY: As above.
+        let inode = unsafe { Inode::<T>::from_raw(inode) };
+        let found = match T::backing(inode) {
+            Some(file) => Some(file),
+            None => inode
+                .check_usable()
+                .and_then(|()| T::find_backing(inode))
+                .unwrap_or(None),
+        };
+        // SAFETY: The file is live, and stays with the inode.
+        found.map_or(dentry, |file| unsafe {
+            bindings::rust_vfs_real_dentry(file.as_ptr())
+        })
     }
 }

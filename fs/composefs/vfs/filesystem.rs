@@ -72,6 +72,10 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// The backing file of an inode, if it has one and it was opened.
     fn backing(inode: &Inode<Self>) -> Option<&BackingFile>;
 
+    /// The backing file of an inode, opened if it was not yet; `None` if it has
+    /// none. Errors are for the log only.
+    fn find_backing(inode: &Inode<Self>) -> Result<Option<&BackingFile>>;
+
     /// The error for `inode`, about which the VFS has found out `what`: the file
     /// system is damaged.
     fn damaged(inode: &Inode<Self>, what: &'static str) -> Error;
