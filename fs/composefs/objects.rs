@@ -7,7 +7,7 @@ use crate::{
     format::Digest,
     trust::{Named, UnknownAlgorithm},
     verity::{Level, Verity},
-    vfs::{backing::BackingFile, credential::Credential, path::PrivateDirectories},
+    vfs::{backing::BackingFile, credential::Credential, error::ENOKEY, path::PrivateDirectories},
 };
 use kernel::{fmt, prelude::*, sync::aref::ARef};
 
@@ -110,6 +110,13 @@ pub(crate) fn is_transient(error: Error) -> bool {
     matches!(error, ENOMEM | EINTR | ERESTARTSYS | EMFILE | ENFILE)
 }
 
+/// Whether an error says that the file may not be opened (its mode, a security
+/// module), or not yet (the key of an encrypted one), rather than that something
+/// is wrong with it.
+fn is_denial(error: Error) -> bool {
+    matches!(error, EACCES | EPERM | ENOKEY)
+}
+
 /// Why an object is not to be had.
 pub(crate) enum Refusal {
     /// No basedir has it.
@@ -132,7 +139,7 @@ impl Refusal {
     /// The error of `open(2)`.
     pub(crate) fn errno(&self) -> Error {
         match self {
-            Self::Open(error) if is_transient(*error) => *error,
+            Self::Open(error) if is_transient(*error) || is_denial(*error) => *error,
             _ => EIO,
         }
     }

@@ -29,6 +29,11 @@ pub struct Extent {
 impl Disk {
     /// Makes and mounts a filesystem of `size` bytes with fs-verity.
     pub fn create(directory: &Path, size: u64) -> Result<Self> {
+        Self::with_features(directory, size, "verity")
+    }
+
+    /// As [`Disk::create`], with these features of ext4.
+    pub fn with_features(directory: &Path, size: u64, features: &str) -> Result<Self> {
         setup::modprobe("loop")?;
         let backing = directory.join("disk");
         let target = directory.join("on-disk");
@@ -39,7 +44,7 @@ impl Disk {
         let path = backing.to_string_lossy();
         run(
             "mkfs.ext4",
-            ["-q", "-F", "-b", "4096", "-O", "verity", &path],
+            ["-q", "-F", "-b", "4096", "-O", features, &path],
         )?;
         let mut disk = Self {
             backing,

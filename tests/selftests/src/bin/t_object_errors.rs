@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Objects that are missing or wrong: opening the file fails with EIO, one line in the kernel log
-//! says why, and nothing else is affected.
+//! says why, and nothing else is affected. What may not be opened fails with the error that says so.
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::os::unix::fs::{symlink, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content};
+use composefs_selftests::disk::Disk;
 use composefs_selftests::image::{enable_verity, replace, Image};
 use composefs_selftests::kernel_log::KernelLog;
-use composefs_selftests::mount::Mount;
+use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::verity::{hex_digest, object_path, Algorithm};
-use composefs_selftests::{command, setup};
+use composefs_selftests::{command, python, setup};
 use rustix::io::Errno;
 
 /// The file whose object suffers, and one that is left alone.
@@ -84,6 +85,18 @@ impl Context {
         ensure!(fs::read(self.mount.join(OTHER))? == content(OTHER), OTHER);
         let inline = fs::read(self.mount.join("inline-64"))?;
         ensure!(inline == content("inline-64"), "inline-64");
+        Ok(())
+    }
+
+    /// The file cannot be opened, with this error and a message in the kernel log.
+    fn denied(mount: &Mount, expected: Errno) -> Result<()> {
+        let mut log = KernelLog::follow()?;
+        let error = File::open(mount.join(FILE)).err();
+        let errno = error.as_ref().and_then(Errno::from_io_error);
+        ensure!(errno == Some(expected), "{error:?}, expected {expected:?}");
+        for message in log.read_composefs()? {
+            tap::note(message);
+        }
         Ok(())
     }
 
@@ -211,7 +224,7 @@ fn open_meanwhile(context: &mut Context) -> Result<()> {
 /// A store that is not there at all leaves the tree to look at.
 fn empty_store(context: &mut Context) -> Result<()> {
     let work = setup::work_directory("empty-store")?;
-    let request = composefs_selftests::mount::Request::new(&context.image.file);
+    let request = Request::new(&context.image.file);
     let mount = request.basedir(&work).at(&work.join("mount"))?;
     for (name, size) in basic_tree::FILES {
         let path = mount.join(name);
@@ -224,6 +237,67 @@ fn empty_store(context: &mut Context) -> Result<()> {
             }
         }
     }
+    Ok(())
+}
+
+/// Whoever mounts may not read the object: that is no fault of it.
+fn forbidden(context: &mut Context) -> Result<()> {
+    let target = setup::work_directory("forbidden")?;
+    let (image, at) = (context.image.file.display(), target.display());
+    fs::set_permissions(&context.object, fs::Permissions::from_mode(0o000))?;
+    std::os::unix::fs::chown(&context.object, Some(1000), Some(1000))?;
+    let options = format!("basedir={}", context.image.store.display());
+    let dropped = "-dac_override,-dac_read_search";
+    let arguments = [
+        "--bounding-set",
+        dropped,
+        "--inh-caps",
+        dropped,
+        "mount",
+        "-i",
+    ];
+    let rest = [
+        "-t",
+        "composefs",
+        "-o",
+        &options,
+        &image.to_string(),
+        &at.to_string(),
+    ];
+    command::run("setpriv", arguments.iter().chain(&rest))?;
+    Context::denied(&Mount::adopt(&target), Errno::ACCESS)?;
+    fs::set_permissions(&context.object, fs::Permissions::from_mode(0o644))?;
+    Ok(())
+}
+
+/// An object that is encrypted, and its key is not there.
+fn locked(context: &mut Context) -> Result<()> {
+    let encrypted = |what: &str, path: &Path| {
+        python::run(
+            include_str!("../../python/encrypted.py"),
+            &[Path::new(what), path],
+        )
+    };
+    let work = setup::work_directory("encrypted")?;
+    let disk = Disk::with_features(&work, 64 << 20, "verity,encrypt")?;
+    let (protected, store) = (disk.root().join("protected"), disk.root().join("store"));
+    setup::create_dir(&protected)?;
+    encrypted("protect", &protected)?;
+    // It keeps its key, but not its secret name.
+    let object = store.join(object_path(&context.digest));
+    setup::create_dir(object.parent().context("parent")?)?;
+    fs::write(protected.join("object"), content(FILE))?;
+    fs::rename(protected.join("object"), &object)?;
+    enable_verity(&object)?;
+
+    let request = Request::new(&context.image.file).basedir(&store);
+    let mount = request.at(&work.join("mount"))?;
+    ensure!(fs::read(mount.join(FILE))? == content(FILE), "before");
+    setup::drop_caches()?;
+    encrypted("lock", disk.root())?;
+    Context::denied(&mount, Errno::NOKEY)?;
+    encrypted("unlock", disk.root())?;
+    ensure!(fs::read(mount.join(FILE))? == content(FILE), "afterwards");
     Ok(())
 }
 
@@ -246,6 +320,8 @@ const CASES: &[Case<Context>] = &[
     ),
     ("an object that goes while the file is open", open_meanwhile),
     ("an empty store", empty_store),
+    ("an object that the mounter may not read", forbidden),
+    ("an encrypted object without its key", locked),
 ];
 
 fn main() -> ExitCode {
