@@ -26,7 +26,8 @@ struct dentry *rust_vfs_real_dentry(const struct file *file)
 }
 
 /*
- * What the backing file can do is what the user's file can do.
+ * What the backing file can do is what the user's file can do; O_DIRECT is taken
+ * in any case, see rust_vfs_backing_read_iter().
  *
  * Return: whether @user needs an open file of its own behind it, rather than the
  * open @file that all share.
@@ -42,7 +43,7 @@ struct dentry *rust_vfs_real_dentry(const struct file *file)
  */
 bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file)
 {
-	user->f_mode |= file->f_mode & (FMODE_NOWAIT | FMODE_CAN_ODIRECT);
+	user->f_mode |= FMODE_CAN_ODIRECT | (file->f_mode & FMODE_NOWAIT);
 
 	return file->private_data || !file->f_op->mmap_prepare ||
 	       user->f_mode & FMODE_BACKING ||
@@ -109,34 +110,33 @@ void rust_vfs_put_private_file(struct file *file)
 
 /*
  * The backing file was not opened for direct I/O, and with fs-verity no file
- * system does any: O_DIRECT is taken, and served from the page cache.
+ * system does any: O_DIRECT is taken, and served from the page cache. Such reads
+ * end when they return, like those of small files.
  *
- * A plain read, as almost all are, does what backing_file_read_iter() does with
- * one request of its own in place of three layers that each make up another.
+ * They and plain reads, as almost all are, do what backing_file_read_iter() does
+ * with one request of their own in place of three layers that each make up another.
  */
 ssize_t rust_vfs_backing_read_iter(struct file *file, struct iov_iter *iter,
 				   struct kiocb *iocb,
 				   struct backing_file_ctx *ctx)
 {
-	const int special = IOCB_HIPRI | IOCB_NOWAIT | IOCB_DONTCACHE;
+	/* Flags that say something about writes. */
+	const int plain = IOCB_APPEND | IOCB_DSYNC | IOCB_SYNC;
 	const struct cred *old;
-	struct kiocb plain = {
-		.ki_filp = file,
-		.ki_flags = file->f_iocb_flags,
-		.ki_ioprio = iocb->ki_ioprio,
-		.ki_pos = iocb->ki_pos,
-	};
+	struct kiocb own;
 	ssize_t ret;
 
-	iocb->ki_flags &= ~IOCB_DIRECT;
-	if (!is_sync_kiocb(iocb) || iocb->ki_flags & special)
+	if (!(iocb->ki_flags & IOCB_DIRECT) &&
+	    (!is_sync_kiocb(iocb) || iocb->ki_flags & ~plain))
 		return backing_file_read_iter(file, iter, iocb, iocb->ki_flags,
 					      ctx);
 
+	kiocb_clone(&own, iocb, file);
+	own.ki_flags &= ~IOCB_DIRECT;
 	old = override_creds(ctx->cred);
-	ret = vfs_iocb_iter_read(file, &plain, iter);
+	ret = vfs_iocb_iter_read(file, &own, iter);
 	revert_creds(old);
-	iocb->ki_pos = plain.ki_pos;
+	iocb->ki_pos = own.ki_pos;
 	return ret;
 }
 

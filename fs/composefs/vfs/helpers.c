@@ -112,12 +112,6 @@ u32 rust_vfs_file_stack_depth(const struct file *file)
 	return file_inode(file)->i_sb->s_stack_depth;
 }
 
-/* The reads of @file heed RWF_NOWAIT. */
-void rust_vfs_allow_nowait(struct file *file)
-{
-	file->f_mode |= FMODE_NOWAIT;
-}
-
 /*
  * Whether the kernel serves @sb from a device, and nobody else has a say in it.
  * FUSE may have a device, too.
@@ -277,6 +271,29 @@ void rust_vfs_folio_end_read(struct folio *folio, bool success)
 	if (success)
 		flush_dcache_folio(folio);
 	folio_end_read(folio, success);
+}
+
+/* What rust_vfs_cached_read_iter() can do for the reads of @file. */
+void rust_vfs_read_from_cache(struct file *file)
+{
+	file->f_mode |= FMODE_NOWAIT | FMODE_CAN_ODIRECT;
+}
+
+/*
+ * Reads from the page cache whether O_DIRECT is set or not, as for all files with
+ * fs-verity. ->read_folio() waits for where the content is, and readahead calls
+ * nothing else: a request that must not wait does without both.
+ */
+ssize_t rust_vfs_cached_read_iter(struct kiocb *iocb, struct iov_iter *iter)
+{
+	const int flags = iocb->ki_flags & IOCB_NOIO;
+	ssize_t ret;
+
+	if (iocb->ki_flags & IOCB_NOWAIT)
+		iocb->ki_flags |= IOCB_NOIO;
+	ret = filemap_read(iocb, iter, 0);
+	iocb->ki_flags = (iocb->ki_flags & ~IOCB_NOIO) | flags;
+	return ret;
 }
 
 unsigned int rust_vfs_inode_cache_flags(void)

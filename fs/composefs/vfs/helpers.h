@@ -51,7 +51,6 @@ void rust_vfs_path_of_file(struct file *file, struct path *path);
 struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
 u32 rust_vfs_file_stack_depth(const struct file *file);
-void rust_vfs_allow_nowait(struct file *file);
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
 
 /* Backing files (backing.c) */
@@ -89,6 +88,8 @@ void *rust_vfs_folio_address(struct folio *folio);
 size_t rust_vfs_folio_size(struct folio *folio);
 loff_t rust_vfs_folio_pos(struct folio *folio);
 void rust_vfs_folio_end_read(struct folio *folio, bool success);
+void rust_vfs_read_from_cache(struct file *file);
+ssize_t rust_vfs_cached_read_iter(struct kiocb *iocb, struct iov_iter *iter);
 
 /* Inodes */
 unsigned int rust_vfs_inode_cache_flags(void);

@@ -65,8 +65,8 @@ impl<T: Operations> Tables<T> {
             unsafe { Self::check_usable(file)? };
 
             // SAFETY: The file is this task's until it is open, and what reads
-            // it (generic_file_read_iter()) knows how not to wait.
-            unsafe { bindings::rust_vfs_allow_nowait(file) };
+            // it is `read_iter()`.
+            unsafe { bindings::rust_vfs_read_from_cache(file) };
             Ok(0)
         })
     }
@@ -91,7 +91,7 @@ impl<T: Operations> Tables<T> {
             // passed on.
             unsafe {
                 Self::check_usable((*iocb).ki_filp)?;
-                Ok(bindings::generic_file_read_iter(iocb, iter))
+                Ok(bindings::rust_vfs_cached_read_iter(iocb, iter))
             }
         })
     }
