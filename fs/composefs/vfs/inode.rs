@@ -408,8 +408,6 @@ pub(super) unsafe extern "C" fn getattr<T: FileSystem>(
     request: u32,
     _flags: c_uint,
 ) -> c_int {
-    const IMMUTABLE: u64 = bindings::STATX_ATTR_IMMUTABLE as u64;
-
     from_result(|| {
         // SAFETY: The dentry of the path holds its inode; `stat` is this
         // task's.
@@ -417,8 +415,9 @@ pub(super) unsafe extern "C" fn getattr<T: FileSystem>(
             let inode = (*(*path).dentry).d_inode;
             Inode::<T>::from_raw(inode).check_usable()?;
             bindings::generic_fillattr(idmap, request, inode, stat);
-            (*stat).attributes |= IMMUTABLE;
-            (*stat).attributes_mask |= IMMUTABLE;
+            // Not immutable: that would say that nothing can be written to a
+            // file of an overlay above this.
+            bindings::generic_fill_statx_attr(inode, stat);
         }
         Ok(0)
     })

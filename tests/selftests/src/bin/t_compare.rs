@@ -192,13 +192,14 @@ fn intended(what: &str, theirs: &Facts, ours: &Facts) -> Option<&'static str> {
     let is_regular = mode.starts_with("10");
     let attributes =
         |text: &str| u64::from_str_radix(text.trim_start_matches("0x"), 16).unwrap_or_default();
+    let verity = if is_regular { VERITY } else { 0 };
     let size: u64 = fact(ours, "size").parse().unwrap_or_default();
     match what {
         "blocks" if is_regular && our == (size.div_ceil(4096) * 8).to_string() => {
             Some("the blocks of external files follow from their sizes")
         }
-        "statx attributes" if is_regular && attributes(&our) == attributes(&their) | VERITY => {
-            Some("STATX_ATTR_VERITY of verified files")
+        "statx attributes" if attributes(&our) & !verity == attributes(&their) & !IMMUTABLE => {
+            Some("STATX_ATTR_VERITY of verified files, and no STATX_ATTR_IMMUTABLE")
         }
         "flags" if is_regular && our.contains("0x100000") => {
             Some("FS_IOC_GETFLAGS tells of fs-verity")
@@ -227,6 +228,7 @@ fn intended(what: &str, theirs: &Facts, ours: &Facts) -> Option<&'static str> {
 }
 
 const VERITY: u64 = 0x10_0000;
+const IMMUTABLE: u64 = 0x10;
 
 fn compare(pair: &Pair) -> Result<()> {
     let theirs = observe(pair.theirs.root()).context("the incumbent's")?;

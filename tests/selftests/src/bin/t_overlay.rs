@@ -4,6 +4,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -15,7 +16,7 @@ use composefs_selftests::mount::Mount;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::{command, odd_tree, setup};
-use rustix::fs::{mknodat, FileType, Mode, CWD};
+use rustix::fs::{mknodat, statx, AtFlags, FileType, Mode, StatxAttributes, StatxFlags, CWD};
 
 struct Context {
     expected: Tree,
@@ -71,6 +72,20 @@ fn same(context: &mut Context) -> Result<()> {
         seen.attributes = expected.attributes.clone();
     }
     expect_equal(&context.expected, &seen, Links::Ignore)
+}
+
+/// Nothing that the lower layer says of its files keeps them from being changed on top.
+fn attributes(context: &mut Context) -> Result<()> {
+    for name in ["external-4095", "inline-1", "directory"] {
+        let path = context.overlay.join("basic").join(name);
+        let stat = statx(CWD, &path, AtFlags::empty(), StatxFlags::BASIC_STATS)?;
+        let is_immutable = stat.stx_attributes.contains(StatxAttributes::IMMUTABLE);
+        ensure!(!is_immutable, "{name} is said to be immutable");
+        // Writes back what it has read of other flags.
+        command::run("chattr", ["+d", &path.to_string_lossy()])?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o700))?;
+    }
+    Ok(())
 }
 
 fn mapped(context: &mut Context) -> Result<()> {
@@ -143,6 +158,7 @@ fn whiteouts_in_the_image(context: &mut Context) -> Result<()> {
 const CASES: &[Case<Context>] = &[
     ("the overlay shows the tree", same),
     ("files can be mapped through it", mapped),
+    ("attributes are no hindrance", attributes),
     ("files can be changed on top", change),
     ("removing and renaming on top", remove_and_rename),
     ("whiteouts of the source work", whiteouts_in_the_image),
