@@ -74,8 +74,9 @@ impl<T: Operations> Tables<T> {
         table.read_iter = Some(Self::read_iter);
         table.splice_read = Some(Self::splice_read);
         table.mmap = Some(Self::mmap);
+        table.get_unmapped_area = Some(Self::get_unmapped_area);
         table.unlocked_ioctl = Some(Self::ioctl);
-        table.compat_ioctl = Some(Self::ioctl);
+        table.compat_ioctl = bindings::compat_ptr_ioctl;
         table.fadvise = Some(Self::fadvise);
         table.fsync = Some(bindings::noop_fsync);
         table.setlease = Some(bindings::generic_setlease);
@@ -200,6 +201,33 @@ impl<T: Operations> Tables<T> {
             })?;
             Ok(0)
         })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, for an open file of type `T` that is about to be
+    /// mapped.
+    unsafe extern "C" fn get_unmapped_area(
+        user: *mut bindings::file,
+        address: c_ulong,
+        len: c_ulong,
+        page_offset: c_ulong,
+        flags: c_ulong,
+    ) -> c_ulong {
+        // SAFETY: The file is open.
+        match unsafe { Self::opened(user) } {
+            // SAFETY: The backing file is open.
+            Ok((_, file)) => unsafe {
+                bindings::rust_vfs_backing_get_unmapped_area(
+                    file.as_ptr(),
+                    address,
+                    len,
+                    page_offset,
+                    flags,
+                )
+            },
+            Err(error) => error.to_errno() as c_ulong,
+        }
     }
 
     /// Where the backing file that `user` does not share is kept.

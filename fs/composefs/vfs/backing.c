@@ -156,19 +156,40 @@ ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 }
 
 /*
- * SEEK_DATA and SEEK_HOLE are about where the content is. The position of the
- * backing file, which vfs_llseek() sets too, is of no use to anyone.
+ * SEEK_DATA and SEEK_HOLE are about where the content is. They move the position
+ * of the backing file, which is that of all users, so it is put back.
  */
 loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
 			       loff_t offset, int whence)
 {
+	const struct super_block *sb = file_inode(user)->i_sb;
+	loff_t pos;
+
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return generic_file_llseek(user, offset, whence);
 
+	/* That of the user's file is held, and of each that is stacked on it. */
+	mutex_lock_nested(&file->f_pos_lock, sb->s_stack_depth);
+	pos = file->f_pos;
 	offset = vfs_llseek(file, offset, whence);
+	file->f_pos = pos;
+	mutex_unlock(&file->f_pos_lock);
 	if (offset < 0)
 		return offset;
-	return vfs_setpos(user, offset, file_inode(user)->i_sb->s_maxbytes);
+	return vfs_setpos(user, offset, sb->s_maxbytes);
+}
+
+/* Where the content can be mapped best, with huge pages if it has them. */
+unsigned long rust_vfs_backing_get_unmapped_area(struct file *file,
+						 unsigned long addr,
+						 unsigned long len,
+						 unsigned long pgoff,
+						 unsigned long flags)
+{
+	if (file->f_op->get_unmapped_area)
+		return file->f_op->get_unmapped_area(file, addr, len, pgoff,
+						     flags);
+	return mm_get_unmapped_area(file, addr, len, pgoff, flags);
 }
 
 /*

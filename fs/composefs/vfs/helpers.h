@@ -70,6 +70,11 @@ ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 				     struct backing_file_ctx *ctx);
 loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
 			       loff_t offset, int whence);
+unsigned long rust_vfs_backing_get_unmapped_area(struct file *file,
+						 unsigned long addr,
+						 unsigned long len,
+						 unsigned long pgoff,
+						 unsigned long flags);
 int rust_vfs_backing_fadvise(struct file *file, loff_t offset, loff_t len,
 			     int advice);
 int rust_vfs_backing_fiemap(struct file *file,
