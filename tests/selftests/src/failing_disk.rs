@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A disk that fails when it is told to: a device-mapper device whose table is exchanged for one
-//! of errors.
+//! A disk that fails or is slow when it is told to: a device-mapper device whose table is exchanged
+//! for one of errors or delays.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -64,6 +64,13 @@ impl FailingDisk {
         setup::drop_caches()
     }
 
+    /// From now on every request takes a second; what is cached and clean is dropped.
+    pub fn slow_down(&self) -> Result<()> {
+        setup::modprobe("dm-delay")?;
+        self.load("delay")?;
+        setup::drop_caches()
+    }
+
     /// The disk works again.
     pub fn repair(&self) -> Result<()> {
         self.load("linear")
@@ -77,6 +84,7 @@ impl FailingDisk {
     fn table(&self, kind: &str) -> String {
         match kind {
             "error" => format!("0 {} error", self.sectors),
+            "delay" => format!("0 {} delay {} 0 1000", self.sectors, self.loop_device),
             _ => format!("0 {} linear {} 0", self.sectors, self.loop_device),
         }
     }

@@ -4,9 +4,11 @@
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
+use std::io::IoSliceMut;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content};
@@ -18,7 +20,7 @@ use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::{memory, setup};
-use rustix::io::Errno;
+use rustix::io::{preadv2, Errno, ReadWriteFlags};
 
 const DISK: u64 = 256 << 20;
 const FILE: &str = "external-1m";
@@ -89,6 +91,33 @@ fn below_image(context: &mut Context) -> Result<()> {
     disk.repair()?;
     context.works(&mount).context("the disk works again")?;
     drop(open);
+    mount.unmount()
+}
+
+/// What must not wait does not wait for the image's disk either.
+fn slow_image(context: &mut Context) -> Result<()> {
+    let disk = FailingDisk::create(&context.work, "slow", DISK)?;
+    let image = context.image(disk.root(), &context.work.join("store-slow"))?;
+    let mount = context.mount(&image)?;
+    let file = File::open(mount.join("inline-64"))?;
+    disk.slow_down()?;
+    let without_waiting = || {
+        let flags = ReadWriteFlags::NOWAIT;
+        preadv2(&file, &mut [IoSliceMut::new(&mut [0; 64])], 0, flags)
+    };
+    let start = Instant::now();
+    let early = without_waiting();
+    let elapsed = start.elapsed();
+    ensure!(
+        early == Err(Errno::AGAIN),
+        "{early:?} after {elapsed:?}, expected EAGAIN"
+    );
+    let mut read = [0; 64];
+    file.read_exact_at(&mut read, 0)?;
+    ensure!(read.as_slice() == content("inline-64"), "content differs");
+    let late = without_waiting();
+    ensure!(late == Ok(64), "of what is cached: {late:?}");
+    drop(file);
     mount.unmount()
 }
 
@@ -184,6 +213,7 @@ fn nothing_left(_: &mut Context) -> Result<()> {
 
 const CASES: &[Case<Context>] = &[
     ("the disk below the image fails", below_image),
+    ("the disk below the image is slow", slow_image),
     ("the disk below the objects fails", below_objects),
     ("the store is replaced, and removed", store_replaced),
     (

@@ -12,13 +12,14 @@ use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
 use composefs_selftests::image::{build, Image};
-use composefs_selftests::mount::Mount;
+use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::verity::{hex_digest, Algorithm};
-use rustix::fs::{copy_file_range, sendfile};
+use rustix::fs::{copy_file_range, ioctl_getflags, sendfile, statx, AtFlags, StatxFlags};
 use rustix::io::{preadv2, Errno, ReadWriteFlags};
+use rustix::mount::{mount, MountFlags};
 use rustix::pipe::{pipe, splice, tee, SpliceFlags};
 
 /// One file in the store, large and small, and two in the image.
@@ -234,37 +235,53 @@ fn copy_out(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// As the object's filesystem allows: ext4 does not on files with fs-verity, and reads them through
-/// the page cache. The content is right or the open is refused, as it is for the object itself.
+/// O_DIRECT is taken whatever a file's size and its object's filesystem (there is no direct I/O on
+/// ramfs), and served from the page cache.
 fn direct(context: &mut Context) -> Result<()> {
     const SCRIPT: &str = r#"
 path, size = argument[0], int(argument[1])
 content = open(path, "rb").read()
-try:
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
-except OSError as error:
-    print(errno.errorcode[error.errno])
-    sys.exit()
+fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
 buffer = mmap.mmap(-1, 2 << 20)
-seen = os.preadv(fd, [buffer], 0)
-assert buffer[:seen] == content, "%d bytes of %d" % (seen, size)
-print("works")
+for offset in (0, 1, 4096):
+    seen = os.preadv(fd, [buffer], offset)
+    assert buffer[:seen] == content[offset:], "%d bytes of %d at %d" % (seen, size, offset)
+assert os.preadv(fd, [buffer], 0, os.RWF_NOWAIT) == size
+plain = os.open(path, os.O_RDONLY)
+fcntl.fcntl(plain, fcntl.F_SETFL, os.O_DIRECT)
+assert os.read(plain, size + 1) == content
 "#;
-    for name in FILES {
-        let content = basic_tree::content(name);
-        let size = content.len().to_string();
-        let through = |path: &Path| python::run(SCRIPT, &[path.as_os_str(), size.as_ref()]);
-        let ours = through(&context.mount.join(name)).context(name)?;
-        let expected = if content.len() > 64 {
-            through(&context.image.object(&content))?
-        } else {
-            ours.clone()
-        };
-        tap::note(format_args!(
-            "{name}: O_DIRECT {ours}, of the object {expected}"
-        ));
-        ensure!(ours == expected, "{name}: {ours}, of the object {expected}");
-    }
+    each_script(context, SCRIPT)?;
+
+    let target = context.work.join("ramfs");
+    setup::create_dir(&target)?;
+    mount("ramfs", &target, "ramfs", MountFlags::empty(), c"")?;
+    let ramfs = Mount::adopt(&target);
+    let (from, to) = (context.image.store.to_string_lossy(), ramfs.join("store"));
+    let to = to.to_string_lossy();
+    run("cp", ["-r", "--no-preserve=all", &from, &to])?;
+    let request = Request::new(&context.image.file).set("basedir", &to);
+    let mount = request
+        .set("verity", "off")
+        .at(&context.work.join("on-ramfs"))?;
+    let plain = SCRIPT.replace(", os.RWF_NOWAIT", "");
+    basic_tree::each_script(mount.root(), &FILES, &plain).context("objects on ramfs")
+}
+
+/// Mappings of two megabytes are where huge pages can be, as those of the object are.
+fn alignment(context: &mut Context) -> Result<()> {
+    const SCRIPT: &str = r#"
+fd = os.open(argument[0], os.O_RDONLY)
+for length in (3 << 20, 2 << 20, 3 << 20):
+    at = call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(length), 1, 2, fd, ctypes.c_long(0),
+              result=ctypes.c_void_p)
+    print("aligned" if at % (2 << 20) == 0 else "not aligned")
+"#;
+    const NAME: &str = "directory/external-3m";
+    let ours = python::run(SCRIPT, &[context.mount.join(NAME)])?;
+    let object = context.image.object(&basic_tree::content(NAME));
+    let expected = python::run(SCRIPT, &[object])?;
+    ensure!(ours == expected, "{ours}, of the object {expected}");
     Ok(())
 }
 
@@ -350,6 +367,23 @@ else:
     .map(drop)
 }
 
+/// What statx says of a file, FS_IOC_GETFLAGS says, too.
+fn attributes(context: &mut Context) -> Result<()> {
+    // They are the same bits: compressed, immutable, append-only, no dump, encrypted, fs-verity.
+    const COMMON: u64 = 0x4 | 0x10 | 0x20 | 0x40 | 0x800 | 0x10_0000;
+    for name in FILES.iter().copied().chain(["directory", ""]) {
+        let file = File::open(context.mount.join(name))?;
+        let stat = statx(&file, "", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)?;
+        let attributes = stat.stx_attributes.bits() & COMMON;
+        let flags = u64::from(ioctl_getflags(&file)?.bits()) & COMMON;
+        ensure!(
+            attributes == flags,
+            "{name}: {attributes:#x} and {flags:#x}"
+        );
+    }
+    Ok(())
+}
+
 /// The digest and the flag of verified files; others have neither.
 fn verity(context: &mut Context) -> Result<()> {
     const FLAGS: &str = r#"
@@ -418,9 +452,11 @@ const CASES: &[Case<Context>] = &[
     ("splice and tee", splice_and_tee),
     ("copy_file_range", copy_out),
     ("O_DIRECT", direct),
+    ("where mappings are", alignment),
     ("posix_fadvise and readahead", advise),
     ("SEEK_DATA and SEEK_HOLE", holes),
     ("FIEMAP", extents),
+    ("statx and FS_IOC_GETFLAGS", attributes),
     ("FS_IOC_GETFLAGS and FS_IOC_MEASURE_VERITY", verity),
 ];
 

@@ -129,7 +129,8 @@ fn read(context: &mut Context) -> Result<()> {
     each(
         context,
         r#"
-for flags in (0, ASYNC):
+direct = os.open(path, os.O_RDONLY | os.O_DIRECT)
+for opened, flags in ((fd, 0), (fd, ASYNC), (direct, 0), (direct, ASYNC)):
     for is_cold in (True, False):
         if is_cold:
             cold()
@@ -138,7 +139,7 @@ for flags in (0, ASYNC):
             for offset in range(start, min(size + 1, start + 64 * 7001), 7001):
                 buffer = ctypes.create_string_buffer(b"\xee" * 7001, 7001)
                 pieces[offset] = buffer
-                ring.queue(offset, READ, fd, ctypes.addressof(buffer), 7001, offset, flags)
+                ring.queue(offset, READ, opened, ctypes.addressof(buffer), 7001, offset, flags)
             for offset, result in ring.run().items():
                 wanted = expected(offset, 7001)
                 assert result == len(wanted), (offset, result, len(wanted))
