@@ -74,6 +74,18 @@ pub fn build_into(
     })
 }
 
+/// Has the C tool make an image of one directory with these lines of a dump.
+pub fn from_dump(image: &Path, lines: &str) -> Result<()> {
+    let dump = image.with_extension("dump");
+    fs::write(&dump, format!("/ 0 40755 2 0 0 0 0.0 - - -\n{lines}"))
+        .with_context(|| dump.display().to_string())?;
+    run(
+        setup::C_MKCOMPOSEFS,
+        [Path::new("--from-file"), &dump, image],
+    )
+    .map(drop)
+}
+
 /// Makes an image and a store with composefs-rs: `version` is its `--erofs-version`.
 pub fn build_composefs_rs(
     algorithm: Algorithm,

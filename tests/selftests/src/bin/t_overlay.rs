@@ -5,7 +5,6 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{ensure, Result};
@@ -13,6 +12,7 @@ use composefs_selftests::basic_tree::{self, content};
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::build;
 use composefs_selftests::mount::Mount;
+use composefs_selftests::overlay::Overlay;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::{command, odd_tree, setup};
@@ -36,33 +36,12 @@ fn set_up() -> Result<Context> {
     let expected = tree::read(&source)?;
     let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
     let lower = image.request().at(&work.join("lower"))?;
-    let overlay = mount_overlay(&work, &[lower.root()])?;
+    let overlay = Overlay::new(&work, "overlay", &[lower.root()], "")?.mount()?;
     Ok(Context {
         expected,
         overlay,
         lower,
     })
-}
-
-/// An overlay with these lower layers, topmost first, and a fresh upper one.
-fn mount_overlay(work: &Path, lowers: &[&Path]) -> Result<Mount> {
-    for name in ["upper", "overlay-work", "merged"] {
-        setup::create_dir(&work.join(name))?;
-    }
-    let path = |name: &str| work.join(name).display().to_string();
-    let lowers: Vec<_> = lowers.iter().map(|l| l.display().to_string()).collect();
-    let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
-        lowers.join(":"),
-        path("upper"),
-        path("overlay-work")
-    );
-    let merged = path("merged");
-    command::run(
-        "mount",
-        ["-t", "overlay", "-o", &options, "overlay", &merged],
-    )?;
-    Ok(Mount::adopt(Path::new(&merged)))
 }
 
 fn same(context: &mut Context) -> Result<()> {
@@ -134,7 +113,8 @@ fn whiteouts_in_the_image(context: &mut Context) -> Result<()> {
     mknodat(CWD, whiteout, FileType::CharacterDevice, mode, 0)?;
     let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
     let top = image.request().at(&work.join("top"))?;
-    let merged = mount_overlay(&work, &[top.root(), context.lower.root()])?;
+    let layers = [top.root(), context.lower.root()];
+    let merged = Overlay::new(&work, "overlay", &layers, "")?.mount()?;
     ensure!(
         fs::read(merged.join("basic/new"))?.len() == 500,
         "basic/new"

@@ -15,6 +15,7 @@ use composefs_selftests::command::{capture, output, run};
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::build;
 use composefs_selftests::mount::Mount;
+use composefs_selftests::overlay::Overlay;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
@@ -50,48 +51,6 @@ fn set_up() -> Result<Context> {
         lower,
         before,
     })
-}
-
-/// An overlayfs whose layers have names of their own, so that it can be mounted again.
-struct Overlay {
-    options: String,
-    target: PathBuf,
-}
-
-impl Overlay {
-    fn new(work: &Path, name: &str, lowers: &[&Path], features: &str) -> Result<Self> {
-        let part = |part: &str| work.join(format!("{name}-{part}"));
-        for directory in [part("upper"), part("work"), part("merged")] {
-            setup::create_dir(&directory)?;
-        }
-        let lowers: Vec<_> = lowers
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect();
-        Ok(Self {
-            options: format!(
-                "lowerdir={},upperdir={},workdir={}{features}",
-                lowers.join(":"),
-                part("upper").display(),
-                part("work").display()
-            ),
-            target: part("merged"),
-        })
-    }
-
-    fn upper(&self) -> PathBuf {
-        let text = self.target.to_string_lossy().replace("-merged", "-upper");
-        text.into()
-    }
-
-    fn mount(&self) -> Result<Mount> {
-        let target = self.target.to_string_lossy();
-        run(
-            "mount",
-            ["-t", "overlay", "-o", &self.options, "overlay", &target],
-        )?;
-        Ok(Mount::adopt(&self.target))
-    }
 }
 
 impl Context {

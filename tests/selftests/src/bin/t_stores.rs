@@ -12,7 +12,7 @@ use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::fs_context::Refusal;
-use composefs_selftests::image::{build, build_into, Image};
+use composefs_selftests::image::{build, build_into, from_dump, Image};
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
@@ -258,7 +258,7 @@ fn deduplicated_meanwhile(context: &mut Context) -> Result<()> {
     let lines: String = (0..3000)
         .map(|number| format!("/file-{number:04} 0 100644 1 0 0 0 0.0 - - - user.n=v{number}\n"))
         .collect();
-    fs::copy(dump_image(context, "thousands", &lines)?, &image)?;
+    from_dump(&image, &lines)?;
     fs::copy(&image, &copy)?;
 
     let request = Request::new(&image);
@@ -280,18 +280,6 @@ fn deduplicated_meanwhile(context: &mut Context) -> Result<()> {
     ensure!(status.success(), "deduplication: {status}");
     note(format_args!("{walks} walks"));
     Ok(())
-}
-
-/// An image of one directory with these lines of a dump.
-fn dump_image(context: &Context, name: &str, lines: &str) -> Result<PathBuf> {
-    let (dump, image) = (
-        context.work.join(format!("{name}.dump")),
-        context.work.join(name),
-    );
-    fs::write(&dump, format!("/ 0 40755 2 0 0 0 0.0 - - -\n{lines}"))?;
-    let (dump, path) = (dump.to_string_lossy(), image.to_string_lossy());
-    run(setup::C_MKCOMPOSEFS, ["--from-file", &dump, &path])?;
-    Ok(image)
 }
 
 /// Whatever an image calls its objects, they are below the basedir, and no symlink leads out.
@@ -319,13 +307,11 @@ fn escapes(context: &mut Context) -> Result<()> {
     ];
     for (name, path) in paths {
         let line = format!("/file {} 100644 1 0 0 0 0.0 {path} - -\n", SECRET.len());
-        let image = match dump_image(context, &format!("escape-{name}"), &line) {
-            Ok(image) => image,
-            Err(error) => {
-                tap::note(format_args!("{path}: {error:#}"));
-                continue;
-            }
-        };
+        let image = directory.join(format!("image-{name}"));
+        if let Err(error) = from_dump(&image, &line) {
+            tap::note(format_args!("{path}: {error:#}"));
+            continue;
+        }
         let request = Request::new(&image).basedir(&store).set("verity", "off");
         let mount = request.at(&context.target())?;
         let read = fs::read_to_string(mount.join("file"));
@@ -345,7 +331,8 @@ fn escapes(context: &mut Context) -> Result<()> {
 /// statx and lsattr say so of files that are read only after their digest was compared.
 fn verified(context: &mut Context) -> Result<()> {
     let line = format!("/{FILE} 4097 100644 1 0 0 0 0.0 payload - -\n");
-    let without = dump_image(context, "without-digest", &line)?;
+    let without = context.work.join("without-digest");
+    from_dump(&without, &line)?;
     let store = context.directory("without-digest-store")?;
     fs::write(store.join("payload"), basic_tree::content(FILE))?;
     for (level, with_digest) in [("off", false), ("on", true), ("require", true)] {
