@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The manifest image, read where it lies in the page cache.
+//! The manifest image, which is looked at block by block.
 
 use crate::{
     format::{self, Source, BLOCK_SIZE},
-    vfs::{
-        error::EUCLEAN,
-        page_cache::{FrozenFile, View},
-    },
+    vfs::{error::EUCLEAN, frozen_file::FrozenFile, stable_bytes::StableBytes},
 };
 use kernel::{fmt, prelude::*};
 
@@ -25,13 +22,13 @@ impl Manifest {
 
 impl Source for Manifest {
     type Error = Error;
-    type Block<'a> = View<'a>;
+    type Block<'a> = StableBytes;
 
     fn size(&self) -> u64 {
         self.0.size()
     }
 
-    fn block(&self, index: u64) -> Result<View<'_>, Error> {
+    fn block(&self, index: u64) -> Result<StableBytes, Error> {
         let offset = index
             .checked_mul(BLOCK_SIZE)
             .ok_or(format::Error::Corrupt("block is past any file"))?;

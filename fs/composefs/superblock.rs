@@ -13,9 +13,9 @@ use crate::{
     vfs::{
         backing::BackingFile,
         context::{errorf, Log, Param, Parsed},
+        frozen_file::FrozenFile,
         inode::{Inode, NewInode},
         log::pr_err_ratelimited,
-        page_cache::FrozenFile,
         parameters,
         path::{Directory, PrivateDirectories},
         superblock::{NewSuper, OptionWriter, StackDepth, StatFs, SuperBlock},
@@ -86,7 +86,7 @@ impl vfs::FileSystem for Composefs {
         })?;
 
         let file = FrozenFile::open(source).inspect_err(|error| match *error {
-            EINVAL => errorf!(log, "{source}: not a regular file with a page cache"),
+            EINVAL => errorf!(log, "{source}: not a regular file that can be read"),
             ETXTBSY => errorf!(log, "{source}: image is open for writing"),
             error => errorf!(log, "{source}: image cannot be opened: {error:?}"),
         })?;

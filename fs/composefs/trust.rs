@@ -10,8 +10,8 @@ use crate::{
         audit,
         context::{errorf, Log},
         error::{EBADMSG, EKEYREJECTED},
+        frozen_file::FrozenFile,
         log::pr_err_ratelimited,
-        page_cache::FrozenFile,
         parameters, verity,
     },
 };

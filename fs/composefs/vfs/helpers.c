@@ -27,31 +27,9 @@
 
 #include "helpers.h"
 
-int rust_vfs_deny_write_access(struct file *file)
-{
-	return deny_write_access(file);
-}
-
-void rust_vfs_allow_write_access(struct file *file)
-{
-	allow_write_access(file);
-}
-
 bool rust_vfs_is_regular(const struct file *file)
 {
 	return S_ISREG(file_inode(file)->i_mode);
-}
-
-/*
- * Whether the content of a file can be had from its own page cache. It cannot
- * on overlayfs (whose inodes have none), on coda, and with DAX.
- */
-bool rust_vfs_has_page_cache(struct file *file)
-{
-	struct address_space *mapping = file->f_mapping;
-
-	return mapping->host == file_inode(file) && !IS_DAX(mapping->host) &&
-	       (mapping->a_ops->read_folio || shmem_mapping(mapping));
 }
 
 int rust_vfs_lookup_directory(const char *name, struct path *path)
@@ -127,118 +105,9 @@ void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified)
 	fileattr_fill_flags(fa, is_verified ? FS_VERITY_FL : 0);
 }
 
-/*
- * Whether blocks of @file can be replaced by equal ones of another file, which
- * FIDEDUPERANGE does for who may only read it, with parts of large folios
- * zeroed before they are discarded (truncate_inode_partial_folio()).
- */
-static bool can_be_deduplicated(struct file *file)
+void rust_vfs_folio_get(struct folio *folio)
 {
-	return mapping_large_folio_support(file->f_mapping) &&
-	       file->f_op->remap_file_range && !IS_VERITY(file_inode(file));
-}
-
-/*
- * Whether folios of @file that are up to date only change if it is written to.
- * Where the content is elsewhere they may change whenever that does: the server
- * of FUSE can store into them, and where a file shrinks the rest of its last
- * page is zeroed. Once they are, they stay so.
- */
-bool rust_vfs_has_stable_folios(struct file *file)
-{
-	struct super_block *sb = file_inode(file)->i_sb;
-
-	return shmem_mapping(file->f_mapping) ||
-	       (is_kernels_own(sb) && !can_be_deduplicated(file));
-}
-
-/*
- * A copy of page @index, which is in @folio, that is nobody else's. NULL if the
- * folio is not in the page cache any more: what zeroes parts of folios that are
- * up to date removes them before it lets go of the lock, as deduplication does.
- */
-static struct folio *copy_cached_page(struct address_space *mapping,
-				      struct folio *folio, pgoff_t index)
-{
-	loff_t pos = (loff_t)index << PAGE_SHIFT;
-	struct folio *copy = folio_alloc(GFP_KERNEL, 0);
-	bool is_cached;
-
-	if (!copy)
-		return ERR_PTR(-ENOMEM);
-	/* For folio_pos(). */
-	copy->index = index;
-
-	filemap_invalidate_lock_shared(mapping);
-	is_cached = folio->mapping == mapping;
-	if (is_cached)
-		memcpy(folio_address(copy),
-		       folio_address(folio) + offset_in_folio(folio, pos),
-		       PAGE_SIZE);
-	filemap_invalidate_unlock_shared(mapping);
-
-	if (is_cached)
-		return copy;
-	folio_put(copy);
-	return NULL;
-}
-
-static struct folio *read_cached_folio(struct file *file, pgoff_t index,
-				       unsigned int window)
-{
-	struct address_space *mapping = file->f_mapping;
-	struct folio *folio;
-
-	/* tmpfs has no store behind its page cache but swap. */
-	if (shmem_mapping(mapping))
-		return shmem_read_folio(mapping, index);
-
-	folio = __filemap_get_folio(mapping, index, FGP_ACCESSED, 0);
-	if (!IS_ERR(folio)) {
-		if (likely(folio_test_uptodate(folio)))
-			return folio;
-		folio_put(folio);
-	} else {
-		/* That of the file reads less, and less, after errors. */
-		struct file_ra_state ra = {};
-		pgoff_t start = round_down(index, window);
-		pgoff_t end = DIV_ROUND_UP(i_size_read(mapping->host),
-					   PAGE_SIZE);
-
-		file_ra_state_init(&ra, mapping);
-		if (start < end)
-			page_cache_sync_readahead(mapping, &ra, file, start,
-						  min_t(pgoff_t, window,
-							end - start));
-	}
-	return read_mapping_folio(mapping, index, file);
-}
-
-/*
- * A folio with the content of page @index of @file, up to date and with a
- * reference, whose content does not change while writing to @file is denied if
- * @stable is what rust_vfs_has_stable_folios() said. Where it must be read, the
- * @window pages (a power of two) around it are read in one request: what is near
- * an inode is wanted next.
- */
-struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
-				  unsigned int window, bool stable)
-{
-	struct folio *folio, *copy;
-
-	do {
-		/* One call of a user may read many folios, all cached. */
-		if (fatal_signal_pending(current))
-			return ERR_PTR(-EINTR);
-		cond_resched();
-
-		folio = read_cached_folio(file, index, window);
-		if (IS_ERR(folio) || likely(stable))
-			return folio;
-		copy = copy_cached_page(file->f_mapping, folio, index);
-		folio_put(folio);
-	} while (!copy);
-	return copy;
+	folio_get(folio);
 }
 
 void rust_vfs_folio_put(struct folio *folio)

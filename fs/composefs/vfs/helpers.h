@@ -37,10 +37,7 @@ struct super_block;
 struct vfsmount;
 
 /* Files and paths */
-int rust_vfs_deny_write_access(struct file *file);
-void rust_vfs_allow_write_access(struct file *file);
 bool rust_vfs_is_regular(const struct file *file);
-bool rust_vfs_has_page_cache(struct file *file);
 int rust_vfs_lookup_directory(const char *name, struct path *path);
 struct vfsmount *rust_vfs_clone_private_mount(const struct path *path);
 int rust_vfs_lookup_beneath(struct vfsmount *mnt, const char *name,
@@ -83,10 +80,18 @@ int rust_vfs_backing_fiemap(struct file *file,
 long rust_vfs_backing_ioctl(struct file *file, unsigned int cmd,
 			    unsigned long arg);
 
+/* Files that nobody writes to (frozen_file.c) */
+int rust_vfs_deny_write_access(struct file *file);
+void rust_vfs_allow_write_access(struct file *file);
+bool rust_vfs_can_be_read(const struct file *file);
+bool rust_vfs_has_page_cache(const struct file *file);
+bool rust_vfs_has_verity(const struct file *file);
+struct folio *rust_vfs_look_at(struct file *file, loff_t pos, size_t len,
+			       unsigned int window, bool has_page_cache,
+			       bool has_verity, const void **bytes);
+
 /* Folios */
-bool rust_vfs_has_stable_folios(struct file *file);
-struct folio *rust_vfs_read_folio(struct file *file, pgoff_t index,
-				  unsigned int window, bool stable);
+void rust_vfs_folio_get(struct folio *folio);
 void rust_vfs_folio_put(struct folio *folio);
 struct inode *rust_vfs_folio_inode(struct folio *folio);
 void *rust_vfs_folio_address(struct folio *folio);

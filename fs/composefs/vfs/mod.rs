@@ -27,15 +27,16 @@ pub(crate) mod error;
 
 mod export;
 mod filesystem;
+pub(crate) mod frozen_file;
 pub(crate) mod inline_file;
 pub(crate) mod inode;
 pub(crate) mod keyring;
 pub(crate) mod log;
 pub(crate) mod once;
-pub(crate) mod page_cache;
 pub(crate) mod parameters;
 pub(crate) mod path;
 mod regular_file;
+pub(crate) mod stable_bytes;
 pub(crate) mod superblock;
 pub(crate) mod symlink;
 pub(crate) mod verity;

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Looking at what is in a file that nobody writes to.
+
+use super::{
+    bindings,
+    regular_file::RegularFile,
+    stable_bytes::{Copies, StableBytes},
+    verity,
+};
+use core::ptr::NonNull;
+use kernel::{
+    error::{from_err_ptr, to_result},
+    prelude::*,
+};
+
+/// How many pages are read at once where one is missing: 128 KiB of 4-KiB
+/// pages, the kernel's default read-ahead window.
+const WINDOW: u32 = 32;
+
+/// A regular file that nobody can write to while this lives.
+///
+/// # Invariants
+///
+/// The kernel can read the file, and write access to it is denied:
+/// `i_writecount` is below zero on account of this value. `has_page_cache` is
+/// what `rust_vfs_has_page_cache()` says of it. Without `copies` it has fs-verity.
+pub(crate) struct FrozenFile {
+    file: RegularFile,
+    has_page_cache: bool,
+    /// Where it cannot be looked at in place.
+    copies: Option<Copies>,
+}
+
+impl FrozenFile {
+    /// Opens the file at `path` with the credentials of the current task.
+    ///
+    /// # Errors
+    ///
+    /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one that
+    /// the kernel cannot read; [`ETXTBSY`] if it is open for writing.
+    pub(crate) fn open(path: &CStr) -> Result<Self> {
+        let file = RegularFile::open(path)?;
+
+        // SAFETY: The file is open.
+        let has_page_cache = unsafe {
+            if !bindings::rust_vfs_can_be_read(file.as_ptr()) {
+                return Err(EINVAL);
+            }
+            to_result(bindings::rust_vfs_deny_write_access(file.as_ptr()))?;
+            bindings::rust_vfs_has_page_cache(file.as_ptr())
+        };
+        // INVARIANT: All of it was established above.
+        let mut this = Self {
+            file,
+            has_page_cache,
+            copies: None,
+        };
+        // SAFETY: The file is open.
+        if !(has_page_cache && unsafe { bindings::rust_vfs_has_verity(this.file.as_ptr()) }) {
+            this.copies = Some(Copies::new()?);
+        }
+        Ok(this)
+    }
+
+    /// Its size in bytes.
+    pub(crate) fn size(&self) -> u64 {
+        // SAFETY: The file is open.
+        unsafe { bindings::rust_vfs_file_size(self.file.as_ptr()) }
+    }
+
+    /// How many file systems are stacked in the one it is on.
+    pub(crate) fn stack_depth(&self) -> u32 {
+        // SAFETY: The file is open, so its superblock is live.
+        unsafe { bindings::rust_vfs_file_stack_depth(self.file.as_ptr()) }
+    }
+
+    /// Its fs-verity digest, if it has fs-verity.
+    pub(crate) fn verity_digest(&self) -> Option<verity::Digest> {
+        // SAFETY: The file is open.
+        unsafe { verity::digest(self.file.as_ptr()) }
+    }
+
+    /// The bytes of the file from `offset` on: `len` of them, or those up to
+    /// the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// Those of reading the file; [`EINVAL`] if the bytes cross a page
+    /// boundary or none of them is inside the file.
+    pub(crate) fn view(&self, offset: u64, len: usize) -> Result<StableBytes> {
+        let rest = self.size().checked_sub(offset).filter(|&rest| rest > 0);
+        let len = len.min(usize::try_from(rest.ok_or(EINVAL)?).unwrap_or(usize::MAX));
+
+        let in_page = (offset % kernel::page::PAGE_SIZE as u64) as usize;
+        if in_page.checked_add(len).ok_or(EINVAL)? > kernel::page::PAGE_SIZE {
+            return Err(EINVAL);
+        }
+        let kept = |copies: &Copies| copies.find(offset, len);
+        if let Some(bytes) = self.copies.as_ref().and_then(kept) {
+            return Ok(bytes);
+        }
+
+        let mut start = core::ptr::null();
+        // SAFETY: The file is open, the bytes lie in one page, and `start` is
+        // there to be written to. By the type invariant the kernel can read
+        // the file, and what is said of it is so.
+        let folio = from_err_ptr(unsafe {
+            bindings::rust_vfs_look_at(
+                self.file.as_ptr(),
+                i64::try_from(offset).map_err(|_| EINVAL)?,
+                len,
+                WINDOW,
+                self.has_page_cache,
+                self.copies.is_none(),
+                &mut start,
+            )
+        })?;
+        let folio = NonNull::new(folio).ok_or(EIO)?;
+
+        // SAFETY: The function gave a reference to the folio, and says where
+        // the bytes are, which it has read. The folio is either a copy that
+        // nobody else has, or in the page cache of a file with fs-verity, where
+        // the bytes do not change because all of this holds:
+        //
+        // - The folio is up to date, so its file system does not read into it
+        //   any more.
+        // - Nobody writes to it through the file. fs-verity is enabled only
+        //   while nobody could, which includes mappings; from then on the
+        //   file cannot be opened for writing, nor can its size be changed; and
+        //   it stays enabled.
+        // - It is not pinned, so nobody writes to it by another way that they
+        //   got hold of before fs-verity was enabled: a buffer that they had
+        //   registered, or a read in flight. Nobody gets hold of one now: that
+        //   would take a writable mapping.
+        // - It is not reused, split or moved while there is a reference.
+        //
+        // What else changes folios that are up to date happens on file systems
+        // without fs-verity: the server of FUSE stores into them, and XFS zeroes
+        // parts of them where it deduplicates.
+        let bytes = unsafe { StableBytes::from_raw(folio, start.cast(), len) };
+        if let Some(copies) = &self.copies {
+            copies.keep(offset, &bytes);
+        }
+        Ok(bytes)
+    }
+}
+
+impl Drop for FrozenFile {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant write access is denied on account of
+        // this value, and the file is open.
+        unsafe { bindings::rust_vfs_allow_write_access(self.file.as_ptr()) };
+    }
+}

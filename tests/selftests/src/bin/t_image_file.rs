@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where the image file may be: on tmpfs, on an overlayfs, in a mounted composefs.
+#![forbid(unsafe_code)]
+
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{bail, ensure, Context as _, Result};
+use composefs_selftests::basic_tree;
+use composefs_selftests::compare::{expect_equal, Links};
+use composefs_selftests::fs_context::Refusal;
+use composefs_selftests::image::{build_composefs_rs, from_dump, Image};
+use composefs_selftests::io_uring::RING;
+use composefs_selftests::mount::{Mount, Request};
+use composefs_selftests::overlay::Overlay;
+use composefs_selftests::python;
+use composefs_selftests::setup;
+use composefs_selftests::tap::{self, Case};
+use composefs_selftests::tree::{self, Tree};
+use composefs_selftests::verity::Algorithm;
+use rustix::io::Errno;
+use rustix::mount::{mount, MountFlags};
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+    /// What it shows.
+    expected: Tree,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    setup::modprobe("overlay")?;
+    let work = setup::work_directory("image-file")?;
+    let image = basic_tree::build_image(&work)?;
+    let mounted = image.request().at(&work.join("mount"))?;
+    let expected = tree::read(mounted.root())?;
+    Ok(Context {
+        work,
+        image,
+        expected,
+    })
+}
+
+impl Context {
+    fn directory(&self, name: &str) -> Result<PathBuf> {
+        let path = self.work.join(name);
+        setup::create_dir(&path)?;
+        Ok(path)
+    }
+
+    fn target(&self) -> PathBuf {
+        self.work.join("mount")
+    }
+
+    /// The mount is made, and shows what the image does where it was made.
+    fn shows_the_same(&self, request: &Request) -> Result<()> {
+        let mounted = request.at(&self.target())?;
+        for _ in 0..2 {
+            expect_equal(&self.expected, &tree::read(mounted.root())?, Links::Files)?;
+            setup::drop_caches()?;
+        }
+        mounted.unmount()
+    }
+}
+
+fn refused(result: Result<Mount, Refusal>, errno: Errno, words: &[&str]) -> Result<()> {
+    match result {
+        Ok(_) => bail!("it was mounted"),
+        Err(refusal) => {
+            let says = |word: &&str| refusal.message().is_some_and(|text| text.contains(*word));
+            ensure!(
+                refusal.errno == errno && words.iter().all(says),
+                "expected {errno} and a message with {words:?}: {refusal}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What is registered with io_uring can be written to after all that shows a writer is gone. While
+/// a directory is read, which waits for the memory it is read into, a name is changed that comes
+/// later in the same block of the image.
+const CHANGE: &str = r#"
+import select, subprocess, threading
+image, target = argument
+data = open(image, "rb").read()
+fd = os.open(image, os.O_RDWR)
+address = call("mmap", None, ctypes.c_long(len(data)), 3, mmap.MAP_SHARED, fd, ctypes.c_long(0),
+               result=ctypes.c_void_p)
+ring = Ring(4)
+ring.register(0, (ctypes.c_uint64 * 2)(address, len(data)), 1)
+call("munmap", ctypes.c_void_p(address), ctypes.c_long(len(data)))
+os.close(fd)
+subprocess.run(["mount", "-i", "-t", "composefs", image, target], check=True)
+
+# Memory whose second page is there only when this program says so.
+page = 4096
+memory = call("mmap", None, ctypes.c_long(2 * page), 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1,
+              ctypes.c_long(0), result=ctypes.c_void_p)
+faults = call("syscall", ctypes.c_long(323), ctypes.c_long(os.O_CLOEXEC))
+fcntl.ioctl(faults, 0xc018aa3f, struct.pack("QQQ", 0xaa, 0, 0))
+fcntl.ioctl(faults, 0xc020aa00, struct.pack("QQQQ", memory + page, page, 1, 0))
+ctypes.memset(memory, 0, page)
+start, room = memory + page - 1024, 1024 + page
+
+# Where in the directory each name is, and what follows it.
+directory = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
+def getdents(address, room):
+    length = call("syscall", ctypes.c_long(217), ctypes.c_long(directory),
+                  ctypes.c_void_p(address), ctypes.c_long(room))
+    entries, read = [], ctypes.string_at(address, length)
+    while read:
+        after, record = struct.unpack_from("QH", read, 8)
+        entries.append((read[19:record].split(b"\0")[0], after))
+        read = read[record:]
+    return entries
+buffer, entries = ctypes.create_string_buffer(4096), []
+while more := getdents(ctypes.addressof(buffer), 4096):
+    entries += more
+
+# A block with some hundred names in it, of which the second half does not fit in the first page.
+names = [name for name, _ in entries]
+block = {name: data.index(name) // 4096 for name in names if name.startswith(b"entry")}
+inside = [name for name in block if list(block.values()).count(block[name]) > 100]
+inside = [name for name in inside if block[name] == block[inside[0]]]
+first = names.index(inside[0])
+os.lseek(directory, entries[first - 1][1], os.SEEK_SET)
+result = []
+reader = threading.Thread(target=lambda: result.extend(getdents(start, room)), daemon=True)
+reader.start()
+assert select.select([faults], [], [], 60)[0], "readdir did not touch the second page"
+os.read(faults, 32)
+changed, at = inside[60], data.index(inside[60])
+other = os.memfd_create("other")
+os.write(other, changed[:-1] + b"_")
+ring.queue(1, READ_FIXED, other, address + at, len(changed), buffer=0)
+assert ring.run() == {1: len(changed)}
+assert open(image, "rb").read()[at:at + len(changed)] == changed[:-1] + b"_"
+fcntl.ioctl(faults, 0xc020aa04, struct.pack("QQQq", memory + page, page, 0, 0))
+reader.join()
+os.close(directory)
+subprocess.run(["umount", target], check=True)
+read = [name for name, _ in result]
+assert len(read) > 62 and read[:len(inside)] == inside[:len(read)], read
+"#;
+
+/// The driver looks at bytes that do not change while it does.
+fn changed_meanwhile(context: &mut Context) -> Result<()> {
+    let directory = context.directory("tmpfs")?;
+    mount("tmpfs", &directory, "tmpfs", MountFlags::empty(), c"")?;
+    let tmpfs = Mount::adopt(&directory);
+    let image = tmpfs.join("image");
+    let lines: String = (0..300)
+        .map(|number| format!("/entry-{number:04} 0 100644 1 0 0 0 0.0 - - -\n"))
+        .collect();
+    from_dump(&image, &lines)?;
+    let target = context.target();
+    python::run(&format!("{RING}{CHANGE}"), &[&image, &target]).map(drop)
+}
+
+/// As in a container, whose root is an overlayfs: in the lower layer, and in the upper one.
+fn on_overlayfs(context: &mut Context) -> Result<()> {
+    let lower = context.directory("lower")?;
+    fs::copy(&context.image.file, lower.join("below"))?;
+    let overlay = Overlay::new(&context.work, "overlay", &[&lower], "")?.mount()?;
+    fs::copy(&context.image.file, overlay.join("above"))?;
+    for name in ["below", "above"] {
+        let image = overlay.join(name);
+        let request = Request::new(&image).basedir(&context.image.store);
+        context.shows_the_same(&request).context(name)?;
+        refused(
+            request.digest(&context.image.digest).at(&context.target()),
+            Errno::BADMSG,
+            &[&image.to_string_lossy(), "fs-verity", &context.image.digest],
+        )
+        .context(name)?;
+    }
+    // Nobody writes to it meanwhile, and it may be copied up.
+    let image = overlay.join("below");
+    let request = Request::new(&image).basedir(&context.image.store);
+    let mounted = request.at(&context.target())?;
+    let written = OpenOptions::new().append(true).open(&image);
+    let errno = written.map(drop).map_err(|error| error.raw_os_error());
+    ensure!(
+        errno == Err(Some(Errno::TXTBSY.raw_os_error())),
+        "opened for writing: {errno:?}"
+    );
+    fs::set_permissions(&image, PermissionsExt::from_mode(0o640))?;
+    setup::drop_caches()?;
+    expect_equal(
+        &context.expected,
+        &tree::read(mounted.root())?,
+        Links::Files,
+    )?;
+    mounted.unmount()?;
+    let writer = OpenOptions::new().append(true).open(&image)?;
+    refused(request.at(&context.target()), Errno::TXTBSY, &["writing"])?;
+    drop(writer);
+    context.shows_the_same(&request)
+}
+
+/// The image and its store are an overlayfs's, too: nothing there has fs-verity.
+fn with_its_store_on_overlayfs(context: &mut Context) -> Result<()> {
+    let overlay = Overlay::new(&context.work, "all", &[&context.work], "")?.mount()?;
+    let request = Request::new(&overlay.join("image"))
+        .basedir(&overlay.join("store"))
+        .set("verity", "off");
+    context.shows_the_same(&request)
+}
+
+/// An image so small that it is in the metadata of another.
+fn inline_in_composefs(context: &mut Context) -> Result<()> {
+    let directory = context.directory("small")?;
+    let source = directory.join("source");
+    setup::create_dir(&source)?;
+    fs::write(source.join("file"), "in an image in an image")?;
+    let small = build_composefs_rs(Algorithm::Sha256, "2", &source, &directory)?;
+    let bytes = fs::read(&small.file)?;
+    ensure!(bytes.len() <= 4096, "the image has {} bytes", bytes.len());
+    let escaped: String = bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect();
+    let outer = directory.join("outer");
+    from_dump(
+        &outer,
+        &format!("/image {} 100644 1 0 0 0 0.0 - {escaped} -\n", bytes.len()),
+    )?;
+    let outer = Request::new(&outer).at(&directory.join("mount"))?;
+    let inner = Request::new(&outer.join("image"));
+    let mounted = inner.at(&context.target())?;
+    for _ in 0..2 {
+        let read = fs::read_to_string(mounted.join("file"))?;
+        ensure!(read == "in an image in an image", "{read:?}");
+        setup::drop_caches()?;
+    }
+    mounted.unmount()?;
+    refused(
+        inner.digest(&small.digest).at(&context.target()),
+        Errno::BADMSG,
+        &["fs-verity"],
+    )
+}
+
+/// What is no file to read from is refused in words.
+fn no_file(context: &mut Context) -> Result<()> {
+    let directory = context.work.to_string_lossy();
+    for (path, words) in [
+        (&*directory, "regular file"),
+        ("/dev/null", "regular file"),
+        ("/proc/self/status", "can be read"),
+        ("/sys/kernel/notes", ""),
+    ] {
+        let result = Request::new(Path::new(path)).at(&context.target());
+        refused(result, Errno::INVAL, &[path, words]).context(path.to_owned())?;
+    }
+    Ok(())
+}
+
+const CASES: &[Case<Context>] = &[
+    ("on tmpfs, changed while it is looked at", changed_meanwhile),
+    ("on an overlayfs", on_overlayfs),
+    (
+        "with its store on an overlayfs",
+        with_its_store_on_overlayfs,
+    ),
+    ("in the metadata of a composefs", inline_in_composefs),
+    ("what is no file", no_file),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}
