@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-# Uprobes on a program by its path, before anyone has opened it. Behind python.rs's prelude.
+# Uprobes on a program by its path, before anyone has opened it. Behind python.rs's prelude and
+# tracefs.py.
 #
 # argument: "tracefs", "perf" or "missing", the program, and a copy of it to look into.
 import subprocess
 
 what, program, copy = argument
-TRACING = "/sys/kernel/tracing/"
 
 
 def entry():
@@ -21,16 +21,6 @@ def entry():
     raise AssertionError("no entry point")
 
 
-def write(name, text):
-    fd = os.open(TRACING + name, os.O_WRONLY | os.O_APPEND)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-if not os.path.exists(TRACING + "uprobe_events"):
-    call("mount", b"tracefs", TRACING.encode(), b"tracefs", ctypes.c_ulong(0), None)
 if what == "perf":
     # One event for each CPU, of all processes.
     kind = int(open("/sys/bus/event_source/devices/uprobe/type").read())
@@ -44,15 +34,11 @@ if what == "perf":
     hits = sum(struct.unpack("Q", os.read(event, 8))[0] for event in events)
     assert hits == 1, hits
 else:
-    write("uprobe_events", "p:composefs_test %s:%#x" % (program, entry()))
-    try:
+    with Event("uprobes", "p:%%s %s:%#x" % (program, entry())) as event:
         if what == "missing":
-            fails(errno.EIO, write, "events/uprobes/composefs_test/enable", "1")
+            fails(errno.EIO, event.enable)
         else:
-            write("events/uprobes/composefs_test/enable", "1")
+            event.enable()
             subprocess.run([program], check=True)
-            write("events/uprobes/composefs_test/enable", "0")
-            hits = [line for line in open(TRACING + "trace") if "composefs_test" in line]
+            hits = event.hits()
             assert len(hits) == 1, hits
-    finally:
-        write("uprobe_events", "-:composefs_test")

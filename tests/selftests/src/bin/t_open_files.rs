@@ -230,6 +230,29 @@ fn shown_paths(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// Under the lock that is held for mmap, no file may be opened: whoever has a say in that could wait
+/// for the lock.
+fn mapping_opens_nothing(context: &mut Context) -> Result<()> {
+    const SCRIPT: &str = concat!(
+        include_str!("../../python/tracefs.py"),
+        r#"
+fd, size = os.open(argument[0], os.O_RDONLY), int(argument[1])
+with Event("kprobes", "p:%s security_file_open") as event:
+    event.write("events/kprobes/composefs_test/filter", "common_pid == %d" % os.getpid())
+    event.enable()
+    for protection in (1, 5):
+        call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(max(size, 1)), protection, 2, fd,
+             ctypes.c_long(0), result=ctypes.c_void_p)
+    hits = event.hits()
+    assert not hits, hits
+    event.enable()
+    os.close(os.open(argument[0], os.O_RDONLY))
+    assert event.hits(), "opening a file does not show"
+"#
+    );
+    each_script(context, SCRIPT)
+}
+
 /// A mapping needs neither the open file that it was made of, nor the mount, nor the object's name,
 /// and holds nothing any more when it goes.
 fn mapping_alone(context: &mut Context) -> Result<()> {
@@ -274,6 +297,7 @@ const CASES: &[Case<Context>] = &[
     ("fanotify", watch_everything),
     ("fsync, fdatasync, syncfs", sync),
     ("paths in /proc", shown_paths),
+    ("mmap opens nothing", mapping_opens_nothing),
     ("a mapping, and nothing else", mapping_alone),
 ];
 

@@ -15,7 +15,10 @@ use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 
-const SCRIPT: &str = include_str!("../../python/uprobes.py");
+const SCRIPT: &str = concat!(
+    include_str!("../../python/tracefs.py"),
+    include_str!("../../python/uprobes.py")
+);
 const PROGRAM: &str = "true";
 
 struct Context {
