@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 
 use crate::command::run;
 use crate::mount::Mount;
@@ -24,6 +24,15 @@ pub struct Extent {
     pub logical: u64,
     pub physical: u64,
     pub length: u64,
+}
+
+/// Where byte `position` of a file with these extents is on the disk.
+pub fn on_the_disk(extents: &[Extent], position: u64) -> Result<u64> {
+    let holds = |e: &&Extent| (e.logical..e.logical + e.length).contains(&position);
+    match extents.iter().find(holds) {
+        Some(extent) => Ok(extent.physical + (position - extent.logical)),
+        None => bail!("byte {position} is nowhere on the disk"),
+    }
 }
 
 impl Disk {

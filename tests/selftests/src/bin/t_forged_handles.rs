@@ -4,11 +4,14 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::command::output;
+use composefs_selftests::disk::{on_the_disk, Disk};
+use composefs_selftests::failing_disk::FailingDisk;
 use composefs_selftests::image::{enable_verity, Image};
 use composefs_selftests::mount::Mount;
 use composefs_selftests::tap::{self, Case};
@@ -173,11 +176,32 @@ def numbers():
     return found
 "#;
 
+fn run(mount: &Mount, script: &str, arguments: &[String]) -> Result<String> {
+    let root = mount.root().display().to_string();
+    let arguments = [&[root], arguments].concat();
+    python::run(&format!("{SCRIPT}{script}"), &arguments)
+}
+
 impl Context {
     fn run(&self, script: &str, arguments: &[String]) -> Result<String> {
-        let root = self.mount.root().display().to_string();
-        let arguments = [&[root], arguments].concat();
-        python::run(&format!("{SCRIPT}{script}"), &arguments)
+        run(&self.mount, script, arguments)
+    }
+
+    /// The number of the file at `path`.
+    fn number(&self, path: &str) -> Result<String> {
+        let metadata = fs::symlink_metadata(self.mount.join(path))?;
+        Ok(metadata.ino().to_string())
+    }
+
+    /// The image once more, with fs-verity, in a directory of another disk.
+    fn copy_to(&self, directory: &Path) -> Result<Image> {
+        let file = directory.join("image");
+        fs::copy(&self.image.file, &file)?;
+        enable_verity(&file)?;
+        Ok(Image {
+            file,
+            ..self.image.clone()
+        })
     }
 
     /// Nothing of it is in a cache.
@@ -250,10 +274,61 @@ for attempt in range(3):
     context.run(script, &[]).map(drop)
 }
 
+/// A block of a large directory has gone bad: what is named elsewhere is not affected.
+fn unreadable_directory(context: &mut Context) -> Result<()> {
+    let mut disk = Disk::create(&context.work, 64 << 20)?;
+    let image = context.copy_to(disk.root())?;
+    let content = fs::read(&image.file)?;
+    let names = content.windows(8).position(|at| at == b"03000301");
+    let names = names.context("the directory is not in the image")?;
+    let extents = disk.extents(&image.file)?;
+    disk.tamper(&[(on_the_disk(&extents, names as u64)?, 1)])?;
+
+    let mount = image.request().at(&context.work.join("tampered"))?;
+    let deep = (0..60).fold("deep".into(), |path, level| format!("{path}/{level}"));
+    let script = r#"
+*good, bad, forged = map(int, argument)
+for attempt in range(2):
+    open("/proc/sys/vm/drop_caches", "w").write("3")
+    assert not decodes(bad) and not decodes(forged)
+    assert all(map(decodes, good)), list(map(decodes, good))
+fails(errno.EIO, os.listdir, os.path.join(root, "wide"))
+"#;
+    let [forged, _] = context.forged;
+    let numbers = [
+        context.number("a")?,
+        context.number(&deep)?,
+        context.number("wide/0001/file")?,
+        context.number("wide/0300")?,
+        forged.to_string(),
+    ];
+    run(&mount, script, &numbers)?;
+    mount.unmount()
+}
+
+/// Nothing can be read at first, and then it can.
+fn disk_that_comes_back(context: &mut Context) -> Result<()> {
+    let disk = FailingDisk::create(&context.work, "handles", 64 << 20)?;
+    let image = context.copy_to(disk.root())?;
+    let mount = image.request().at(&context.work.join("failing"))?;
+    let [forged, _] = context.forged;
+    let numbers = [context.number("linked/file")?, forged.to_string()];
+
+    disk.fail()?;
+    let none = "assert not any(decodes(int(number)) for number in argument)";
+    run(&mount, none, &numbers)?;
+    disk.repair()?;
+    let one = "assert list(map(decodes, map(int, argument))) == [True, False]";
+    run(&mount, one, &numbers)?;
+    mount.unmount()
+}
+
 const CASES: &[Case<Context>] = &[
     ("inodes that are made up in the value of an xattr", forged),
     ("every slot of an image", all_slots),
     ("many at once", many_at_once),
+    ("a directory that cannot be read", unreadable_directory),
+    ("a disk that fails and comes back", disk_that_comes_back),
 ];
 
 fn main() -> ExitCode {

@@ -9,10 +9,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{bail, ensure, Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use composefs_fuzz::random::Random;
 use composefs_selftests::compare::audit;
-use composefs_selftests::disk::{Disk, Extent};
+use composefs_selftests::disk::{on_the_disk, Disk};
 use composefs_selftests::image::{build, enable_verity, replace};
 use composefs_selftests::mount::Request;
 use composefs_selftests::setup;
@@ -98,14 +98,6 @@ fn change(
         }
     }
     Ok(())
-}
-
-fn on_the_disk(extents: &[Extent], position: u64) -> Result<u64> {
-    let holds = |e: &&Extent| (e.logical..e.logical + e.length).contains(&position);
-    match extents.iter().find(holds) {
-        Some(extent) => Ok(extent.physical + (position - extent.logical)),
-        None => bail!("byte {position} is nowhere on the disk"),
-    }
 }
 
 /// A tree whose image has something of everything, and little of it.
