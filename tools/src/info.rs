@@ -13,7 +13,6 @@ mod visit;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, Context, Result};
@@ -23,7 +22,8 @@ use crate::fsverity::{Algorithm, Digest, Hasher};
 use crate::quote;
 use crate::read;
 use crate::verity;
-use visit::{Filter, Opened};
+use source::Opened;
+use visit::Filter;
 
 /// What there is to do.
 const COMMANDS: [&str; 7] = [
@@ -186,9 +186,4 @@ fn measure(path: &Path, algorithm: Algorithm) -> Result<Digest> {
     }
     let mut hasher = Hasher::new(algorithm);
     read::hash(&file, &mut hasher)
-}
-
-/// The bytes of an argument.
-fn bytes_of(argument: &OsString) -> &[u8] {
-    argument.as_bytes()
 }

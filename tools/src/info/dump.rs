@@ -6,7 +6,8 @@ use std::io::Write;
 use anyhow::{Context, Result};
 
 use crate::dump::{append_hex, Escape};
-use crate::info::visit::{visit, Entry, Filter, Opened};
+use crate::info::source::Opened;
+use crate::info::visit::{visit, Entry, Filter};
 
 const PLAIN: Escape = Escape {
     keep_space: false,
@@ -50,7 +51,7 @@ fn append(line: &mut Vec<u8>, entry: &Entry) {
         format_args!(
             " {} {mark}{:o} {} {} {} {} {}.{} ",
             record.size,
-            record.mode,
+            record.mode(),
             inode.nlink,
             inode.uid,
             inode.gid,

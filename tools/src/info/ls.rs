@@ -4,10 +4,11 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
+use composefs_format::FileType;
 
 use crate::dump::Escape;
-use crate::info::visit::{visit, Entry, Filter, Opened};
-use crate::tree::{S_IFDIR, S_IFLNK, S_IFMT};
+use crate::info::source::Opened;
+use crate::info::visit::{visit, Entry, Filter};
 
 const PATH: Escape = Escape {
     keep_space: true,
@@ -40,9 +41,9 @@ fn append(line: &mut Vec<u8>, entry: &Entry) {
     let record = entry.record;
     // Of a hard link only the name is told.
     if entry.hard_link.is_none() {
-        match record.mode & S_IFMT {
-            S_IFDIR => line.extend_from_slice(b"/\t"),
-            S_IFLNK => {
+        match record.file_type() {
+            FileType::Directory => line.extend_from_slice(b"/\t"),
+            FileType::Symlink => {
                 line.extend_from_slice(b"\t-> ");
                 PAYLOAD.append(line, record.payload().unwrap_or_default());
             }

@@ -12,7 +12,8 @@ use anyhow::{Context, Result};
 use composefs_format::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::info::visit::{visit, Filter, Opened};
+use crate::info::source::Opened;
+use crate::info::visit::{visit, Filter};
 use crate::quote;
 
 /// Opens the directory of an object store.

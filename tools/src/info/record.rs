@@ -2,14 +2,11 @@
 //! All that an image says of one file, the way a dump tells it.
 
 use anyhow::{anyhow, Result};
-use composefs_format::{Digest, FileType, Inode, XattrIndex};
+use composefs_format::disk::file_type;
+use composefs_format::disk::overlay::{ESCAPED, PRIVATE, WHITEOUT, WHITEOUTS};
+use composefs_format::{Digest, FileType, Inode};
 
-use crate::info::source::Fault;
-use crate::info::visit::Opened;
-use crate::tree::{S_IFCHR, S_IFMT};
-
-const TRUSTED_OVERLAY: &[u8] = b"overlay.";
-const ESCAPED_OVERLAY: &[u8] = b"overlay.overlay.";
+use crate::info::source::{Fault, Opened};
 
 /// Largest file that the image may hold whole. The writers stay far below; anything larger would
 /// be an attempt to use up memory.
@@ -23,8 +20,8 @@ const XATTRS_MAX: usize = u16::MAX as usize;
 #[derive(Debug, Default)]
 pub struct Record {
     inode: Option<Inode>,
-    /// File type and permissions; a whiteout is a character device.
-    pub mode: u32,
+    /// Whether it stands for a whiteout, that is a character device.
+    is_whiteout: bool,
     /// Size in bytes.
     pub size: u64,
     /// What the image holds of the file's data: content or link target.
@@ -50,6 +47,19 @@ impl Record {
     /// The inode. Only of a record that has been read.
     pub fn inode(&self) -> &Inode {
         self.inode.as_ref().expect("a record is read before use")
+    }
+
+    /// Type of the file.
+    pub fn file_type(&self) -> FileType {
+        match self.is_whiteout {
+            true => FileType::CharDevice,
+            false => self.inode().node.file_type(),
+        }
+    }
+
+    /// File type and permissions.
+    pub fn mode(&self) -> u16 {
+        self.inode().mode & !file_type::MASK | self.file_type().mode()
     }
 
     /// The target of a symlink, or the path of the object that holds the content.
@@ -84,7 +94,7 @@ impl Record {
     /// If the image is damaged.
     pub fn read(&mut self, image: &Opened, inode: &Inode, is_root: bool) -> Result<()> {
         self.inode = Some(*inode);
-        self.mode = u32::from(inode.mode);
+        self.is_whiteout = false;
         self.size = inode.node.size();
         self.data.clear();
         self.payload = None;
@@ -132,23 +142,25 @@ impl Record {
         let mut fault: Option<Fault> = None;
         let mut too_much = false;
         image.list_xattrs(&inode.node, &mut |index, name, value| {
-            let mut name = name;
-            match (index, name) {
-                (XattrIndex::Trusted, b"overlay.overlay.whiteout") if is_regular => {
-                    self.mode = self.mode & !S_IFMT | S_IFCHR;
-                    self.size = 0;
-                    return true;
-                }
-                (XattrIndex::Trusted, b"overlay.overlay.whiteouts")
-                | (XattrIndex::User, b"overlay.whiteout" | b"overlay.whiteouts") => return true,
-                (XattrIndex::Trusted, _) if name.starts_with(ESCAPED_OVERLAY) => {
-                    name = &name[TRUSTED_OVERLAY.len()..];
-                }
-                (XattrIndex::Trusted, _) if name.starts_with(TRUSTED_OVERLAY) => return true,
-                _ => {}
-            }
+            let start = self.names.len();
             self.names.extend_from_slice(index.prefix());
             self.names.extend_from_slice(name);
+            let name = &self.names[start..];
+            let is_whiteout = is_regular && name == WHITEOUT[0];
+            if is_whiteout {
+                self.is_whiteout = true;
+                self.size = 0;
+            }
+            let is_mark = is_whiteout || name == WHITEOUT[1] || WHITEOUTS.contains(&name);
+            let is_private = name.starts_with(PRIVATE) && !name.starts_with(ESCAPED);
+            if is_mark || is_private {
+                self.names.truncate(start);
+                return true;
+            }
+            if name.starts_with(ESCAPED) {
+                self.names
+                    .drain(start + PRIVATE.len()..start + ESCAPED.len());
+            }
             let start = self.values.len();
             if self.names.len() + start + value.len() > XATTRS_MAX {
                 too_much = true;

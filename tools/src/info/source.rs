@@ -12,8 +12,6 @@ use std::rc::Rc;
 use anyhow::{anyhow, Result};
 use composefs_format::{Error, Image, Source, BLOCK_SIZE};
 
-use crate::info::visit::Opened;
-
 /// Size of what is read and kept in one piece, in bytes.
 const SEGMENT_SIZE: u64 = 64 * 1024;
 /// Most pieces that are kept: half a gibibyte. Real images fit; what does not is read again.
@@ -45,6 +43,9 @@ impl From<Fault> for anyhow::Error {
         }
     }
 }
+
+/// An open image.
+pub type Opened = Image<FileSource>;
 
 /// An image file.
 pub struct FileSource {

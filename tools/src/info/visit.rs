@@ -3,17 +3,15 @@
 
 use std::collections::HashMap;
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{anyhow, Context, Result};
-use composefs_format::{FileType, Image, Inode, Node};
+use composefs_format::disk::{BLOCK_SIZE, SLOT_SIZE};
+use composefs_format::{FileType, Inode, Node};
 
-use crate::info::bytes_of;
 use crate::info::record::Record;
-use crate::info::source::FileSource;
+use crate::info::source::Opened;
 use crate::quote;
-
-/// An open image.
-pub type Opened = Image<FileSource>;
 
 /// Which entries of the root directory to look at.
 #[derive(Debug)]
@@ -27,7 +25,7 @@ impl<'a> Filter<'a> {
     /// # Errors
     /// If one is not a name but a path.
     pub fn new(names: &'a [OsString]) -> Result<Self> {
-        let names: Vec<_> = names.iter().map(bytes_of).collect();
+        let names: Vec<_> = names.iter().map(|name| name.as_bytes()).collect();
         match names.iter().find(|name| name.contains(&b'/')) {
             Some(name) => Err(anyhow!(
                 "filter {} is not a single name",
@@ -104,10 +102,8 @@ struct NidSet {
 
 impl NidSet {
     fn new(image: &Opened) -> Self {
-        /// Bytes between one inode and the next.
-        const SLOT: u64 = 32;
         // The parser lets no inode through that lies outside the blocks.
-        let slots = u64::from(image.superblock().blocks()) * composefs_format::BLOCK_SIZE / SLOT;
+        let slots = u64::from(image.superblock().blocks()) * BLOCK_SIZE / SLOT_SIZE;
         Self {
             bits: vec![0; slots.div_ceil(64) as usize],
         }
