@@ -8,6 +8,7 @@
 #![warn(missing_docs)]
 
 pub mod bytes;
+mod chunks;
 pub mod cli;
 mod copy;
 pub mod dump;
@@ -26,6 +27,7 @@ mod read;
 mod sign;
 mod staged;
 pub mod store;
+mod structure;
 pub mod tree;
 mod verity;
 pub mod walk;

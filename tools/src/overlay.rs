@@ -8,31 +8,14 @@
 use std::collections::HashSet;
 
 use anyhow::{anyhow, Context, Result};
+use composefs_format::disk::overlay::{
+    ESCAPED, METACOPY, OPAQUE, OPAQUE_WHITEOUTS, PRIVATE, REDIRECT, WHITEOUT, WHITEOUTS,
+};
 
-use crate::image;
+use crate::chunks;
 use crate::quote;
-use crate::tree::{Meta, NodeId, Tree, ROOT, S_IFCHR, S_IFMT, S_IFREG};
+use crate::tree::{FileType, Meta, NodeId, Tree, ROOT};
 use crate::xattr::XattrList;
-
-const PREFIX: &[u8] = b"trusted.overlay.";
-const ESCAPED_PREFIX: &[u8] = b"trusted.overlay.overlay.";
-const METACOPY: &[u8] = b"trusted.overlay.metacopy";
-const REDIRECT: &[u8] = b"trusted.overlay.redirect";
-const OPAQUE: &[u8] = b"trusted.overlay.opaque";
-
-/// A whiteout becomes an empty regular file with these, the first for overlayfs mounted as usual,
-/// the second for `-o userxattr`.
-const WHITEOUT: [&[u8]; 2] = [
-    b"trusted.overlay.overlay.whiteout",
-    b"user.overlay.whiteout",
-];
-/// Marks of a directory that holds such files.
-const WHITEOUTS: [&[u8]; 2] = [
-    b"trusted.overlay.overlay.whiteouts",
-    b"user.overlay.whiteouts",
-];
-/// The same marks, as overlayfs reads them since Linux 6.8; format version 1 has both.
-const OPAQUE_WHITEOUTS: [&[u8]; 2] = [b"trusted.overlay.overlay.opaque", b"user.overlay.opaque"];
 
 const SELINUX: &[u8] = b"security.selinux";
 
@@ -88,8 +71,8 @@ fn rewrite_node(
     list.restart(tree.xattrs(id));
     let mut changed = escape(tree, list)?;
 
-    if meta.file_type() == S_IFREG && meta.size > 0 && tree.content(id).is_none() {
-        image::check_size(meta.size)?;
+    if tree.is_external(id) {
+        chunks::check_size(meta.size)?;
         match tree.metacopy(id) {
             Some(value) => {
                 let xattr = tree.pool.intern_span(&mut tree.bytes, METACOPY, value)?;
@@ -107,7 +90,7 @@ fn rewrite_node(
     if meta.is_whiteout() {
         let meta = tree.meta_mut(id);
         meta.size = 0;
-        meta.mode = S_IFREG | (meta.mode & !S_IFMT);
+        meta.file_type = FileType::Regular;
         for name in WHITEOUT {
             tree.collect_xattr(list, name, b"")?;
         }
@@ -141,10 +124,10 @@ fn rewrite_node(
 fn escape(tree: &mut Tree, list: &mut XattrList) -> Result<bool> {
     let mut changed = false;
     for id in list.ids_mut() {
-        let Some(rest) = tree.pool.name(&tree.bytes, *id).strip_prefix(PREFIX) else {
+        let Some(rest) = tree.pool.name(&tree.bytes, *id).strip_prefix(PRIVATE) else {
             continue;
         };
-        let name = [ESCAPED_PREFIX, rest].concat();
+        let name = [ESCAPED, rest].concat();
         let value = tree.pool.value_span(*id);
         *id = tree.pool.intern_span(&mut tree.bytes, &name, value)?;
         changed = true;
@@ -170,12 +153,10 @@ fn add_stubs(tree: &mut Tree, taken: &HashSet<Vec<u8>>) -> Result<()> {
             ROOT,
             &name,
             Meta {
-                mode: S_IFCHR | 0o644,
-                nlink: 1,
                 uid: root.uid,
                 gid: root.gid,
                 mtime: root.mtime,
-                ..Meta::default()
+                ..Meta::new(FileType::CharDevice, 0o644)
             },
         )?;
         tree.set_xattrs(stub, &list)?;

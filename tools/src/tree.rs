@@ -2,39 +2,26 @@
 //! A file tree in memory: metadata only, laid out for trees of millions of entries.
 
 use anyhow::{anyhow, Result};
+use composefs_format::disk::{dirent, file_type, metacopy};
+
+pub use composefs_format::FileType;
 
 use crate::bytes::{Bytes, Span};
 use crate::fsverity::Digest;
+use crate::structure::Structure;
 use crate::xattr::{Pool, XattrId, XattrList};
 
 /// Number of a node. The root is 0, and a parent always comes before its children.
 pub type NodeId = u32;
+
+/// Most nodes of a tree: ids from here on are free for other uses.
+pub const NODES_MAX: NodeId = NodeId::MAX - 1;
 
 /// The root of every tree.
 pub const ROOT: NodeId = 0;
 
 /// Largest content that an image may hold for a file.
 pub const INLINE_MAX: usize = 5000;
-
-/// Longest file name.
-pub const NAME_MAX: usize = 255;
-
-/// File type bits of a mode (`S_IFMT`).
-pub const S_IFMT: u32 = 0o170_000;
-/// Mode of a FIFO.
-pub const S_IFIFO: u32 = 0o010_000;
-/// Mode of a character device.
-pub const S_IFCHR: u32 = 0o020_000;
-/// Mode of a directory.
-pub const S_IFDIR: u32 = 0o040_000;
-/// Mode of a block device.
-pub const S_IFBLK: u32 = 0o060_000;
-/// Mode of a regular file.
-pub const S_IFREG: u32 = 0o100_000;
-/// Mode of a symbolic link.
-pub const S_IFLNK: u32 = 0o120_000;
-/// Mode of a socket.
-pub const S_IFSOCK: u32 = 0o140_000;
 
 /// A point in time. Ordered as time is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,10 +33,12 @@ pub struct Time {
 }
 
 /// What `stat` says of a file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
-    /// File type and permissions.
-    pub mode: u32,
+    /// Type of the file.
+    pub file_type: FileType,
+    /// Permissions: the mode without the type.
+    pub permissions: u16,
     /// Number of hard links. For directories it is computed when the image is written.
     pub nlink: u32,
     /// Owner.
@@ -58,35 +47,48 @@ pub struct Meta {
     pub gid: u32,
     /// Device number, as the kernel encodes it in 32 bits.
     pub rdev: u32,
-    /// Size in bytes.
+    /// Size in bytes. That of directories is computed when the image is written.
     pub size: u64,
     /// Modification time.
     pub mtime: Time,
 }
 
 impl Meta {
-    /// The file type bits of the mode.
-    pub fn file_type(&self) -> u32 {
-        self.mode & S_IFMT
+    /// A file with one link and nothing else.
+    pub fn new(file_type: FileType, permissions: u16) -> Self {
+        Self {
+            file_type,
+            permissions,
+            nlink: 1,
+            uid: 0,
+            gid: 0,
+            rdev: 0,
+            size: 0,
+            mtime: Time::default(),
+        }
+    }
+
+    /// The same, for a mode of which only the lower 16 bits count; `None` if it has no file type.
+    pub fn from_mode(mode: u32) -> Option<Self> {
+        let mode = mode as u16;
+        let file_type = FileType::from_mode(mode)?;
+        Some(Self::new(file_type, mode & !file_type::MASK))
+    }
+
+    /// File type and permissions.
+    pub fn mode(&self) -> u16 {
+        self.file_type.mode() | self.permissions
     }
 
     /// Whether this is a directory.
     pub fn is_dir(&self) -> bool {
-        self.file_type() == S_IFDIR
+        self.file_type == FileType::Directory
     }
 
     /// Whether this is what overlayfs calls a whiteout: a character device 0:0.
     pub fn is_whiteout(&self) -> bool {
-        self.file_type() == S_IFCHR && self.rdev == 0
+        self.file_type == FileType::CharDevice && self.rdev == 0
     }
-}
-
-/// Whether a mode has one of the seven file types.
-pub fn is_valid_mode(mode: u32) -> bool {
-    matches!(
-        mode & S_IFMT,
-        S_IFIFO | S_IFCHR | S_IFDIR | S_IFBLK | S_IFREG | S_IFLNK | S_IFSOCK
-    )
 }
 
 /// A slice of the tree's list of xattr ids.
@@ -99,7 +101,7 @@ struct XattrRange {
 /// One entry of a directory.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Attributes. Of a hard link only the mode counts.
+    /// Attributes. Of a hard link only the file type counts.
     pub meta: Meta,
     parent: NodeId,
     link: Option<NodeId>,
@@ -184,8 +186,11 @@ impl Tree {
         if name.is_empty() {
             return Err(anyhow!("file name is empty"));
         }
-        if name.len() > NAME_MAX {
-            return Err(anyhow!("file name is longer than {NAME_MAX} bytes"));
+        if name.len() > dirent::NAME_MAX {
+            return Err(anyhow!(
+                "file name is longer than {} bytes",
+                dirent::NAME_MAX
+            ));
         }
         let name = self.bytes.push(&[name])?;
         self.push(parent, name, meta)
@@ -194,7 +199,7 @@ impl Tree {
     fn push(&mut self, parent: NodeId, name: Span, meta: Meta) -> Result<NodeId> {
         let id = NodeId::try_from(self.nodes.len())
             .ok()
-            .filter(|&id| id < crate::image::FIRST_RESERVED_ID)
+            .filter(|&id| id < NODES_MAX)
             .ok_or_else(|| anyhow!("the tree has too many entries"))?;
         self.nodes.push(Node {
             meta,
@@ -292,16 +297,27 @@ impl Tree {
         self.node(id).content.map(|span| self.bytes.get(span))
     }
 
+    /// Whether this is a file with content that the image is not to hold.
+    pub fn is_external(&self, id: NodeId) -> bool {
+        let Node { meta, content, .. } = self.node(id);
+        meta.file_type == FileType::Regular && meta.size > 0 && content.is_none()
+    }
+
     /// Sets the fs-verity digest of a file's content.
     ///
     /// # Errors
     /// [`Bytes::push`].
     pub fn set_digest(&mut self, id: NodeId, digest: &Digest) -> Result<()> {
-        // The metacopy xattr of overlayfs: version 0, its own length, no flags, the algorithm,
-        // the digest (struct ovl_metacopy). As with the payload, one copy serves both.
+        // As with the payload, one copy serves both this and the metacopy xattr.
         let algorithm = digest.algorithm();
-        let header = [0, (4 + algorithm.digest_size()) as u8, 0, algorithm.id()];
-        let span = self.bytes.push(&[&header, digest.as_bytes()])?;
+        let len = metacopy::HEADER_SIZE + algorithm.digest_size();
+        let mut header = Structure::<{ metacopy::HEADER_SIZE }>::new();
+        header
+            .put(metacopy::at::VERSION, metacopy::VERSION)
+            .put(metacopy::at::LEN, len as u8)
+            .put(metacopy::at::FLAGS, metacopy::FLAGS)
+            .put(metacopy::at::ALGORITHM, algorithm.id());
+        let span = self.bytes.push(&[header.as_bytes(), digest.as_bytes()])?;
         self.nodes[id as usize].digest = Some(span);
         Ok(())
     }

@@ -19,7 +19,7 @@ use crate::ingest::{self, Ingest};
 use crate::progress::Progress;
 use crate::quote;
 use crate::store::Store;
-use crate::tree::{Meta, NodeId, Time, Tree, S_IFBLK, S_IFCHR, S_IFDIR, S_IFLNK, S_IFMT, S_IFREG};
+use crate::tree::{FileType, Meta, NodeId, Time, Tree};
 use crate::xattr::XattrList;
 
 pub use crate::ingest::Options as ContentOptions;
@@ -136,7 +136,7 @@ impl Walker<'_> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let fd = rustix::fs::open(source, flags, Mode::empty())?;
         let stat = rustix::fs::fstat(&fd)?;
-        let id = self.tree.add_root(self.meta(&stat))?;
+        let id = self.tree.add_root(self.meta(&stat)?)?;
         self.read_xattrs(id, fd.as_fd(), true)?;
         self.pending.push(Pending {
             id,
@@ -207,12 +207,12 @@ impl Walker<'_> {
         id: &mut Option<NodeId>,
     ) -> Result<Option<(File, Stat)>> {
         let opened = open(dir.as_fd(), name, hint)?;
-        let mut meta = self.meta(&opened.stat);
-        let file_type = meta.file_type();
-        if self.options.skip_devices && matches!(file_type, S_IFBLK | S_IFCHR) {
+        let mut meta = self.meta(&opened.stat)?;
+        let is_device = matches!(meta.file_type, FileType::BlockDevice | FileType::CharDevice);
+        if self.options.skip_devices && is_device {
             return Ok(None);
         }
-        let target = if file_type == S_IFLNK {
+        let target = if meta.file_type == FileType::Symlink {
             let target = rustix::fs::readlinkat(&opened.fd, "", Vec::new())?.into_bytes();
             meta.size = target.len() as u64;
             Some(target)
@@ -222,7 +222,7 @@ impl Walker<'_> {
         let node = self.tree.add(parent, name, meta)?;
         *id = Some(node);
         if self.options.hard_links
-            && file_type != S_IFDIR
+            && !meta.is_dir()
             && self.hard_links.note(&self.tree, node, &opened.stat)?
         {
             return Ok(None);
@@ -231,13 +231,13 @@ impl Walker<'_> {
         if let Some(target) = target {
             self.tree.set_payload(node, &target)?;
         }
-        match file_type {
-            S_IFDIR => self.pending.push(Pending {
+        match meta.file_type {
+            FileType::Directory => self.pending.push(Pending {
                 id: node,
                 parent: Some(Rc::clone(dir)),
                 stat: opened.stat,
             }),
-            S_IFREG if meta.size > 0 => {
+            FileType::Regular if meta.size > 0 => {
                 if !opened.readable {
                     return Err(Errno::ACCESS.into());
                 }
@@ -253,11 +253,10 @@ impl Walker<'_> {
         Ok(None)
     }
 
-    fn meta(&self, stat: &Stat) -> Meta {
-        Meta {
-            mode: stat.st_mode,
-            // Every name is a file of its own, until it turns out to be another name of one.
-            nlink: 1,
+    fn meta(&self, stat: &Stat) -> Result<Meta> {
+        // One link: every name is a file of its own, until it turns out to be another name of one.
+        let meta = Meta::from_mode(stat.st_mode).ok_or_else(|| anyhow!("is of an unknown type"))?;
+        Ok(Meta {
             uid: stat.st_uid,
             gid: stat.st_gid,
             // The C library puts the kernel's 32 bits below everything else.
@@ -271,7 +270,8 @@ impl Walker<'_> {
                     nsec: stat.st_mtime_nsec as u32,
                 }
             },
-        }
+            ..meta
+        })
     }
 
     fn read_xattrs(&mut self, id: NodeId, fd: BorrowedFd, readable: bool) -> Result<()> {
@@ -330,7 +330,7 @@ fn read_sized(mut fill: impl FnMut(&mut [u8]) -> Result<usize, Errno>) -> Result
 
 /// Opens a directory entry, whatever it is, without side effects.
 fn open(dir: BorrowedFd, name: &[u8], hint: rustix::fs::FileType) -> Result<Opened> {
-    use rustix::fs::FileType::{Directory, RegularFile};
+    use rustix::fs::FileType::{self, Directory, RegularFile};
     let flags = OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut opened = None;
     // Opening anything else can block, rewind a tape, or worse. A file that becomes something
@@ -350,16 +350,13 @@ fn open(dir: BorrowedFd, name: &[u8], hint: rustix::fs::FileType) -> Result<Open
         None => rustix::fs::openat(dir, name, flags | OFlags::PATH, Mode::empty())?,
     };
     let stat = rustix::fs::fstat(&fd)?;
-    if !readable && matches!(stat.st_mode & S_IFMT, S_IFDIR | S_IFREG) && hint != RegularFile {
+    let found = FileType::from_raw_mode(stat.st_mode);
+    if !readable && matches!(found, Directory | RegularFile) && hint != RegularFile {
         if hint == Directory {
             return Err(Errno::ACCESS.into());
         }
         // The filesystem does not tell types when listing; now it is known.
-        let hint = rustix::fs::FileType::from_raw_mode(stat.st_mode);
-        if hint == rustix::fs::FileType::Unknown {
-            return Err(anyhow!("is of an unknown type"));
-        }
-        return open(dir, name, hint);
+        return open(dir, name, found);
     }
     Ok(Opened { fd, stat, readable })
 }

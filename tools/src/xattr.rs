@@ -10,6 +10,8 @@ use std::fmt;
 use std::hash::BuildHasher;
 
 use anyhow::Result;
+use composefs_format::disk::xattr::{ALIGNMENT, ENTRY_SIZE, HEADER_SIZE};
+use composefs_format::XattrIndex;
 use hashbrown::hash_table::HashTable;
 use hashbrown::DefaultHashBuilder;
 
@@ -24,20 +26,18 @@ const NAME_MAX: usize = 255;
 const VALUE_MAX: usize = u16::MAX as usize;
 /// What composefs allows the attributes of one node to take: half of what EROFS has room for.
 const NODE_MAX: usize = u16::MAX as usize / 2;
-/// On-disk size of the header in front of the attributes of an inode.
-const HEADER_SIZE: usize = 12;
 /// What an attribute is reckoned to cost besides its name and value: its on-disk header and the
 /// worst alignment.
-const ENTRY_OVERHEAD: usize = 7;
+const ENTRY_OVERHEAD: usize = ENTRY_SIZE + ALIGNMENT - 1;
 
-/// Name prefixes that the on-disk format has numbers for. The first that a name starts with is
-/// taken, also where an ACL name goes on: composefs images are made so.
-const PREFIXES: [(&[u8], u8); 5] = [
-    (b"user.", 1),
-    (b"system.posix_acl_access", 2),
-    (b"system.posix_acl_default", 3),
-    (b"trusted.", 4),
-    (b"security.", 6),
+/// Name prefixes that are stored as numbers. The first that a name starts with is taken, also
+/// where an ACL name goes on: composefs images are made so.
+const PREFIXES: [XattrIndex; 5] = [
+    XattrIndex::User,
+    XattrIndex::PosixAclAccess,
+    XattrIndex::PosixAclDefault,
+    XattrIndex::Trusted,
+    XattrIndex::Security,
 ];
 
 /// Why an attribute was refused.
@@ -67,10 +67,14 @@ impl std::error::Error for XattrError {}
 #[derive(Clone, Copy, Debug)]
 struct Key {
     name: Span,
-    /// On-disk number of the prefix; 0 for none.
-    prefix: u8,
-    /// Length of the prefix.
-    prefix_len: u8,
+    prefix: XattrIndex,
+}
+
+impl Key {
+    /// What of the name follows the prefix.
+    fn suffix(self) -> Span {
+        self.name.skip(self.prefix.prefix().len() as u32)
+    }
 }
 
 /// A name and value pair.
@@ -106,11 +110,10 @@ impl Pool {
         bytes.get(self.key(id).name)
     }
 
-    /// On-disk number of the prefix, and the rest of the name.
-    pub fn split_name<'a>(&self, bytes: &'a Bytes, id: XattrId) -> (u8, &'a [u8]) {
+    /// The prefix, and the rest of the name.
+    pub fn split_name<'a>(&self, bytes: &'a Bytes, id: XattrId) -> (XattrIndex, &'a [u8]) {
         let key = self.key(id);
-        let suffix = key.name.skip(u32::from(key.prefix_len));
-        (key.prefix, bytes.get(suffix))
+        (key.prefix, bytes.get(key.suffix()))
     }
 
     /// Value of an entry.
@@ -125,9 +128,8 @@ impl Pool {
 
     /// Bytes that an entry takes on disk, alignment included.
     pub fn stored_size(&self, id: XattrId) -> usize {
-        let key = self.key(id);
-        let suffix = key.name.len() - usize::from(key.prefix_len);
-        (4 + suffix + self.entries[id as usize].value.len()).next_multiple_of(4)
+        let value = self.entries[id as usize].value;
+        (ENTRY_SIZE + self.key(id).suffix().len() + value.len()).next_multiple_of(ALIGNMENT)
     }
 
     /// The entry for a pair.
@@ -190,15 +192,14 @@ impl Pool {
         if let Some(&index) = found {
             return Ok(index);
         }
-        let (prefix, prefix_len) = PREFIXES
-            .iter()
-            .find(|(prefix, _)| name.starts_with(prefix))
-            .map_or((0, 0), |&(prefix, number)| (number, prefix.len() as u8));
+        let prefix = PREFIXES
+            .into_iter()
+            .find(|prefix| name.starts_with(prefix.prefix()))
+            .unwrap_or(XattrIndex::Unprefixed);
         let index = self.keys.len() as u32;
         self.keys.push(Key {
             name: bytes.push(&[name])?,
             prefix,
-            prefix_len,
         });
         let (keys, hasher) = (&self.keys, &self.hash);
         self.key_table.insert_unique(hash, index, |&index| {

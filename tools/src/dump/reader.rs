@@ -9,21 +9,21 @@
 use std::io::BufRead;
 
 use anyhow::{anyhow, Context, Result};
+use composefs_format::disk::overlay::REDIRECT_MAX;
 
+use crate::chunks;
 use crate::dump::escape::{hex_byte, unescape, until_nul};
 use crate::dump::names::Names;
 use crate::dump::number;
 use crate::fsverity::{Algorithm, Digest};
-use crate::image;
 use crate::quote;
-use crate::tree::{self, Meta, NodeId, Time, Tree, INLINE_MAX, S_IFBLK, S_IFCHR, S_IFLNK, S_IFREG};
+use crate::tree::{FileType, Meta, NodeId, Time, Tree, INLINE_MAX};
 use crate::xattr::XattrList;
 
 /// Longest payload, the terminating zero of C included.
 const PATH_MAX: usize = 4096;
-/// Longest path of an object: the kernel looks it up with a slash in front, and `PATH_MAX` counts
-/// that as well.
-const OBJECT_PATH_MAX: usize = PATH_MAX - 2;
+/// Longest path of an object: a slash goes in front of it.
+const OBJECT_PATH_MAX: usize = REDIRECT_MAX - 1;
 /// Longest text that the xattrs of a line may take.
 const XATTRS_TEXT_MAX: usize = u16::MAX as usize;
 
@@ -176,14 +176,8 @@ impl Reader<'_> {
         let link = fields.mode.strip_prefix(b"@");
         fields.mode = link.unwrap_or(fields.mode);
         let mode = number::parse(fields.mode, 8).context("mode")? as u32;
-        if !tree::is_valid_mode(mode) {
-            return Err(anyhow!("mode {mode:o} has no file type"));
-        }
-        let meta = Meta {
-            mode,
-            nlink: 1,
-            ..Meta::default()
-        };
+        let meta = Meta::from_mode(mode);
+        let meta = meta.ok_or_else(|| anyhow!("mode {mode:o} has no file type"))?;
         let node = self.add(fields.path, meta)?;
         if link.is_some() {
             return self.hard_link(node, &fields, number);
@@ -264,7 +258,7 @@ impl Reader<'_> {
         meta.uid = uid as u32;
         meta.gid = gid as u32;
         meta.mtime = mtime;
-        if matches!(meta.file_type(), S_IFCHR | S_IFBLK) {
+        if matches!(meta.file_type, FileType::CharDevice | FileType::BlockDevice) {
             meta.rdev = rdev as u32;
         } else if self.options.strict && rdev != 0 {
             return Err(anyhow!("only devices have a device number"));
@@ -290,7 +284,7 @@ impl Reader<'_> {
         if payload.is_some_and(|payload| payload.len() >= PATH_MAX) {
             return Err(anyhow!("payload is longer than {} bytes", PATH_MAX - 1));
         }
-        if meta.file_type() == S_IFLNK {
+        if meta.file_type == FileType::Symlink {
             let target = payload.filter(|target| !target.is_empty());
             let target = target.ok_or_else(|| anyhow!("symlink target is empty"))?;
             if self.options.strict {
@@ -315,9 +309,8 @@ impl Reader<'_> {
             }
         }
         // Only then does the image say where the content is.
-        let external = meta.file_type() == S_IFREG && meta.size > 0 && content.is_none();
-        if external {
-            image::check_size(meta.size)?;
+        if self.tree.is_external(node) {
+            chunks::check_size(meta.size)?;
             if payload.is_some_and(|path| path.len() > OBJECT_PATH_MAX) {
                 return Err(anyhow!(
                     "the path of an object is longer than {OBJECT_PATH_MAX} bytes"

@@ -2,105 +2,105 @@
 //! Directory data: blocks of entry headers followed by their names.
 
 use anyhow::Result;
+use composefs_format::disk::dirent::{self, at};
+use composefs_format::disk::BLOCK_SIZE;
 
-use crate::image::layout::Layout;
-use crate::image::order::{Entry, Order};
+use crate::image::order::Order;
+use crate::image::shape::TAIL_MAX;
 use crate::image::sink::Sink;
-use crate::image::{file_type_number, BLOCK_SIZE, TAIL_MAX};
+use crate::structure::Structure;
 use crate::tree::{NodeId, Tree};
 
-/// Size of an entry header.
-const HEADER_SIZE: u64 = 12;
-
-/// How much data a directory has.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Extent {
-    /// Whole blocks.
-    pub blocks: u32,
-    /// Bytes behind the inode.
-    pub tail: u64,
-    /// Number of subdirectories.
-    pub subdirs: u32,
-}
-
-fn entry_size(entry: &Entry) -> u64 {
-    HEADER_SIZE + entry.name.len() as u64
-}
-
-/// Measures a directory.
-pub(super) fn extent(tree: &Tree, order: &Order, dir: NodeId) -> Extent {
-    let mut extent = Extent::default();
-    for entry in order.entries(tree, dir) {
-        let size = entry_size(&entry);
-        if extent.tail + size > BLOCK_SIZE {
-            extent.blocks += 1;
-            extent.tail = 0;
+/// Gives every directory the size of its data, and the link count that comes of what is in it.
+pub(super) fn measure(tree: &mut Tree, order: &Order) {
+    for &id in &order.inodes {
+        if !tree.node(id).meta.is_dir() {
+            continue;
         }
-        extent.tail += size;
-        extent.subdirs += u32::from(entry.is_subdir);
+        let mut size = 0;
+        for block in blocks(tree, order, id) {
+            size = u64::next_multiple_of(size, BLOCK_SIZE) + block.size;
+        }
+        // A longer one becomes a whole block.
+        if size % BLOCK_SIZE > TAIL_MAX {
+            size = size.next_multiple_of(BLOCK_SIZE);
+        }
+        let nlink = 2 + order.subdirs(tree, id) as u32;
+        let meta = tree.meta_mut(id);
+        meta.size = size;
+        meta.nlink = nlink;
     }
-    if extent.tail > TAIL_MAX {
-        extent.blocks += 1;
-        extent.tail = 0;
-    }
-    extent
 }
 
-/// Which part of a directory to write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
-    Blocks,
-    Tail,
-}
-
-/// Writes the data of a directory that has `blocks` whole blocks.
-pub(super) fn write(
-    tree: &Tree,
-    order: &Order,
-    layout: &Layout,
+/// The blocks of a directory, each with as many entries as it has room for.
+pub(super) struct Blocks<'a> {
+    tree: &'a Tree,
     dir: NodeId,
-    blocks: u32,
-    part: Part,
-    sink: &mut Sink,
-) -> Result<()> {
-    let mut pending: Vec<Entry> = Vec::new();
-    let mut size = 0;
-    let mut done = 0;
-    for entry in order.entries(tree, dir) {
-        if size + entry_size(&entry) > BLOCK_SIZE {
-            if part == Part::Blocks {
-                write_block(tree, layout, &pending, sink)?;
-                sink.align(BLOCK_SIZE)?;
-            }
-            done += 1;
-            size = 0;
-            pending.clear();
-        }
-        size += entry_size(&entry);
-        pending.push(entry);
-    }
-    match part {
-        Part::Blocks if done < blocks => {
-            write_block(tree, layout, &pending, sink)?;
-            sink.align(BLOCK_SIZE)
-        }
-        Part::Tail if done == blocks => write_block(tree, layout, &pending, sink),
-        _ => Ok(()),
+    /// The entries that are left.
+    rest: &'a [NodeId],
+}
+
+/// The entries of one block.
+pub(super) struct Block<'a> {
+    tree: &'a Tree,
+    dir: NodeId,
+    entries: &'a [NodeId],
+    /// Size in bytes.
+    pub size: u64,
+}
+
+/// The blocks of the directory `dir`; there is at least one.
+pub(super) fn blocks<'a>(tree: &'a Tree, order: &'a Order, dir: NodeId) -> Blocks<'a> {
+    Blocks {
+        tree,
+        dir,
+        rest: order.entries(dir),
     }
 }
 
-fn write_block(tree: &Tree, layout: &Layout, entries: &[Entry], sink: &mut Sink) -> Result<()> {
-    let mut name_offset = HEADER_SIZE * entries.len() as u64;
-    for entry in entries {
-        let mut header = [0; HEADER_SIZE as usize];
-        header[..8].copy_from_slice(&layout.nid(entry.target).to_le_bytes());
-        header[8..10].copy_from_slice(&(name_offset as u16).to_le_bytes());
-        header[10] = file_type_number(tree.node(entry.target).meta.mode);
-        sink.write(&header)?;
-        name_offset += entry.name.len() as u64;
+impl<'a> Iterator for Blocks<'a> {
+    type Item = Block<'a>;
+
+    fn next(&mut self) -> Option<Block<'a>> {
+        let Self { tree, dir, rest } = *self;
+        let (mut count, mut size) = (0, 0);
+        for &id in rest {
+            let with = size + (dirent::SIZE + Order::name(tree, id).len()) as u64;
+            if with > BLOCK_SIZE {
+                break;
+            }
+            count += 1;
+            size = with;
+        }
+        let (entries, rest) = rest.split_at(count);
+        self.rest = rest;
+        (count > 0).then_some(Block {
+            tree,
+            dir,
+            entries,
+            size,
+        })
     }
-    for entry in entries {
-        sink.write(entry.name)?;
+}
+
+impl Block<'_> {
+    /// Writes the block, less what pads it. `nid` tells the number of a node's inode.
+    pub fn write(&self, nid: impl Fn(NodeId) -> u64, sink: &mut Sink) -> Result<()> {
+        let name = |&id: &NodeId| Order::name(self.tree, id);
+        let mut name_offset = dirent::SIZE * self.entries.len();
+        for id in self.entries {
+            let target = Order::target(self.tree, self.dir, *id);
+            let mut header = Structure::<{ dirent::SIZE }>::new();
+            header
+                .put(at::NID, nid(target))
+                .put(at::NAME, name_offset as u16)
+                .put(
+                    at::FILE_TYPE,
+                    self.tree.node(target).meta.file_type.dirent(),
+                );
+            sink.write(header.as_bytes())?;
+            name_offset += name(id).len();
+        }
+        self.entries.iter().try_for_each(|id| sink.write(name(id)))
     }
-    Ok(())
 }

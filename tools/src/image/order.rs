@@ -3,24 +3,13 @@
 
 use anyhow::{anyhow, Context, Result};
 
-use crate::image::FIRST_RESERVED_ID;
 use crate::quote;
-use crate::tree::{NodeId, Tree, ROOT};
+use crate::tree::{NodeId, Tree, NODES_MAX, ROOT};
 
-/// Stands for the entry `.` among the children of a directory.
-const DOT: NodeId = FIRST_RESERVED_ID;
+/// Stands for the entry `.` among those of a directory.
+const DOT: NodeId = NODES_MAX;
 /// Stands for the entry `..`.
-const DOT_DOT: NodeId = FIRST_RESERVED_ID + 1;
-
-/// One entry of a directory, as it is to be written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Entry<'a> {
-    pub name: &'a [u8],
-    /// The node that the entry leads to.
-    pub target: NodeId,
-    /// Whether this is a subdirectory proper, which counts in the link count.
-    pub is_subdir: bool,
-}
+const DOT_DOT: NodeId = NODES_MAX + 1;
 
 /// The sorted entries of every directory, and the sequence of inodes.
 pub(super) struct Order {
@@ -47,33 +36,34 @@ impl Order {
     }
 
     /// The entries of a directory, `.` and `..` included. Empty for other files.
-    pub fn entries<'a>(&'a self, tree: &'a Tree, dir: NodeId) -> impl Iterator<Item = Entry<'a>> {
-        self.children(dir).iter().map(move |&child| match child {
-            DOT => Entry {
-                name: b".",
-                target: dir,
-                is_subdir: false,
-            },
-            DOT_DOT => Entry {
-                name: b"..",
-                target: tree.node(dir).parent(),
-                is_subdir: false,
-            },
-            child => {
-                let node = tree.node(child);
-                Entry {
-                    name: tree.name(child),
-                    target: node.link().unwrap_or(child),
-                    is_subdir: node.meta.is_dir(),
-                }
-            }
-        })
-    }
-
-    fn children(&self, dir: NodeId) -> &[NodeId] {
+    pub fn entries(&self, dir: NodeId) -> &[NodeId] {
         let dir = dir as usize;
         let start = dir.checked_sub(1).map_or(0, |before| self.ends[before]);
         &self.entries[start as usize..self.ends[dir] as usize]
+    }
+
+    /// The name of an entry.
+    pub fn name(tree: &Tree, entry: NodeId) -> &[u8] {
+        match entry {
+            DOT => b".",
+            DOT_DOT => b"..",
+            id => tree.name(id),
+        }
+    }
+
+    /// The node that an entry of `dir` leads to.
+    pub fn target(tree: &Tree, dir: NodeId, entry: NodeId) -> NodeId {
+        match entry {
+            DOT => dir,
+            DOT_DOT => tree.node(dir).parent(),
+            id => tree.node(id).link().unwrap_or(id),
+        }
+    }
+
+    /// How many directories are in the directory `dir`.
+    pub fn subdirs(&self, tree: &Tree, dir: NodeId) -> usize {
+        let is_dir = |&&id: &&NodeId| id < NODES_MAX && tree.node(id).meta.is_dir();
+        self.entries(dir).iter().filter(is_dir).count()
     }
 
     /// A counting sort by directory, then a sort by name of each.
@@ -103,11 +93,7 @@ impl Order {
                 self.append(tree.node(id).parent(), id);
             }
         }
-        let name = |id: NodeId| match id {
-            DOT => b".".as_slice(),
-            DOT_DOT => b"..",
-            id => tree.name(id),
-        };
+        let name = |id| Self::name(tree, id);
         let mut start = 0;
         for &end in &self.ends {
             // Usually sorted already, but for the first two.
@@ -124,9 +110,9 @@ impl Order {
         Ok(())
     }
 
-    fn append(&mut self, dir: NodeId, child: NodeId) {
+    fn append(&mut self, dir: NodeId, entry: NodeId) {
         let end = &mut self.ends[dir as usize];
-        self.entries[*end as usize] = child;
+        self.entries[*end as usize] = entry;
         *end += 1;
     }
 
@@ -135,8 +121,8 @@ impl Order {
         inodes.push(ROOT);
         let mut next = 0;
         while let Some(&dir) = inodes.get(next) {
-            let own = |&&child: &&NodeId| child < DOT && tree.node(child).link().is_none();
-            inodes.extend(self.children(dir).iter().filter(own));
+            let own = |&&id: &&NodeId| id < NODES_MAX && tree.node(id).link().is_none();
+            inodes.extend(self.entries(dir).iter().filter(own));
             next += 1;
         }
         self.inodes = inodes;
