@@ -1,16 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Copying a file's content: sharing its blocks if the filesystem can, else within the kernel.
 
+use std::fs::File;
 use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{anyhow, Context, Result};
 use rustix::io::Errno;
 
-use crate::store::Source;
+use crate::read::BUFFER_SIZE;
 
-/// Size of the buffers that files are read with.
-pub const BUFFER_SIZE: usize = 256 << 10;
+/// Where content comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file.
+    pub file: &'a File,
+    /// Its size.
+    pub size: u64,
+    /// All of its content, if it is in memory.
+    pub content: Option<&'a [u8]>,
+}
 
 /// Fills the empty file `to`. `reflink` says whether cloning is worth a try, and is cleared when
 /// it turns out not to be. Returns whether the content is known to be the one that the source

@@ -13,15 +13,14 @@ mod visit;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{anyhow, Context, Result};
 use clap::Parser;
 
-use crate::fsverity::{Algorithm, Digest, Hasher};
+use crate::fsverity::Algorithm;
+use crate::measure;
 use crate::quote;
-use crate::read;
-use crate::verity;
 use source::Opened;
 use visit::Filter;
 
@@ -170,20 +169,12 @@ impl Command {
         }
         for path in &self.images {
             let algorithm = self.signing.algorithm().unwrap_or(Algorithm::Sha256);
-            let digest = measure(path, algorithm)
+            let measured = File::open(path)
+                .map_err(anyhow::Error::from)
+                .and_then(|file| measure::file(&file, algorithm))
                 .with_context(|| format!("cannot measure {}", quote::path(path)))?;
-            writeln!(out, "{digest}").context("cannot write")?;
+            writeln!(out, "{}", measured.digest).context("cannot write")?;
         }
         Ok(())
     }
-}
-
-/// The digest of a file: the kernel's, if it has one.
-fn measure(path: &Path, algorithm: Algorithm) -> Result<Digest> {
-    let file = File::open(path)?;
-    if let Some(digest) = verity::measure(&file, algorithm)? {
-        return Ok(digest);
-    }
-    let mut hasher = Hasher::new(algorithm);
-    read::hash(&file, &mut hasher)
 }

@@ -10,12 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{anyhow, Error, Result};
 use rustix::fs::Stat;
 
-use crate::copy::BUFFER_SIZE;
+use crate::copy::Source;
 use crate::fsverity::{Algorithm, Digest, Hasher};
 use crate::limits;
 use crate::progress::Progress;
-use crate::read;
-use crate::store::{self, Source, Store};
+use crate::read::{read, BUFFER_SIZE};
+use crate::store::{self, Store};
 use crate::tree::NodeId;
 
 /// Most files of a batch: handing over each small file would take longer than hashing it.
@@ -237,9 +237,8 @@ impl Worker<'_> {
                 file: &job.file,
                 size: job.stat.st_size as u64,
                 content: whole.map(|count| &self.buffer[..count]),
-                id: job.node,
             };
-            store.put(&digest, source)?;
+            store.put(&digest, source, job.node)?;
         }
         self.done.push(Done {
             node: job.node,
@@ -254,7 +253,7 @@ impl Worker<'_> {
         let size = job.stat.st_size as u64;
         self.buffer.resize(BUFFER_SIZE, 0);
         let whole = loop {
-            let count = read::read(&job.file, &mut self.buffer)?;
+            let count = read(&job.file, &mut self.buffer)?;
             self.hasher.update(&self.buffer[..count]);
             if count == 0 || self.hasher.size() >= size {
                 break (count as u64 == size).then_some(count);

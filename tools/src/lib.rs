@@ -18,6 +18,7 @@ pub mod image;
 pub mod info;
 mod ingest;
 mod limits;
+mod measure;
 pub mod mkcomposefs;
 mod output;
 pub mod overlay;

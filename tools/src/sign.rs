@@ -16,7 +16,6 @@ mod prompt;
 mod public_key;
 mod trust;
 
-use std::fs::File;
 use std::path::Path;
 
 use anyhow::{anyhow, Context, Result};
@@ -25,10 +24,8 @@ pub use compose::compose;
 pub use fault::Fault;
 pub use trust::Verified;
 
-use crate::fsverity::{Algorithm, Digest, Hasher};
+use crate::fsverity::Digest;
 use crate::quote;
-use crate::read;
-use crate::verity;
 use certificate::Certificate;
 
 /// What is signed: the kernel's `struct fsverity_formatted_digest`, that is `FSVerity`, the number
@@ -40,38 +37,6 @@ pub fn formatted_digest(digest: &Digest) -> Vec<u8> {
     formatted.extend_from_slice(&(bytes.len() as u16).to_le_bytes());
     formatted.extend_from_slice(bytes);
     formatted
-}
-
-/// The fs-verity digests that a file may be signed by: of `algorithm` if one is wanted; else the
-/// one that the kernel has for it; else, if fs-verity is not enabled on it, of every algorithm,
-/// the usual one first.
-///
-/// # Errors
-/// If the file cannot be read, or fs-verity is enabled with another algorithm.
-pub fn digests(path: &Path, algorithm: Option<Algorithm>) -> Result<Vec<Digest>> {
-    let file = File::open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(anyhow!("is not a regular file"));
-    }
-    let algorithms = match &algorithm {
-        Some(algorithm) => std::slice::from_ref(algorithm),
-        None => &[Algorithm::Sha256, Algorithm::Sha512],
-    };
-    let mut other = None;
-    for &algorithm in algorithms {
-        match verity::measure(&file, algorithm) {
-            Ok(Some(digest)) => return Ok(vec![digest]),
-            Ok(None) => {}
-            Err(error) => other = Some(error),
-        }
-    }
-    if let Some(error) = other {
-        return Err(error);
-    }
-    algorithms
-        .iter()
-        .map(|&algorithm| read::hash(&File::open(path)?, &mut Hasher::new(algorithm)))
-        .collect()
 }
 
 /// Reads the certificates in a file: PEM, of which there may be several, or DER.

@@ -18,11 +18,11 @@ use anyhow::{anyhow, Context, Result};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::copy;
-use crate::fsverity::{object_path, Algorithm, Digest, Hasher};
+use crate::copy::{self, Source};
+use crate::fsverity::{object_path, Algorithm, Digest};
 use crate::limits;
+use crate::measure;
 use crate::quote;
-use crate::read;
 use crate::staged::{Published, Staged};
 use crate::verity::{self, Enabled, Obstacle};
 
@@ -31,23 +31,10 @@ const BATCH: usize = 2048;
 /// Bytes of objects that are collected.
 const BATCH_BYTES: u64 = 64 << 20;
 
-/// Where the content of an object comes from.
-#[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// The file.
-    pub file: &'a File,
-    /// Its size.
-    pub size: u64,
-    /// All of its content, if it is in memory.
-    pub content: Option<&'a [u8]>,
-    /// A number for it, to be found in a [`Failure`].
-    pub id: u32,
-}
-
 /// What went wrong with an object. It may not be the one that was put last.
 #[derive(Debug)]
 pub struct Failure {
-    /// Which source it is about.
+    /// The number that was given for its source.
     pub id: u32,
     /// The cause.
     pub error: anyhow::Error,
@@ -121,19 +108,20 @@ impl Store {
         self.lock().no_verity.clone()
     }
 
-    /// Puts an object into the store, unless it is there. It may appear only with [`finish`].
+    /// Puts an object into the store, unless it is there. It may appear only with [`finish`]. `id`
+    /// is a number for it, to be found in a [`Failure`].
     ///
     /// [`finish`]: Store::finish
     ///
     /// # Errors
     /// If an object of that name is there but is another file, the source is not what `digest`
     /// says, or writing fails. The message names the object.
-    pub fn put(&self, digest: &Digest, source: Source) -> Result<(), Failure> {
+    pub(crate) fn put(&self, digest: &Digest, source: Source, id: u32) -> Result<(), Failure> {
         if !self.lock().known.insert(*digest) {
             return Ok(());
         }
-        let staged = self.stage(digest, source).map_err(|error| Failure {
-            id: source.id,
+        let staged = self.stage(digest, source, id).map_err(|error| Failure {
+            id,
             error: self.name_object(digest, error),
         })?;
         let Some(pending) = staged else {
@@ -176,7 +164,7 @@ impl Store {
     }
 
     /// Makes an object without a name; `None` if there is one already.
-    fn stage(&self, digest: &Digest, source: Source) -> Result<Option<Pending>> {
+    fn stage(&self, digest: &Digest, source: Source, id: u32) -> Result<Option<Pending>> {
         if self.check_existing(digest, source.size)? {
             return Ok(None);
         }
@@ -185,7 +173,7 @@ impl Store {
         rustix::fs::fchmod(staged.file(), Mode::from_raw_mode(0o644))?;
         let verified = copy::fill(staged.file(), source, &self.reflink)?;
         Ok(Some(Pending {
-            id: source.id,
+            id,
             digest: *digest,
             size: source.size,
             staged,
@@ -256,7 +244,7 @@ impl Store {
         let name = object_path(digest);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {
-            Ok(file) => file,
+            Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(false),
             Err(Errno::LOOP) => return Err(anyhow!("is a symbolic link")),
             Err(error) => return Err(error.into()),
@@ -269,11 +257,11 @@ impl Store {
             let found = stat.st_size;
             return Err(anyhow!("is damaged: its size is {found}, not {size}"));
         }
-        if let Some(measured) = verity::measure(&file, self.algorithm)? {
-            expect_intact(digest, &measured)?;
+        let found = measure::file(&file, self.algorithm)?;
+        expect_intact(digest, &found.digest)?;
+        if found.has_verity {
             return Ok(true);
         }
-        expect_intact(digest, &self.hash(file.as_fd())?)?;
         // Left by a tool, or on a kernel, that did not. Now that it is known to be right, it may
         // as well have it.
         if let Enabled::No(obstacle) = verity::enable(&file, self.algorithm)? {
@@ -286,7 +274,7 @@ impl Store {
     fn hash(&self, file: BorrowedFd) -> Result<Digest> {
         let file = File::from(rustix::io::dup(file)?);
         rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
-        read::hash(&file, &mut Hasher::new(self.algorithm))
+        measure::content(&file, self.algorithm)
     }
 
     /// Locks the state. What a panicking thread left is as good as any here.

@@ -13,6 +13,7 @@ use clap::Args;
 use crate::cli;
 use crate::fsverity::{Algorithm, Digest};
 use crate::info::source;
+use crate::measure;
 use crate::output;
 use crate::quote;
 use crate::sign::certificate::Certificate;
@@ -167,7 +168,7 @@ impl Options {
     fn image_digest(&self, image: &Path) -> Result<Digest> {
         let context = || quote::path(image).to_string();
         source::open(image).with_context(context)?;
-        let digests = sign::digests(image, self.digest_algorithm).with_context(context)?;
+        let digests = measure::candidates(image, self.digest_algorithm).with_context(context)?;
         digests.first().copied().ok_or_else(|| anyhow!("no digest"))
     }
 
@@ -186,7 +187,7 @@ impl Options {
         for path in &self.cert {
             trusted.extend(sign::certificates(path)?);
         }
-        let digests = sign::digests(image, self.digest_algorithm)
+        let digests = measure::candidates(image, self.digest_algorithm)
             .with_context(|| quote::path(image).to_string())?;
         let context = || {
             let (image, signature) = (quote::path(image), quote::path(signature));

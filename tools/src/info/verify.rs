@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{anyhow, Context, Result};
@@ -13,11 +13,9 @@ use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::dump::Escape;
-use crate::fsverity::Hasher;
 use crate::info::objects::{relative, Needed};
+use crate::measure;
 use crate::progress::Progress;
-use crate::read;
-use crate::verity;
 
 /// An object, and the digest that an image gives for it.
 type Need<'a> = (&'a [u8], Option<&'a Digest>);
@@ -96,17 +94,12 @@ fn check((object, digest): Need, basedir: &OwnedFd) -> Result<()> {
         return Err(anyhow!("not a regular file"));
     }
     let digest = digest.ok_or_else(|| anyhow!("the image gives no digest"))?;
-    if let Some(found) = verity::measure(file.as_fd(), digest.algorithm())? {
-        return expect(digest, &found);
+    let found = measure::file(&file, digest.algorithm())?;
+    if found.digest != *digest {
+        return Err(anyhow!("wrong digest {}", found.digest));
     }
-    let found = read::hash(&file, &mut Hasher::new(digest.algorithm()))?;
-    expect(digest, &found)?;
-    Err(anyhow!("fs-verity is not enabled"))
-}
-
-fn expect(want: &Digest, found: &Digest) -> Result<()> {
-    if want == found {
-        return Ok(());
+    if !found.has_verity {
+        return Err(anyhow!("fs-verity is not enabled"));
     }
-    Err(anyhow!("wrong digest {found}"))
+    Ok(())
 }
