@@ -25,7 +25,6 @@ pub mod overlay;
 pub mod progress;
 pub mod quote;
 mod read;
-mod sign;
 mod staged;
 pub mod store;
 mod structure;

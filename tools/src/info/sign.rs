@@ -9,6 +9,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, Context, Result};
 use clap::Args;
+use composefs_format::{FormattedDigest, MAX_SIGNATURE_SIZE};
+use composefs_sign::{Certificate, Fault, Message, PrivateKey, Verified};
 
 use crate::cli;
 use crate::fsverity::{Algorithm, Digest};
@@ -16,10 +18,6 @@ use crate::info::source;
 use crate::measure;
 use crate::output;
 use crate::quote;
-use crate::sign::certificate::Certificate;
-use crate::sign::key::PrivateKey;
-use crate::sign::pkcs7::{Message, SIZE_MAX};
-use crate::sign::{self, Fault, Verified};
 
 /// The options of both.
 #[derive(Debug, Args)]
@@ -125,19 +123,19 @@ impl Options {
         let (Some(key), [cert]) = (&self.key, &self.cert[..]) else {
             return Err(anyhow!("sign needs one --key and one --cert"));
         };
-        let certificates = sign::certificates(cert)?;
-        let mut chain = certificates.get(1..).unwrap_or_default().to_vec();
+        let given = certificates(cert)?;
+        let mut chain = given.get(1..).unwrap_or_default().to_vec();
         for path in &self.chain {
-            chain.extend(sign::certificates(path)?);
+            chain.extend(certificates(path)?);
         }
-        let key = PrivateKey::load(key)?;
+        let key = private_key(key)?;
         for image in images {
             let digest = self.image_digest(image)?;
-            let signature = sign::compose(
-                &sign::formatted_digest(&digest),
+            let signature = composefs_sign::compose(
+                FormattedDigest::new(&digest).as_bytes(),
                 digest.algorithm(),
                 &key,
-                &certificates[0],
+                &given[0],
                 &chain,
             )
             .with_context(|| format!("cannot sign {}", quote::path(image)))?;
@@ -161,7 +159,7 @@ impl Options {
         };
         let digest = self.image_digest(image)?;
         let output = self.output.as_deref().unwrap_or(Path::new("-"));
-        write(output, &sign::formatted_digest(&digest))
+        write(output, FormattedDigest::new(&digest).as_bytes())
     }
 
     /// The digest to sign. What is not an image is not signed: it would be a mistake.
@@ -185,7 +183,7 @@ impl Options {
         }
         let mut trusted = Vec::new();
         for path in &self.cert {
-            trusted.extend(sign::certificates(path)?);
+            trusted.extend(certificates(path)?);
         }
         let digests = measure::candidates(image, self.digest_algorithm)
             .with_context(|| quote::path(image).to_string())?;
@@ -202,11 +200,25 @@ impl Options {
     }
 }
 
+/// Reads the certificates in a file.
+fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    Certificate::load(path)
+        .with_context(|| format!("cannot use the certificate {}", quote::path(path)))
+}
+
+/// Reads the key in a file, and asks for its passphrase if need be.
+fn private_key(path: &Path) -> Result<PrivateKey> {
+    let question = format!("Passphrase of {}: ", quote::path(path));
+    PrivateKey::load(path, || composefs_sign::passphrase(&question))
+        .with_context(|| format!("cannot use the key {}", quote::path(path)))
+}
+
 /// Reads no more of a file than it takes to see that it is too large.
 fn read_signature(path: &Path) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     let file = File::open(path)?;
-    file.take(SIZE_MAX as u64 + 1).read_to_end(&mut content)?;
+    file.take(MAX_SIGNATURE_SIZE as u64 + 1)
+        .read_to_end(&mut content)?;
     Ok(content)
 }
 
@@ -217,7 +229,7 @@ fn first_that_holds<'a>(
 ) -> Result<(&'a Digest, Verified<'a>), Fault> {
     let mut first = None;
     for digest in digests {
-        match message.verify(&sign::formatted_digest(digest), trusted) {
+        match message.verify(FormattedDigest::new(digest).as_bytes(), trusted) {
             Ok(verified) => return Ok((digest, verified)),
             Err(fault) => first = first.or(Some(fault)),
         }

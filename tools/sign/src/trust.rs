@@ -4,9 +4,9 @@
 //!
 //! The kernel's blacklist cannot be seen from here.
 
-use super::certificate::{same, Certificate};
-use super::pkcs7::{Message, Signer};
-use super::Fault;
+use crate::certificate::{same, Certificate};
+use crate::fault::Fault;
+use crate::pkcs7::{Message, Signer};
 
 /// Who has signed.
 #[derive(Debug)]

@@ -8,9 +8,9 @@ use rsa::pkcs1::DecodeRsaPublicKey;
 use rsa::traits::PublicKeyParts;
 use rsa::RsaPublicKey;
 
-use super::hash::Hash;
-use super::oid;
-use super::Fault;
+use crate::fault::Fault;
+use crate::hash::Hash;
+use crate::oid;
 
 /// Sizes in bits that the kernel takes an RSA modulus to have, after rounding up to whole words.
 const RSA_BITS: [usize; 6] = [512, 1024, 1536, 2048, 3072, 4096];

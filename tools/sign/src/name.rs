@@ -4,8 +4,7 @@
 use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Decode, Reader, Result, SliceReader, Tag, Tagged};
 
-use super::asn1::{all, open};
-use crate::quote;
+use crate::asn1::{all, open};
 
 /// Short names of attributes, from RFC 4519 and RFC 2985.
 const SHORT: [(&str, &str); 7] = [
@@ -27,7 +26,7 @@ pub fn display(name: &[u8]) -> String {
             shown.join(",")
         },
     );
-    quote::bytes(text.as_bytes()).to_string()
+    format!("'{text}'")
 }
 
 /// The parts of a name, each of which has attributes with values.
@@ -75,6 +74,10 @@ fn show_value(value: &AnyRef) -> String {
     };
     let mut shown = String::new();
     for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+            continue;
+        }
         if matches!(c, ',' | '+' | '"' | '\\' | '<' | '>' | ';' | '=') {
             shown.push('\\');
         }

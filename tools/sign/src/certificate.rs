@@ -3,15 +3,18 @@
 //! (`crypto/asymmetric_keys/x509_cert_parser.c`, `x509_public_key.c`).
 
 use std::fmt;
+use std::path::Path;
 
+use anyhow::anyhow;
 use der::asn1::{AnyRef, BitStringRef, GeneralizedTime, ObjectIdentifier, OctetStringRef, UtcTime};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 
-use super::asn1::{algorithm, all, context, open, optional, sequence, whole};
-use super::hash::Hash;
-use super::oid;
-use super::public_key::{Kind, PublicKey, Scheme, Signature};
-use super::Fault;
+use crate::asn1::{algorithm, all, context, open, optional, sequence, whole};
+use crate::fault::Fault;
+use crate::hash::Hash;
+use crate::oid;
+use crate::pem;
+use crate::public_key::{Kind, PublicKey, Scheme, Signature};
 
 /// Seconds since 1970.
 pub type Time = u64;
@@ -21,18 +24,20 @@ pub type Time = u64;
 pub struct Certificate {
     /// All of it.
     pub der: Vec<u8>,
-    pub serial: Vec<u8>,
+    pub(crate) serial: Vec<u8>,
     /// Distinguished names, without the outermost tag and length.
-    pub issuer: Vec<u8>,
-    pub subject: Vec<u8>,
+    pub(crate) issuer: Vec<u8>,
+    pub(crate) subject: Vec<u8>,
+    /// When it begins to be valid.
     pub not_before: Time,
+    /// Until when it is valid.
     pub not_after: Time,
-    pub key: PublicKey,
-    pub subject_key_id: Option<Vec<u8>>,
+    pub(crate) key: PublicKey,
+    pub(crate) subject_key_id: Option<Vec<u8>>,
     /// Serial number and issuer of the issuer's certificate.
-    pub authority: Option<Vec<u8>>,
-    pub authority_key_id: Option<Vec<u8>>,
-    pub self_signed: bool,
+    pub(crate) authority: Option<Vec<u8>>,
+    pub(crate) authority_key_id: Option<Vec<u8>>,
+    pub(crate) self_signed: bool,
     /// There is a keyUsage extension, and it does not have digitalSignature. The kernel does not
     /// look at this when it checks a signature.
     pub no_signatures: bool,
@@ -41,6 +46,23 @@ pub struct Certificate {
 }
 
 impl Certificate {
+    /// Reads the certificates in a file: PEM, of which there may be several, or DER.
+    ///
+    /// # Errors
+    /// If there is none, or the kernel would not take it.
+    pub fn load(path: &Path) -> Result<Vec<Self>, anyhow::Error> {
+        let content = std::fs::read(path)?;
+        if !pem::is_pem(&content) {
+            return Ok(vec![Self::parse(&content)?]);
+        }
+        let blocks = pem::blocks(&content, |label| label == "CERTIFICATE")?;
+        if blocks.is_empty() {
+            return Err(anyhow!("there is no certificate in it"));
+        }
+        let parsed = blocks.iter().map(|block| Self::parse(&block.der));
+        Ok(parsed.collect::<Result<_, Fault>>()?)
+    }
+
     /// Reads a certificate in DER.
     ///
     /// # Errors

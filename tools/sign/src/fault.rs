@@ -3,8 +3,6 @@
 
 use std::fmt;
 
-use super::certificate::Certificate;
-
 /// The cases that the driver tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -21,7 +19,7 @@ pub enum Cause {
 /// Why a signature does not hold.
 #[derive(Clone, Debug)]
 pub struct Fault {
-    pub cause: Cause,
+    cause: Cause,
     reason: String,
 }
 
@@ -31,24 +29,25 @@ impl Fault {
         Self { cause, reason }
     }
 
-    pub fn malformed(reason: impl Into<String>) -> Self {
+    pub(crate) fn malformed(reason: impl Into<String>) -> Self {
         Self::new(Cause::Malformed, reason)
     }
 
-    pub fn unsupported(reason: impl Into<String>) -> Self {
+    pub(crate) fn unsupported(reason: impl Into<String>) -> Self {
         Self::new(Cause::Unsupported, reason)
     }
 
-    pub fn no_key(reason: impl Into<String>) -> Self {
+    pub(crate) fn no_key(reason: impl Into<String>) -> Self {
         Self::new(Cause::NoKey, reason)
     }
 
+    /// A signature that is wrong, for this reason.
     pub fn rejected(reason: impl Into<String>) -> Self {
         Self::new(Cause::Rejected, reason)
     }
 
     /// The same about a certificate.
-    pub fn of(self, certificate: &Certificate) -> Self {
+    pub(crate) fn of(self, certificate: &impl fmt::Display) -> Self {
         Self::new(
             self.cause,
             format!("certificate of {certificate}: {}", self.reason),
@@ -56,7 +55,7 @@ impl Fault {
     }
 
     /// The same about a part.
-    pub fn within(self, part: &str) -> Self {
+    pub(crate) fn within(self, part: &str) -> Self {
         Self::new(self.cause, format!("{part}: {}", self.reason))
     }
 }

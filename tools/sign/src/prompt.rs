@@ -1,14 +1,35 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Asking for a passphrase on the terminal, which does not show it.
+//! Passphrases: from the environment, or asked for on the terminal, which does not show them.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 
+use anyhow::{anyhow, Result};
 use rustix::termios::{tcgetattr, tcsetattr, LocalModes, OptionalActions, Termios};
 use zeroize::Zeroizing;
 
+/// The environment variable that holds the passphrase of an encrypted key.
+const PASSPHRASE_VARIABLE: &str = "COMPOSEFS_KEY_PASSPHRASE";
+
 /// Longest passphrase, in bytes: a terminal passes on no longer line.
 const LINE_MAX: usize = 4096;
+
+/// The passphrase of a key: from the environment, or the answer to `question` on the terminal.
+///
+/// # Errors
+/// If there is neither.
+pub fn passphrase(question: &str) -> Result<Zeroizing<String>> {
+    match std::env::var(PASSPHRASE_VARIABLE) {
+        Ok(passphrase) => return Ok(Zeroizing::new(passphrase)),
+        Err(std::env::VarError::NotPresent) => {}
+        Err(std::env::VarError::NotUnicode(_)) => {
+            return Err(anyhow!("{PASSPHRASE_VARIABLE} is not UTF-8"));
+        }
+    }
+    ask(question).map_err(|_| {
+        anyhow!("it needs a passphrase: there is no terminal and no {PASSPHRASE_VARIABLE}")
+    })
+}
 
 /// A terminal that shows no input for the life of this.
 struct Silent<'a> {
@@ -39,7 +60,7 @@ impl Drop for Silent<'_> {
 ///
 /// # Errors
 /// If there is no terminal, or no answer.
-pub fn ask(question: &str) -> io::Result<Zeroizing<String>> {
+fn ask(question: &str) -> io::Result<Zeroizing<String>> {
     let terminal = OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     let silent = Silent::new(&terminal)?;
     (&terminal).write_all(question.as_bytes())?;

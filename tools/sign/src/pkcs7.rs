@@ -2,24 +2,22 @@
 //! Detached PKCS#7 signatures (RFC 5652), read as the kernel reads them
 //! (`crypto/asymmetric_keys/pkcs7_parser.c`), except that they must be DER, and nothing else.
 
+use composefs_format::MAX_SIGNATURE_SIZE;
 use der::asn1::{AnyRef, ObjectIdentifier, OctetStringRef};
 use der::{Decode, Reader, SliceReader, Tag, TagNumber, Tagged};
 
-use super::asn1::{algorithm, all, context, element, open, optional, sequence, whole};
-use super::certificate::{time, Certificate, Time};
-use super::hash::Hash;
-use super::oid;
-use super::public_key::{Scheme, Signature};
-use super::Fault;
-
-/// Most bytes that the kernel's decoder takes, and the driver with it.
-pub const SIZE_MAX: usize = 65535;
+use crate::asn1::{algorithm, all, context, element, open, optional, sequence, whole};
+use crate::certificate::{time, Certificate, Time};
+use crate::fault::Fault;
+use crate::hash::Hash;
+use crate::oid;
+use crate::public_key::{Scheme, Signature};
 
 /// A signature file.
 #[derive(Debug)]
 pub struct Message {
-    pub certificates: Vec<Certificate>,
-    pub signer: Signer,
+    pub(crate) certificates: Vec<Certificate>,
+    pub(crate) signer: Signer,
 }
 
 /// The signature in it. The driver wants one.
@@ -51,9 +49,9 @@ impl Message {
         if der.is_empty() {
             return Err(Fault::malformed("the file is empty"));
         }
-        if der.len() > SIZE_MAX {
+        if der.len() > MAX_SIGNATURE_SIZE {
             return Err(Fault::malformed(format!(
-                "the file is larger than {SIZE_MAX} bytes"
+                "the file is larger than {MAX_SIGNATURE_SIZE} bytes"
             )));
         }
         let mut outer = open(AnyRef::from_der(der)?, Tag::Sequence)?;

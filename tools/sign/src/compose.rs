@@ -2,15 +2,15 @@
 //! Making detached PKCS#7 signatures (RFC 5652).
 
 use anyhow::{anyhow, Result};
+use composefs_format::{Algorithm, MAX_SIGNATURE_SIZE};
 use der::asn1::OctetString;
 use der::{Encode, Tag, TagNumber};
 
-use super::asn1::{algorithm_identifier, context, element};
-use super::certificate::Certificate;
-use super::key::PrivateKey;
-use super::oid;
-use super::pkcs7::{Message, SIZE_MAX};
-use crate::fsverity::Algorithm;
+use crate::asn1::{algorithm_identifier, context, element};
+use crate::certificate::Certificate;
+use crate::key::PrivateKey;
+use crate::oid;
+use crate::pkcs7::Message;
 
 /// Signs `data`, the formatted digest of an image of this algorithm. The signature carries the
 /// signer's certificate and those of `chain`, and no attributes.
@@ -54,9 +54,10 @@ pub fn compose(
     )?;
     let content = element(context(TagNumber::N0), &[&signed_data])?;
     let message = element(Tag::Sequence, &[&oid::SIGNED_DATA.to_der()?, &content])?;
-    if message.len() > SIZE_MAX {
+    if message.len() > MAX_SIGNATURE_SIZE {
         return Err(anyhow!(
-            "the signature would be larger than {SIZE_MAX} bytes; give it fewer certificates"
+            "the signature would be larger than {MAX_SIGNATURE_SIZE} bytes; give it fewer \
+             certificates"
         ));
     }
     Message::parse(&message)?.verify(data, std::slice::from_ref(certificate))?;

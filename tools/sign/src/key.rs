@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::{anyhow, Context, Result};
+use composefs_format::Algorithm;
 use der::asn1::ObjectIdentifier;
 use der::Decode;
 use p256::ecdsa::signature::hazmat::PrehashSigner;
@@ -14,38 +15,36 @@ use rsa::RsaPrivateKey;
 use sec1::EcPrivateKey;
 use zeroize::Zeroizing;
 
-use super::hash::Hash;
-use super::oid;
-use super::pem;
-use super::prompt;
-use super::public_key::{Kind, PublicKey};
-use crate::fsverity::Algorithm;
-use crate::quote;
-
-/// The environment variable that holds the passphrase of an encrypted key.
-pub const PASSPHRASE_VARIABLE: &str = "COMPOSEFS_KEY_PASSPHRASE";
+use crate::hash::Hash;
+use crate::oid;
+use crate::pem;
+use crate::public_key::{Kind, PublicKey};
 
 /// A private key. All kinds wipe their memory when dropped.
 pub enum PrivateKey {
+    /// RSA.
     Rsa(Box<RsaPrivateKey>),
+    /// ECDSA over P-256.
     P256(p256::SecretKey),
+    /// ECDSA over P-384.
     P384(p384::SecretKey),
+    /// ECDSA over P-521.
     P521(p521::SecretKey),
 }
 
 impl PrivateKey {
-    /// Reads a key: PKCS#8, encrypted or not, PKCS#1 or SEC 1, in PEM or DER.
+    /// Reads a key: PKCS#8, encrypted or not, PKCS#1 or SEC 1, in PEM or DER. `passphrase` is
+    /// called for that of an encrypted one.
     ///
     /// # Errors
     /// If it is none that can be used, or the passphrase is wrong.
-    pub fn load(path: &Path) -> Result<Self> {
-        Self::read(path).with_context(|| format!("cannot use the key {}", quote::path(path)))
-    }
-
-    fn read(path: &Path) -> Result<Self> {
+    pub fn load(
+        path: &Path,
+        passphrase: impl FnOnce() -> Result<Zeroizing<String>>,
+    ) -> Result<Self> {
         let content = Zeroizing::new(std::fs::read(path)?);
         if !pem::is_pem(&content) {
-            return Self::from_der(&content, path);
+            return Self::from_der(&content, passphrase);
         }
         let blocks = pem::blocks(&content, |label| label.ends_with("PRIVATE KEY"))?;
         let block = blocks
@@ -53,21 +52,21 @@ impl PrivateKey {
             .ok_or_else(|| anyhow!("there is no private key in it"))?;
         match block.label.as_str() {
             "PRIVATE KEY" | "ENCRYPTED PRIVATE KEY" | "RSA PRIVATE KEY" | "EC PRIVATE KEY" => {
-                Self::from_der(&block.der, path)
+                Self::from_der(&block.der, passphrase)
             }
-            label => Err(anyhow!(
-                "a key of the kind {} is not supported",
-                quote::bytes(label.as_bytes())
-            )),
+            label => Err(anyhow!("a key of the kind '{label}' is not supported")),
         }
     }
 
-    fn from_der(der: &[u8], path: &Path) -> Result<Self> {
+    fn from_der(
+        der: &[u8],
+        passphrase: impl FnOnce() -> Result<Zeroizing<String>>,
+    ) -> Result<Self> {
         if let Ok(info) = PrivateKeyInfo::from_der(der) {
             return Self::from_pkcs8(info);
         }
         if let Ok(encrypted) = EncryptedPrivateKeyInfo::from_der(der) {
-            return Self::decrypt(&encrypted, path);
+            return Self::decrypt(&encrypted, &passphrase()?);
         }
         if let Ok(key) = RsaPrivateKey::from_pkcs1_der(der) {
             return Ok(Self::Rsa(Box::new(key)));
@@ -107,8 +106,7 @@ impl PrivateKey {
         })
     }
 
-    fn decrypt(encrypted: &EncryptedPrivateKeyInfo, path: &Path) -> Result<Self> {
-        let passphrase = passphrase(path)?;
+    fn decrypt(encrypted: &EncryptedPrivateKeyInfo, passphrase: &str) -> Result<Self> {
         let document = encrypted
             .decrypt(passphrase.as_bytes())
             .map_err(|error| match error {
@@ -195,19 +193,4 @@ impl PrivateKey {
         };
         signed.context("cannot sign")
     }
-}
-
-/// The passphrase of a key: from the environment, or asked for on the terminal.
-fn passphrase(path: &Path) -> Result<Zeroizing<String>> {
-    match std::env::var(PASSPHRASE_VARIABLE) {
-        Ok(passphrase) => return Ok(Zeroizing::new(passphrase)),
-        Err(std::env::VarError::NotPresent) => {}
-        Err(std::env::VarError::NotUnicode(_)) => {
-            return Err(anyhow!("{PASSPHRASE_VARIABLE} is not UTF-8"));
-        }
-    }
-    let question = format!("Passphrase of {}: ", quote::path(path));
-    prompt::ask(&question).map_err(|_| {
-        anyhow!("it needs a passphrase: there is no terminal and no {PASSPHRASE_VARIABLE}")
-    })
 }

@@ -7,7 +7,7 @@ use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use sha3::{Sha3_256, Sha3_384, Sha3_512};
 
-use super::oid;
+use crate::oid;
 
 /// A hash function that the kernel takes in a signature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
