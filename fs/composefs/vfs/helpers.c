@@ -10,7 +10,6 @@
 #include <linux/fs_context.h>
 #include <linux/fsverity.h>
 #include <linux/kdev_t.h>
-#include <linux/magic.h>
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/namei.h>
@@ -88,16 +87,6 @@ u64 rust_vfs_file_size(const struct file *file)
 u32 rust_vfs_file_stack_depth(const struct file *file)
 {
 	return file_inode(file)->i_sb->s_stack_depth;
-}
-
-/*
- * Whether the kernel serves @sb from a device, and nobody else has a say in it.
- * FUSE may have a device, too.
- */
-static bool is_kernels_own(const struct super_block *sb)
-{
-	return sb->s_type->fs_flags & FS_REQUIRES_DEV &&
-	       sb->s_magic != FUSE_SUPER_MAGIC;
 }
 
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified)
