@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command `composefs-info`.
 
+mod action;
 mod dump;
 mod ls;
 mod objects;
@@ -21,19 +22,10 @@ use clap::Parser;
 use crate::fsverity::Algorithm;
 use crate::measure;
 use crate::quote;
+use action::Action;
+use objects::Needed;
 use source::Opened;
 use visit::Filter;
-
-/// What there is to do.
-const COMMANDS: [&str; 7] = [
-    "ls",
-    "objects",
-    "missing-objects",
-    "dump",
-    "measure-file",
-    "verify",
-    "sign",
-];
 
 /// What the manual has to say about signatures.
 const SIGNATURES: &str = "\
@@ -92,8 +84,8 @@ pub struct Command {
     ///                    --signature and --cert, check the signature of the image
     ///                    by the kernel's rules
     ///   sign             sign the images, for mount's option signature=
-    #[arg(verbatim_doc_comment, value_parser = COMMANDS, hide_possible_values = true)]
-    command: String,
+    #[arg(verbatim_doc_comment, value_enum, hide_possible_values = true)]
+    command: Action,
 
     /// The images
     #[arg(value_name = "IMAGE")]
@@ -118,40 +110,46 @@ impl Command {
     }
 
     fn run_to(&self, out: &mut dyn Write) -> Result<()> {
+        use Action::{Dump, Ls, MeasureFile, MissingObjects, Objects, Sign, Verify};
         let filter = Filter::new(&self.filter)?;
-        self.signing.check(&self.command)?;
-        if self.command == "measure-file" {
-            return self.measure_files(out);
-        }
-        let basedir = self.basedir.as_deref().map(objects::open_basedir);
-        let basedir = basedir.transpose()?;
+        self.signing.check(self.command)?;
+        let basedir = match &self.basedir {
+            Some(path) if self.command != MeasureFile => Some(objects::open_basedir(path)?),
+            _ => None,
+        };
         if self.images.is_empty() {
-            return Err(anyhow!("no image path specified"));
+            let what = match self.command {
+                MeasureFile => "no files specified",
+                _ => "no image path specified",
+            };
+            return Err(anyhow!(what));
         }
-        match self.command.as_str() {
-            "ls" => self.each_image(|image| ls::print(image, &filter, out)),
-            "dump" => self.each_image(|image| dump::print(image, &filter, out)),
-            "sign" => self.signing.sign(&self.images),
-            "verify" => {
+        match self.command {
+            MeasureFile => self.measure_files(out),
+            Ls => self.each_image(|image| ls::print(image, &filter, out)),
+            Dump => self.each_image(|image| dump::print(image, &filter, out)),
+            Objects => self.objects(&filter)?.print_missing(None, out),
+            MissingObjects => self.objects(&filter)?.print_missing(basedir.as_ref(), out),
+            Sign => self.signing.sign(&self.images),
+            Verify => {
                 if let Some(signature) = self.signing.signature() {
                     self.signing.verify(signature, &self.images, out)?;
                 } else if basedir.is_none() {
                     return Err(anyhow!("verify needs --basedir, or --signature and --cert"));
                 }
-                let Some(basedir) = basedir else {
-                    return Ok(());
-                };
-                let mut objects = objects::Needed::default();
-                self.each_image(|image| objects.collect(image, &filter))?;
-                verify::run(&objects, &basedir, out)
-            }
-            _ => {
-                let present_in = basedir.filter(|_| self.command == "missing-objects");
-                let mut objects = objects::Needed::default();
-                self.each_image(|image| objects.collect(image, &filter))?;
-                objects.print_missing(present_in.as_ref(), out)
+                match basedir {
+                    Some(basedir) => verify::run(&self.objects(&filter)?, &basedir, out),
+                    None => Ok(()),
+                }
             }
         }
+    }
+
+    /// The objects that the images need.
+    fn objects(&self, filter: &Filter) -> Result<Needed> {
+        let mut objects = Needed::default();
+        self.each_image(|image| objects.collect(image, filter))?;
+        Ok(objects)
     }
 
     fn each_image(&self, mut with: impl FnMut(&Opened) -> Result<()>) -> Result<()> {
@@ -164,9 +162,6 @@ impl Command {
     }
 
     fn measure_files(&self, out: &mut dyn Write) -> Result<()> {
-        if self.images.is_empty() {
-            return Err(anyhow!("no files specified"));
-        }
         for path in &self.images {
             let algorithm = self.signing.algorithm().unwrap_or(Algorithm::Sha256);
             let measured = File::open(path)

@@ -14,6 +14,7 @@ use composefs_sign::{Certificate, Fault, Message, PrivateKey, Verified};
 
 use crate::cli;
 use crate::fsverity::{Algorithm, Digest};
+use crate::info::action::Action;
 use crate::info::source;
 use crate::measure;
 use crate::output;
@@ -75,22 +76,23 @@ impl Options {
     ///
     /// # Errors
     /// If there is one.
-    pub fn check(&self, command: &str) -> Result<()> {
+    pub fn check(&self, command: Action) -> Result<()> {
+        use Action::{MeasureFile, Sign, Verify};
         let given = [
-            ("--key", self.key.is_some(), &["sign"][..]),
-            ("--cert", !self.cert.is_empty(), &["sign", "verify"]),
-            ("--chain", !self.chain.is_empty(), &["sign"]),
-            ("--output", self.output.is_some(), &["sign"]),
-            ("--signature", self.signature.is_some(), &["verify"]),
+            ("--key", self.key.is_some(), &[Sign][..]),
+            ("--cert", !self.cert.is_empty(), &[Sign, Verify]),
+            ("--chain", !self.chain.is_empty(), &[Sign]),
+            ("--output", self.output.is_some(), &[Sign]),
+            ("--signature", self.signature.is_some(), &[Verify]),
             (
                 "--digest-algorithm",
                 self.digest_algorithm.is_some(),
-                &["sign", "verify", "measure-file"],
+                &[Sign, Verify, MeasureFile],
             ),
             (
                 "--print-formatted-digest",
                 self.print_formatted_digest,
-                &["sign"],
+                &[Sign],
             ),
         ];
         for (option, is_given, commands) in given {
@@ -98,7 +100,7 @@ impl Options {
                 return Err(anyhow!("{option} is not for {command}"));
             }
         }
-        if self.signature.is_none() && command == "verify" {
+        if self.signature.is_none() && command == Verify {
             if !self.cert.is_empty() {
                 return Err(anyhow!("--cert needs --signature"));
             }
