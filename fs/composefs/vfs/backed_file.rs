@@ -105,6 +105,9 @@ impl<T: Operations> Tables<T> {
             inode.check_usable()?;
             let backing = T::open(inode, user)?;
 
+            // SAFETY: Inode and file are live; there is a backing file.
+            to_result(unsafe { bindings::rust_vfs_load_verity(inode.as_ptr(), file) })?;
+
             // SAFETY: The user's file is this task's until it is open, and
             // the backing file is open.
             if unsafe { bindings::rust_vfs_adopt_backing_file(file, backing.as_ptr()) } {

@@ -50,6 +50,7 @@ impl<T: FileSystem> Operations<T> {
         };
         // SAFETY: The file is live, and stays with the inode.
         found.map_or(dentry, |file| unsafe {
+            bindings::rust_vfs_give_verity_to_ima(inode.as_ptr(), file.as_ptr());
             bindings::rust_vfs_real_dentry(file.as_ptr())
         })
     }

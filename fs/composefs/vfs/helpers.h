@@ -50,6 +50,12 @@ u64 rust_vfs_file_size(const struct file *file);
 u32 rust_vfs_file_stack_depth(const struct file *file);
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
 
+/* fs-verity of files with a backing file (verity.c) */
+int rust_vfs_verity_descriptor(const struct file *object, void *buf,
+			       size_t size);
+void rust_vfs_give_verity_to_ima(struct inode *inode, struct file *object);
+int rust_vfs_load_verity(struct inode *inode, struct file *file);
+
 /* Backing files (backing.c) */
 struct dentry *rust_vfs_real_dentry(const struct file *file);
 bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file);

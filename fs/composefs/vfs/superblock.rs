@@ -10,7 +10,7 @@ use super::{
     export,
     filesystem::{FileSystem, Registration},
     inode::{self, Inode, NewInode},
-    xattr,
+    verity, xattr,
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -125,6 +125,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
         (*sb).s_op = &Operations::<T>::TABLE;
         (*sb).s_xattr = xattr::handlers::<T>();
         (*sb).s_export_op = export::operations::<T>();
+        (*sb).s_vop = verity::operations::<T>();
         bindings::rust_vfs_set_dentry_operations(sb, dentry::operations::<T>());
         (*sb).s_magic = new.magic as c_ulong;
         (*sb).s_stack_depth = new.stack_depth.0 as c_int;

@@ -2,9 +2,16 @@
 
 //! What fs-verity says about a file.
 //!
+//! It checks the content of our files where that is read: as an object's. They need
+//! no information of their own for that, and have none, but where IMA's policy
+//! has a rule for the file: it asks for the digest of the very inode that is open,
+//! not of the one with the content, as IPE does. Then they have the object's.
+//!
 //! C header: [`include/linux/fsverity.h`](srctree/include/linux/fsverity.h)
 
-use super::bindings;
+use super::{bindings, error::ENODATA, filesystem::FileSystem, inode::Inode};
+use core::marker::PhantomData;
+use kernel::{error::from_result, prelude::*};
 
 /// The fs-verity digest of a file.
 pub(crate) struct Digest {
@@ -48,4 +55,44 @@ pub(super) unsafe fn digest(file: *mut bindings::file) -> Option<Digest> {
     };
     digest.len = usize::try_from(len).ok().filter(|&len| len > 0)?;
     Some(digest)
+}
+
+/// The `s_vop` of a superblock of type `T`.
+pub(super) fn operations<T: FileSystem>() -> *const kernel::bindings::fsverity_operations {
+    core::ptr::from_ref(&Operations::<T>::TABLE).cast()
+}
+
+/// The C entry points for the fs-verity information of inodes of file system
+/// type `T`.
+struct Operations<T>(PhantomData<T>);
+
+impl<T: FileSystem> Operations<T> {
+    /// There is no Merkle tree to be had, as nothing is checked here.
+    const TABLE: bindings::fsverity_operations = {
+        // SAFETY: All-zeroes is a valid value of the type: no operation.
+        let mut table: bindings::fsverity_operations = unsafe { core::mem::zeroed() };
+        table.get_verity_descriptor = Some(Self::descriptor);
+        table
+    };
+
+    /// What the digest is made from: that of the object, as the content is one.
+    ///
+    /// # Safety
+    ///
+    /// Called by fs-verity only, for an inode of type `T` and a buffer of `size`
+    /// bytes.
+    unsafe extern "C" fn descriptor(
+        inode: *mut bindings::inode,
+        buf: *mut c_void,
+        size: usize,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The caller holds a reference to the inode.
+            let inode = unsafe { Inode::<T>::from_raw(inode) };
+            let file = T::backing(inode).ok_or(ENODATA)?;
+
+            // SAFETY: The backing file is open; the buffer is the caller's.
+            Ok(unsafe { bindings::rust_vfs_verity_descriptor(file.as_ptr(), buf, size) })
+        })
+    }
 }

@@ -14,6 +14,7 @@ pub mod disk;
 pub mod failing_disk;
 pub mod fs_context;
 pub mod image;
+pub mod integrity;
 pub mod io_uring;
 pub mod kernel_log;
 pub mod memory;
