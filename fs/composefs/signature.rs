@@ -59,14 +59,28 @@ impl TrustedKeys {
             EBADMSG
         })?;
         self.verify(digest, &signature)
-            .map_err(|error| complain(error, path, &signer, digest, log))?;
+            .map_err(|refusal| refusal.describe(path, &signer, digest, log))?;
 
         CString::try_from_fmt(fmt!("{}", Shown(&signer)))
     }
 
-    fn verify(&self, digest: &Digest, signature: &[u8]) -> Result {
-        let signed = FormattedDigest::new(digest);
+    /// Checks that `signature` is one of an image with `digest`, or of a file
+    /// with it if that is enough.
+    fn verify(&self, digest: &Digest, signature: &[u8]) -> Result<(), Refusal> {
+        let of_file = || self.verify_bytes(&FormattedDigest::new(digest), signature);
+        let of_image = || self.verify_bytes(&FormattedDigest::of_image(digest), signature);
 
+        if parameters::image_signatures_only() {
+            of_image().map_err(|error| match of_file() {
+                Ok(()) => Refusal::OfFile,
+                Err(_) => Refusal::Invalid(error),
+            })
+        } else {
+            of_file().or_else(|error| of_image().map_err(|_| Refusal::Invalid(error)))
+        }
+    }
+
+    fn verify_bytes(&self, signed: &FormattedDigest, signature: &[u8]) -> Result {
         // Without keys the answer is known, and the kernel's parsers need not
         // see the message.
         let own = if self.0.is_empty() {
@@ -89,46 +103,57 @@ impl TrustedKeys {
     }
 }
 
-/// Describes why a signature was not accepted; gives the error of the mount.
-fn complain(
-    error: Error,
-    path: &CStr,
-    signer: &Signer<'_>,
-    digest: &Digest,
-    log: &Log<'_>,
-) -> Error {
-    let signer = Shown(signer);
-    match error {
-        ENOKEY => {
-            errorf!(
-                log,
-                "{path}: signed with {signer}, which is not trusted: no such key in keyring {KEYRING}"
-            );
-            ENOKEY
-        }
-        // The parser's EINVAL would be taken for one about the options.
-        EBADMSG | EINVAL | EMSGSIZE => {
-            errorf!(
-                log,
-                "{path}: is damaged, or no signature that the kernel understands"
-            );
-            EBADMSG
-        }
-        ENOPKG => {
-            errorf!(
-                log,
-                "{path}: signed with {signer}, by an algorithm that the kernel has not got"
-            );
-            EKEYREJECTED
-        }
-        ENOMEM | EINTR | ERESTARTSYS => error,
-        _ => {
-            errorf!(
-                log,
-                "{path}: is no valid signature of {} with {signer}",
-                Named(digest)
-            );
-            EKEYREJECTED
+/// Why a signature is not accepted.
+enum Refusal {
+    /// It is good, but of a file.
+    OfFile,
+    /// The kernel's error.
+    Invalid(Error),
+}
+
+impl Refusal {
+    /// Describes it; gives the error of the mount.
+    fn describe(self, path: &CStr, signer: &Signer<'_>, digest: &Digest, log: &Log<'_>) -> Error {
+        let signer = Shown(signer);
+        match self {
+            Self::OfFile => {
+                errorf!(
+                    log,
+                    "{path}: is a signature of a file, not of an image, and image_signatures_only is set"
+                );
+                EKEYREJECTED
+            }
+            Self::Invalid(ENOKEY) => {
+                errorf!(
+                    log,
+                    "{path}: signed with {signer}, which is not trusted: no such key in keyring {KEYRING}"
+                );
+                ENOKEY
+            }
+            // The parser's EINVAL would be taken for one about the options.
+            Self::Invalid(EBADMSG | EINVAL | EMSGSIZE) => {
+                errorf!(
+                    log,
+                    "{path}: is damaged, or no signature that the kernel understands"
+                );
+                EBADMSG
+            }
+            Self::Invalid(ENOPKG) => {
+                errorf!(
+                    log,
+                    "{path}: signed with {signer}, by an algorithm that the kernel has not got"
+                );
+                EKEYREJECTED
+            }
+            Self::Invalid(error @ (ENOMEM | EINTR | ERESTARTSYS)) => error,
+            Self::Invalid(_) => {
+                errorf!(
+                    log,
+                    "{path}: is no valid signature of {} with {signer}",
+                    Named(digest)
+                );
+                EKEYREJECTED
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use super::{bytes::copy, digest::hex_digit, Digest};
 /// with a chain of three RSA certificates has some 5,000.
 pub const MAX_SIGNATURE_SIZE: usize = 65_535;
 
-/// What a signature signs: the kernel's `struct fsverity_formatted_digest`.
+/// What a signature signs: the kernel's `struct fsverity_formatted_digest`, alone or as one of an image.
 pub struct FormattedDigest {
     bytes: [u8; Self::MAX],
     len: usize,
@@ -21,17 +21,26 @@ pub struct FormattedDigest {
 
 impl FormattedDigest {
     const MAGIC: &[u8; 8] = b"FSVerity";
-    const HEADER: usize = Self::MAGIC.len() + 4;
-    const MAX: usize = Self::HEADER + 64;
+    const IMAGE: &[u8; 16] = b"composefs-image\0";
+    const MAX: usize = Self::IMAGE.len() + Self::MAGIC.len() + 4 + 64;
 
-    /// The signed form of the fs-verity digest of an image.
+    /// What says that a file has this fs-verity digest. It is signed for images, and for files of any kind.
     pub fn new(digest: &Digest) -> Self {
+        Self::with_prefix(&[], digest)
+    }
+
+    /// What says that an image has this fs-verity digest. Nothing else that is signed begins like this.
+    pub fn of_image(digest: &Digest) -> Self {
+        Self::with_prefix(Self::IMAGE, digest)
+    }
+
+    fn with_prefix(prefix: &[u8], digest: &Digest) -> Self {
         let mut bytes = [0; Self::MAX];
         let algorithm = u16::from(digest.algorithm().id()).to_le_bytes();
         // At most 64.
         let size = (digest.as_bytes().len() as u16).to_le_bytes();
 
-        let parts = [Self::MAGIC, &algorithm[..], &size[..], digest.as_bytes()];
+        let parts = [prefix, Self::MAGIC, &algorithm, &size, digest.as_bytes()];
         let mut len = 0_usize;
         for part in parts {
             let room = bytes.get_mut(len..).unwrap_or_default();
@@ -40,7 +49,7 @@ impl FormattedDigest {
         Self { bytes, len }
     }
 
-    /// Its 44 or 76 bytes.
+    /// Its bytes: 44 or 76, or 16 more of an image.
     pub fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..self.len).unwrap_or_default()
     }

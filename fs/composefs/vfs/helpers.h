@@ -144,6 +144,7 @@ void *rust_vfs_zalloc_link(size_t len);
 /* Parameters of the module (parameters.c) */
 extern bool rust_vfs_require_signatures;
 bool rust_vfs_trust_system_keys(void);
+bool rust_vfs_image_signatures_only(void);
 void rust_vfs_set_ratchet_type(struct file_system_type *type);
 
 /* Keyrings, signatures and the audit log (trust.c) */

@@ -17,6 +17,7 @@
 /* Read on all paths of the file system, so without a call. */
 bool rust_vfs_require_signatures;
 static bool trust_system_keys;
+static bool image_signatures_only;
 
 static DEFINE_MUTEX(ratchet_lock);
 /* The file system type that the ratchet is about, while it is registered. */
@@ -91,9 +92,18 @@ module_param(trust_system_keys, bool, 0444);
 MODULE_PARM_DESC(trust_system_keys,
 		 "Trust the kernel's built-in and secondary keyrings as well");
 
+module_param(image_signatures_only, bool, 0444);
+MODULE_PARM_DESC(image_signatures_only,
+		 "Take signatures of images, but not those of files");
+
 bool rust_vfs_trust_system_keys(void)
 {
 	return trust_system_keys;
+}
+
+bool rust_vfs_image_signatures_only(void)
+{
+	return image_signatures_only;
 }
 
 /* @type: from now on the one that the ratchet is about; NULL: there is none. */

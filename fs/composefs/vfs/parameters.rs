@@ -19,3 +19,9 @@ pub(crate) fn trust_system_keys() -> bool {
     // SAFETY: The function has no preconditions.
     unsafe { bindings::rust_vfs_trust_system_keys() }
 }
+
+/// Whether a signature of a file is none of an image. It does not change.
+pub(crate) fn image_signatures_only() -> bool {
+    // SAFETY: The function has no preconditions.
+    unsafe { bindings::rust_vfs_image_signatures_only() }
+}

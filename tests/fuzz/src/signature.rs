@@ -42,5 +42,7 @@ pub(crate) fn signature(bytes: &[u8]) {
         let formatted = FormattedDigest::new(&digest);
         assert!(formatted.as_bytes().ends_with(digest.as_bytes()));
         assert_eq!(formatted.as_bytes().len(), 12 + digest.as_bytes().len());
+        let of_image = FormattedDigest::of_image(&digest);
+        assert!(of_image.as_bytes().ends_with(formatted.as_bytes()));
     }
 }

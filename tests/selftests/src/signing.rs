@@ -99,7 +99,17 @@ impl Pki {
         name: &str,
         how: &str,
     ) -> Result<PathBuf> {
-        self.write("data", formatted_digest(image, algorithm)?)?;
+        self.openssl_sign_data(formatted_digest(image, algorithm)?, name, how)
+    }
+
+    /// One of any data.
+    pub fn openssl_sign_data(
+        &self,
+        data: impl AsRef<[u8]>,
+        name: &str,
+        how: &str,
+    ) -> Result<PathBuf> {
+        self.write("data", data)?;
         let (tool, options) = how.split_once(' ').unwrap_or((how, ""));
         self.openssl(&format!(
             "{tool} -sign -binary -in data -outform DER -out signature \

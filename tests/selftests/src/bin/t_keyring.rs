@@ -16,7 +16,8 @@ use composefs_selftests::mount::Request;
 use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::signing::{
-    add_key, failure, keyring_lines, reload_module, Pki, AUTHORITY, KEYRING, QUICK, SIGNER,
+    add_key, failure, formatted_digest, keyring_lines, reload_module, Pki, AUTHORITY, KEYRING,
+    QUICK, SIGNER,
 };
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::verity::Algorithm;
@@ -52,9 +53,13 @@ fn set_up() -> Result<Context> {
 
 impl Context {
     fn request(&self) -> Request {
+        self.with(&self.signature)
+    }
+
+    fn with(&self, signature: &Path) -> Request {
         Request::new(&self.image.file)
             .basedir(&self.image.store)
-            .set("signature", &self.signature.to_string_lossy())
+            .set("signature", &signature.to_string_lossy())
     }
 
     fn works(&self) -> Result<()> {
@@ -352,6 +357,67 @@ fn system_keys(context: &mut Context) -> Result<()> {
     reload_module(&[])
 }
 
+/// A signature says that a file has a digest, or that an image has it: the former may be of any file
+/// that its signer was given.
+fn of_images_only(context: &mut Context) -> Result<()> {
+    let parameter = "/sys/module/composefs/parameters/image_signatures_only";
+    ensure!(
+        fs::read_to_string(parameter)?.trim() == "N",
+        "on by default"
+    );
+    ensure!(fs::write(parameter, "1").is_err(), "can be switched on");
+    let pki = &context.pki;
+    pki.certificate("root", QUICK, "")?;
+    pki.issued("leaf", "root", SIGNER)?;
+    let mut tried = 0;
+    for images_only in [false, true] {
+        reload_module(if images_only {
+            &["image_signatures_only=1"]
+        } else {
+            &[]
+        })?;
+        pki.trust("one")?;
+        pki.trust("root")?;
+        for of_image in [false, true] {
+            let prefix: &[u8] = if of_image { b"composefs-image\0" } else { b"" };
+            let digest = formatted_digest(&context.image.file, Algorithm::Sha256)?;
+            let signed = [prefix, &digest].concat();
+            for (name, how) in [
+                ("one", "cms -noattr"),
+                ("one", "cms -noattr -nocerts"),
+                ("one", "cms -nosmimecap"),
+                ("leaf", "cms -noattr"),
+            ] {
+                let mut other = signed.clone();
+                *other.last_mut().context("empty")? ^= 1;
+                for (signed, is_right) in [(&signed, true), (&other, false)] {
+                    let signature = pki.openssl_sign_data(signed, name, how)?;
+                    let result = context.with(&signature).at(&context.work.join("mount"));
+                    let what = format!("{name}, {how}, {images_only} {of_image} {is_right}");
+                    let said = match (result, is_right && (of_image || !images_only)) {
+                        (Ok(mount), true) => {
+                            fs::read(mount.join("external-4097"))?;
+                            mount.unmount()?;
+                            continue;
+                        }
+                        (Ok(_), false) => bail!("{what}: it was mounted"),
+                        (Err(refusal), true) => return Err(refusal).context(what),
+                        (Err(refusal), false) => {
+                            ensure!(refusal.errno == Errno::KEYREJECTED, "{what}: {refusal}");
+                            refusal.message().with_context(|| what.clone())?.to_owned()
+                        }
+                    };
+                    let is_of_file = said.contains("of a file, not of an image");
+                    ensure!(is_of_file == is_right, "{what}: {said}");
+                    tried += 1;
+                }
+            }
+        }
+    }
+    note(format_args!("{tried} refused"));
+    reload_module(&[])
+}
+
 const CASES: &[Case<Context>] = &[
     ("it comes and goes with the module", comes_and_goes),
     (
@@ -368,6 +434,10 @@ const CASES: &[Case<Context>] = &[
     (
         "the system's keyrings count if that is asked for",
         system_keys,
+    ),
+    (
+        "signatures of files are none of images if that is asked for",
+        of_images_only,
     ),
 ];
 

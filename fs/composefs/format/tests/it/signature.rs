@@ -32,6 +32,18 @@ fn what_is_signed_is_the_kernels_formatted_digest() {
 }
 
 #[test]
+fn what_is_signed_of_an_image_begins_as_nothing_else_does() {
+    for digest in [
+        Digest::from_bytes(Algorithm::Sha256, &[0xab; 32]).unwrap(),
+        Digest::from_bytes(Algorithm::Sha512, &[0xcd; 64]).unwrap(),
+    ] {
+        let mut expected = b"composefs-image\0".to_vec();
+        expected.extend(FormattedDigest::new(&digest).as_bytes());
+        assert_eq!(FormattedDigest::of_image(&digest).as_bytes(), expected);
+    }
+}
+
+#[test]
 fn signers_are_named() {
     for (name, expected) in [
         ("plain", r#"certificate 1f8a by "Example signer""#),

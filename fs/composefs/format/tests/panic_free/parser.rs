@@ -168,6 +168,11 @@ pub fn formatted_digest(digest: &Digest) -> FormattedDigest {
 }
 
 #[inline(never)]
+pub fn formatted_digest_of_image(digest: &Digest) -> FormattedDigest {
+    FormattedDigest::of_image(digest)
+}
+
+#[inline(never)]
 pub fn signer(message: &[u8]) -> Result<Signer<'_>, MalformedSignature> {
     Signer::of(message)
 }
