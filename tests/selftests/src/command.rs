@@ -38,3 +38,11 @@ where
 {
     output(Command::new(program.as_ref()).args(args))
 }
+
+/// A program and its arguments, to be run by a user without any rights.
+pub fn as_nobody(arguments: &[&str]) -> Command {
+    let mut command = Command::new("setpriv");
+    let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
+    command.args(user).args(arguments);
+    command
+}

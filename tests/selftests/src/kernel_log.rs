@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the kernel logs while a test runs.
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
@@ -22,6 +25,23 @@ const FAULTS: [&str; 12] = [
     "blocked for more than",
     "rust_kernel: panicked",
 ];
+
+/// Opens a file, which fails with this error; what the driver says about it.
+pub fn of_failing_open(path: &Path, expected: Errno) -> Result<Vec<String>> {
+    let mut log = KernelLog::follow()?;
+    let start = Instant::now();
+    // The kernel limits the rate of messages, so the first may be dropped.
+    while start.elapsed() < Duration::from_secs(20) {
+        let error = File::open(path).err().context("the file was opened")?;
+        let errno = Errno::from_io_error(&error);
+        ensure!(errno == Some(expected), "{error}, expected {expected:?}");
+        let messages = log.read_composefs()?;
+        if !messages.is_empty() {
+            return Ok(messages);
+        }
+    }
+    bail!("nothing in the kernel log")
+}
 
 /// A position in the kernel log; messages from there on can be read once.
 pub struct KernelLog(OwnedFd);

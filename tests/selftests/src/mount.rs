@@ -136,6 +136,13 @@ impl Mount {
         Ok(statistics.f_flag.contains(StatVfsMountFlags::RDONLY))
     }
 
+    /// Changes one option of it.
+    pub fn reconfigure(&self, key: &str, value: &str) -> Result<(), Refusal> {
+        let picked = FsContext::pick(&self.target).map_err(Refusal::of("fspick"))?;
+        picked.set_string(key, value)?;
+        picked.reconfigure()
+    }
+
     pub fn unmount(mut self) -> Result<()> {
         self.mounted = false;
         rustix::mount::unmount(&self.target, UnmountFlags::empty())

@@ -10,10 +10,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{ensure, Context as _, Result};
-use composefs_selftests::command::{capture, output, run};
+use composefs_selftests::command::{as_nobody, capture, output, run};
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::{build, Image};
 use composefs_selftests::mount::{Mount, Request};
@@ -329,13 +329,6 @@ fn xattr_errors(context: &mut Context) -> Result<()> {
         ensure!(value == Err(Errno::NODATA), "{name}: {value:?}");
     }
     Ok(())
-}
-
-fn as_nobody(arguments: &[&str]) -> Command {
-    let mut command = Command::new("setpriv");
-    let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    command.args(user).args(arguments);
-    command
 }
 
 /// Permissions are those in the image: they hide what they should, and whoever may read a file of

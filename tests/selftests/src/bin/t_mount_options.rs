@@ -10,8 +10,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::{output, run};
-use composefs_selftests::fs_context::{FsContext, Refusal};
-use composefs_selftests::image::{build_into, replace, Image};
+use composefs_selftests::fs_context::FsContext;
+use composefs_selftests::image::{build_into, from_dump, replace, Image};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case, Skip};
@@ -140,18 +140,9 @@ fn files_without_digest(context: &mut Context) -> Result<()> {
     let store = context.work.join("no-digest-store");
     setup::create_dir(&store)?;
     fs::write(store.join("payload"), basic_tree::content(FILE))?;
-    let dump = context.work.join("no-digest.dump");
-    let lines =
-        format!("/ 0 40755 2 0 0 0 0.0 - - -\n/{FILE} 4097 100644 1 0 0 0 0.0 payload - -\n");
-    fs::write(&dump, lines)?;
+    let line = format!("/{FILE} 4097 100644 1 0 0 0 0.0 payload - -\n");
     let image = context.work.join("no-digest");
-    // The dump is an input of the C tool's, whatever ours can do.
-    let arguments = [
-        "--from-file",
-        &dump.to_string_lossy(),
-        &image.to_string_lossy(),
-    ];
-    run(setup::C_MKCOMPOSEFS, arguments)?;
+    from_dump(&image, &line)?;
     let request = || Request::new(&image).basedir(&store);
     for request in [
         request(),
@@ -239,13 +230,8 @@ fn remount(context: &mut Context) -> Result<()> {
     let request = context.bare().basedir(&store).set("verity", "off");
     let mount = request.at(&context.target())?;
     context.reads(&mount)?;
-    let change = |key: &str, value: &str| -> Result<(), Refusal> {
-        let filesystem = FsContext::pick(mount.root()).map_err(Refusal::of("fspick"))?;
-        filesystem.set_string(key, value)?;
-        filesystem.reconfigure()
-    };
     let refused = |key: &str, value: &str| -> Result<()> {
-        match change(key, value) {
+        match mount.reconfigure(key, value) {
             Err(refusal) if refusal.errno == Errno::INVAL => Ok(()),
             Err(refusal) => bail!("{key}={value}: {refusal}"),
             Ok(()) => bail!("{key}={value} was accepted"),
@@ -255,14 +241,14 @@ fn remount(context: &mut Context) -> Result<()> {
     refused("digest", &context.image.digest)?;
     context.reads(&mount)?;
 
-    change("verity", "on")?;
+    mount.reconfigure("verity", "on")?;
     refused("verity", "off")?;
     // Neither a file that was read before nor another can be opened now.
     for name in [FILE, "external-4096"] {
         let error = fs::File::open(mount.join(name)).err().context("opened")?;
         ensure!(Errno::from_io_error(&error) == Some(Errno::IO), "{error}");
     }
-    change("verity", "require")?;
+    mount.reconfigure("verity", "require")?;
     refused("verity", "on")?;
     Ok(())
 }

@@ -7,17 +7,15 @@ use std::fs::{self, File};
 use std::os::unix::fs::{symlink, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content};
 use composefs_selftests::disk::Disk;
 use composefs_selftests::image::{enable_verity, replace, Image};
-use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::verity::{hex_digest, object_path, Algorithm};
-use composefs_selftests::{command, python, setup};
+use composefs_selftests::{command, kernel_log, python, setup};
 use rustix::io::Errno;
 
 /// The file whose object suffers, and one that is left alone.
@@ -63,17 +61,7 @@ impl Context {
     }
 
     fn expect_refusal(&self, words: &[&str]) -> Result<()> {
-        let mut log = KernelLog::follow()?;
-        let mut messages = Vec::new();
-        let start = Instant::now();
-        // The kernel limits the rate of messages, so the first may be dropped.
-        while messages.is_empty() && start.elapsed() < Duration::from_secs(20) {
-            let error = File::open(self.mount.join(FILE)).err();
-            let error = error.context("the file was opened")?;
-            let errno = Errno::from_io_error(&error);
-            ensure!(errno == Some(Errno::IO), "{error}, expected EIO");
-            messages = log.read_composefs()?;
-        }
+        let messages = kernel_log::of_failing_open(&self.mount.join(FILE), Errno::IO)?;
         let complete = |message: &&String| words.iter().all(|word| message.contains(word));
         match messages.iter().find(complete) {
             Some(message) => tap::note(message),
@@ -85,18 +73,6 @@ impl Context {
         ensure!(fs::read(self.mount.join(OTHER))? == content(OTHER), OTHER);
         let inline = fs::read(self.mount.join("inline-64"))?;
         ensure!(inline == content("inline-64"), "inline-64");
-        Ok(())
-    }
-
-    /// The file cannot be opened, with this error and a message in the kernel log.
-    fn denied(mount: &Mount, expected: Errno) -> Result<()> {
-        let mut log = KernelLog::follow()?;
-        let error = File::open(mount.join(FILE)).err();
-        let errno = error.as_ref().and_then(Errno::from_io_error);
-        ensure!(errno == Some(expected), "{error:?}, expected {expected:?}");
-        for message in log.read_composefs()? {
-            tap::note(message);
-        }
         Ok(())
     }
 
@@ -265,7 +241,8 @@ fn forbidden(context: &mut Context) -> Result<()> {
         &at.to_string(),
     ];
     command::run("setpriv", arguments.iter().chain(&rest))?;
-    Context::denied(&Mount::adopt(&target), Errno::ACCESS)?;
+    let mount = Mount::adopt(&target);
+    kernel_log::of_failing_open(&mount.join(FILE), Errno::ACCESS)?;
     fs::set_permissions(&context.object, fs::Permissions::from_mode(0o644))?;
     Ok(())
 }
@@ -295,7 +272,7 @@ fn locked(context: &mut Context) -> Result<()> {
     ensure!(fs::read(mount.join(FILE))? == content(FILE), "before");
     setup::drop_caches()?;
     encrypted("lock", disk.root())?;
-    Context::denied(&mount, Errno::NOKEY)?;
+    kernel_log::of_failing_open(&mount.join(FILE), Errno::NOKEY)?;
     encrypted("unlock", disk.root())?;
     ensure!(fs::read(mount.join(FILE))? == content(FILE), "afterwards");
     Ok(())

@@ -4,13 +4,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
-use composefs_selftests::command::output;
-use composefs_selftests::fs_context::{FsContext, Refusal};
-use composefs_selftests::image::{enable_verity, replace};
+use composefs_selftests::image::{enable_verity, from_dump, replace};
 use composefs_selftests::mount::Request;
 use composefs_selftests::policy::{turn_on, Policy, FILE, PARAMETER};
 use composefs_selftests::signing::reload_module;
@@ -80,24 +78,19 @@ fn reconfigure(context: &mut Policy) -> Result<()> {
     context.reload(&[])?;
     let unsigned = context.plain().at(&context.target())?;
     let signed = context.signed().at(&context.work.join("signed"))?;
-    let remount = |root: &Path, key: &str, value: &str| -> Result<(), Refusal> {
-        let picked = FsContext::pick(root).map_err(Refusal::of("fspick"))?;
-        picked.set_string(key, value)?;
-        picked.reconfigure()
-    };
     let signature = context.signature.to_string_lossy();
     // It does not become signed by saying so.
-    ensure!(remount(unsigned.root(), "signature", &signature).is_err());
-    remount(signed.root(), "signature", &signature)?;
+    ensure!(unsigned.reconfigure("signature", &signature).is_err());
+    signed.reconfigure("signature", &signature)?;
     for (key, value) in [
         ("verity", "off"),
         ("verity", "on"),
         ("signature", "/dev/null"),
     ] {
-        ensure!(remount(signed.root(), key, value).is_err(), "{key}={value}");
+        ensure!(signed.reconfigure(key, value).is_err(), "{key}={value}");
     }
     turn_on()?;
-    ensure!(remount(unsigned.root(), "signature", &signature).is_err());
+    ensure!(unsigned.reconfigure("signature", &signature).is_err());
     ensure!(context.serves(unsigned.root()).is_err(), "served");
     context.serves(signed.root())?;
     signed.unmount()?;
@@ -142,13 +135,9 @@ fn objects(context: &mut Policy) -> Result<()> {
     let store = context.work.join("poor-store");
     setup::create_dir(&store)?;
     fs::write(store.join("payload"), basic_tree::content(FILE))?;
-    let dump = context.work.join("dump");
-    let lines =
-        format!("/ 0 40755 2 0 0 0 0.0 - - -\n/{FILE} 4097 100644 1 0 0 0 0.0 payload - -\n");
-    fs::write(&dump, lines)?;
+    let line = format!("/{FILE} 4097 100644 1 0 0 0 0.0 payload - -\n");
     let image = context.work.join("no-digest");
-    let mut tool = Command::new(setup::C_MKCOMPOSEFS);
-    output(tool.arg("--from-file").arg(&dump).arg(&image))?;
+    from_dump(&image, &line)?;
     enable_verity(&image)?;
     let signature = context.pki.sign(&image, "signer", &[])?;
     let mount = Request::new(&image)
