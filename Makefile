@@ -44,6 +44,10 @@ demo: ## watch a Debian system become an image, and be mounted, in a guest
 test: ## all tests, on the host and in a guest
 	@scripts/test
 
+.PHONY: test-fresh
+test-fresh: ## the README's commands, in minimal Debian systems without a cache (hours)
+	@scripts/test-fresh
+
 .PHONY: test-forky
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky
 	@scripts/test --suite forky

@@ -156,7 +156,7 @@ resolve() {
         return
     fi
     [[ $(dpkg --print-architecture) == amd64 ]] || die "only amd64 machines are supported so far"
-    need_host apt-get:apt /usr/share/keyrings/debian-archive-keyring.gpg:debian-archive-keyring
+    prepare_host
     (
         exec {own}>"$cache/lock/resolve-$suite"
         cache_lock "$own" -x "package lists of $suite: another run is fetching them"

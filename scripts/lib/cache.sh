@@ -73,13 +73,31 @@ cache_build() (
     if ! bash -c "$code" "$name" "$tmp" "$@" </dev/null >"$log" 2>&1; then
         tail -n 15 "$log" | sed 's/^/    /' >&2
         remove_tree "$tmp"
-        note "$what: failed; the whole output is in $log"
-        exit 1
+        give_up "$what: cannot be made: $(reason_in "$log"); $(remedy_in "$log") (whole output: $log)"
     fi
     mv -T "$tmp" "$dir"
     note "$what: made in $SECONDS s"
     cache_prune "$name" "$dir"
 )
+
+# reason_in LOG: the line of it that says best why something failed.
+reason_in() {
+    { grep -aE '(^|[^a-z])([Ee]rror|E|fatal): |[Cc]heck failed|No space left' "$1" ||
+        grep -aE '[^[:space:]]' "$1" || echo "it said nothing"; } | tail -n 1 | cut -c 1-200 | sed 's/^[[:space:]]*//'
+}
+
+# remedy_in LOG: what to do about it.
+remedy_in() {
+    if grep -qa 'No space left on device' "$1"; then
+        echo "free some space, or set COMPOSEFS_CACHE to a directory with more, and run this again"
+    elif grep -qaE 'Could not (resolve|connect)|Temporary failure resolving|Connection (failed|timed out|refused)|Failed to fetch' "$1"; then
+        echo "check the network and the mirror in apt's sources (COMPOSEFS_MIRROR names another), then run this again: what is done is kept"
+    elif grep -qaE 'Operation not permitted|Permission denied' "$1"; then
+        echo "run this as root, on a machine or in a container that may mount and chroot"
+    else
+        echo "run this again: what is done is kept"
+    fi
+}
 
 # cache_lock FD -s|-x "WHY IT MAY BE TAKEN"
 cache_lock() {

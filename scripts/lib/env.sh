@@ -7,5 +7,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 # shellcheck source=cache.sh
 . "$top/scripts/lib/cache.sh"
+# shellcheck source=host.sh
+. "$top/scripts/lib/host.sh"
 # shellcheck source=apt.sh
 . "$top/scripts/lib/apt.sh"
