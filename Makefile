@@ -82,8 +82,7 @@ audit-unsafe: ## every use of unsafe code, and why it is sound
 
 .PHONY: update
 update: ## look for newer kernels and packages now (else once a week)
-	@scripts/kernel update
-	@scripts/guest update
+	@scripts/update
 
 .PHONY: clean
 clean: ## remove what was built in the checkout

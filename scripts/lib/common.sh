@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=bash
 #
-# What every script here needs: strict mode, messages, --help.
-# Sourced, never run.
+# What every script here needs: strict mode, messages, --help. Sourced, never run.
 
 set -euo pipefail
 shopt -s inherit_errexit
@@ -13,16 +12,7 @@ top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
 
 # Messages go to stderr: stdout carries results (a path, a guest's output).
 note() { printf '%s\n' "$*" >&2; }
-die() { give_up "${0##*/}: $*"; }
-
-# give_up LINE: ends the script with a line that says what failed, why, and what to do.
-# A script that runs others beside one another repeats it (see jobs.sh), in a file that
-# it names to them: what they print may scroll away.
-give_up() {
-    [[ -z ${COMPOSEFS_FAILURE:-} || -s $COMPOSEFS_FAILURE ]] || printf '%s\n' "$1" >"$COMPOSEFS_FAILURE"
-    note "$1"
-    exit 1
-}
+die() { note "${0##*/}: $*"; exit 1; }
 
 # The comment block at the head of a script is its --help text.
 show_help() {
@@ -33,4 +23,10 @@ show_help() {
 bad_usage() {
     printf '%s: %s (see --help)\n' "${0##*/}" "$*" >&2
     exit 2
+}
+
+# The programs of the checks, which are the same everywhere.
+use_machine() {
+    PATH=$("$top/scripts/machine" path)bin:$PATH
+    export PATH
 }

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! cargo for the userspace side: the host's if it is new enough, else the toolchain root's.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{anyhow, Context, Result};
+
+use crate::place;
+use crate::process;
+use crate::suite::Suite;
+use crate::toolchain::Toolchain;
+
+/// A cargo command, `build` say, with what every such command is given.
+pub fn command(subcommand: &str) -> Result<Command> {
+    let mut command = if host_has_one()? {
+        Command::new("cargo")
+    } else {
+        let mut command = Toolchain::of(Suite::Trixie)?.command(&[], "env")?;
+        for variable in [
+            "RUSTFLAGS",
+            "CARGO_TARGET_DIR",
+            "COMPOSEFS_C_TOOLS",
+            "COMPOSEFS_RS_TOOLS",
+        ] {
+            if let Some(value) = std::env::var(variable)
+                .ok()
+                .filter(|value| !value.is_empty())
+            {
+                command.arg(format!("{variable}={value}"));
+            }
+        }
+        command.arg("cargo");
+        command
+    };
+    command.arg(subcommand);
+    // composefs-ioctls asks for the Rust of the workspace that it comes from; its code needs no
+    // more than ours does, with which the tests build it.
+    if ["build", "check", "clippy", "run", "test"].contains(&subcommand) {
+        command.arg("--ignore-rust-version");
+    }
+    command.current_dir(place::checkout(""));
+    Ok(command)
+}
+
+/// Whether the host can build Rust programs, with a cargo at least as new as Cargo.toml says.
+fn host_has_one() -> Result<bool> {
+    let manifest = std::fs::read_to_string(place::checkout("Cargo.toml"))?;
+    let least = manifest
+        .lines()
+        .find_map(|line| line.strip_prefix("rust-version = "))
+        .context("Cargo.toml has no rust-version")?;
+    let version = Command::new("cargo")
+        .arg("--version")
+        .stderr(Stdio::null())
+        .output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let is_new = version.is_ok_and(|version| numbers(&version) >= numbers(least));
+    let has_cc = Command::new("cc")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok();
+    Ok(is_new && has_cc && Path::new("/usr/include/stdio.h").exists())
+}
+
+/// The first two numbers in a text.
+fn numbers(text: &str) -> Vec<u32> {
+    text.split(|c: char| !c.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+        .take(2)
+        .collect()
+}
+
+/// Builds the programs of a package, and gives their paths.
+pub fn programs(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
+    let output = command("build")?
+        .args(["--quiet", "--locked", "--profile", profile, "-p", package])
+        .args(["--message-format", "json-render-diagnostics"])
+        .output()?;
+    if !output.status.success() {
+        let log = String::from_utf8_lossy(&output.stderr);
+        eprint!("{log}");
+        let (reason, remedy) = (process::reason(&log), process::remedy(&log));
+        return Err(anyhow!("{package}: cannot be built: {reason}; {remedy}"));
+    }
+    let mut programs = Vec::new();
+    for message in output.stdout.split(|&byte| byte == b'\n') {
+        let message: serde_json::Value = serde_json::from_slice(message).unwrap_or_default();
+        if let Some(program) = message["executable"].as_str() {
+            programs.push(PathBuf::from(program));
+        }
+    }
+    Ok(programs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_compare_as_numbers() {
+        assert!(numbers("cargo 1.95.0 (f2d3ce0bd 2026-03-21)") >= numbers("\"1.85\""));
+        assert!(numbers("cargo 1.9.0") < numbers("\"1.85\""));
+        assert!(numbers("") < numbers("\"1.85\""));
+    }
+}

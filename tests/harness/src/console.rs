@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Signs of a kernel bug in a guest's console log: what a healthy kernel never writes.
+
+/// A sign is there if a line has all parts of one of these, in order.
+const SIGNS: &[&[&str]] = &[
+    // Oopses and the like.
+    &["BUG: "],
+    &["BUG at "],
+    &["Oops: "],
+    &["general protection fault"],
+    &["double fault"],
+    &["unable to handle "],
+    &["Kernel panic"],
+    &["panicked at "],
+    &["stack guard page"],
+    // WARN() says where; lockdep and RCU say what.
+    &["WARNING: CPU: "],
+    &["WARNING: ", ":", " at "],
+    &["WARNING: ", ":", " in "],
+    &["WARNING: possible"],
+    &["WARNING: suspicious"],
+    &["WARNING: inconsistent"],
+    &["WARNING: bad unlock"],
+    &["WARNING: held lock"],
+    &["WARNING: lock held"],
+    &["WARNING: Nested lock"],
+    &["WARNING: kernel stack"],
+    &["possible circular locking"],
+    &["possible recursive locking"],
+    &["inconsistent lock state"],
+    &["suspicious RCU usage"],
+    &["INFO: trying to register non-static key"],
+    &["sleeping function called"],
+    &["scheduling while atomic"],
+    // Sanitizers and leaks.
+    &["KASAN: "],
+    &["KFENCE: "],
+    &["KCSAN: "],
+    &["UBSAN: "],
+    &["kmemleak: ", " new suspected"],
+    &["refcount_t: "],
+    &["list_add corruption"],
+    &["list_del corruption"],
+    &["Bad page state"],
+    &["VFS: Busy inodes after unmount"],
+    &["Objects remaining in"],
+    &["Slab cache still has objects"],
+    &["cache_create", "failed"],
+    // Hangs.
+    &["INFO: rcu_"],
+    &["rcu: ", "detected", " stall"],
+    &["rcu: ", "kthread starved"],
+    &["soft lockup"],
+    &["hard LOCKUP"],
+    &["blocked for more than ", " seconds"],
+    // The guest is too small for what it runs.
+    &["Out of memory: Killed"],
+    &["page allocation failure"],
+];
+
+/// Written by healthy kernels.
+const HARMLESS: &[&str] = &["Spectre V2", "WARNING: Unprivileged eBPF"];
+
+/// The lines of a log with such signs, each after its number.
+pub fn complaints(log: &str) -> Vec<String> {
+    log.lines()
+        .enumerate()
+        .filter(|(_, line)| {
+            SIGNS.iter().any(|sign| has_in_order(line, sign))
+                && !HARMLESS.iter().any(|harmless| line.contains(harmless))
+        })
+        .map(|(nr, line)| format!("{}:{line}", nr + 1))
+        .collect()
+}
+
+fn has_in_order(line: &str, parts: &[&str]) -> bool {
+    let mut rest = line;
+    parts.iter().all(|part| match rest.split_once(part) {
+        Some((_, behind)) => {
+            rest = behind;
+            true
+        }
+        None => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_kernels_say_of_their_bugs_is_seen() {
+        for line in [
+            "[    1.0] BUG: unable to handle page fault for address: 0000",
+            "[    1.0] kernel BUG at fs/inode.c:1!",
+            "[    1.0] WARNING: CPU: 0 PID: 1 at fs/namei.c:2 f+0x1/0x2",
+            "[    1.0] WARNING: fs/namei.c:2 at f+0x1/0x2, CPU#0: sh/1",
+            "[    1.0] WARNING: possible circular locking dependency detected",
+            "[    1.0] WARNING: lock held when returning to user space!",
+            "[    1.0] Oops: Oops: 0000 [#1] SMP",
+            "[    1.0] rust_kernel: panicked at core/src/x.rs:1:2:",
+            "[    1.0] BUG: KASAN: slab-use-after-free in f+0x1/0x2",
+            "[    1.0] kmemleak: 3 new suspected memory leaks",
+            "[    1.0] INFO: task sh:1 blocked for more than 120 seconds.",
+            "[    1.0] rcu: INFO: rcu_preempt self-detected stall on CPU",
+            "[    1.0] watchdog: BUG: soft lockup - CPU#0 stuck for 26s!",
+            "[    1.0] VFS: Busy inodes after unmount of vdb (ext4)",
+        ] {
+            assert_eq!(complaints(line).len(), 1, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_healthy_kernels_say_is_not() {
+        for line in [
+            "[    0.1] Spectre V2 : WARNING: Unprivileged eBPF is enabled with eIBRS on",
+            "[    1.0] composefs: image: object ab/cd has the wrong digest",
+            "[    1.0] EXT4-fs warning: maximal mount count reached",
+            "WARNING: apt does not have a stable CLI interface.",
+            "[    1.0] debug: BUGS are none",
+        ] {
+            assert!(complaints(line).is_empty(), "{line}");
+        }
+    }
+
+    #[test]
+    fn lines_have_their_numbers() {
+        assert_eq!(complaints("a\nBUG: b\n"), ["2:BUG: b"]);
+    }
+}

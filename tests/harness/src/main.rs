@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Makes what the tests need, runs guests, and says what came out. The scripts of `scripts/` that
+//! are links to `scripts/harness` are its commands.
+
+mod apt;
+mod artifact;
+mod bench;
+mod cargo;
+mod console;
+mod debug_kernel;
+mod deny;
+mod guest;
+mod jobs;
+mod kernel;
+mod machine;
+mod module;
+mod overlay;
+mod payload;
+mod peers;
+mod place;
+mod process;
+mod qemu;
+mod root;
+mod shows;
+mod suite;
+mod suites;
+mod tap;
+mod toolchain;
+mod versions;
+mod vm;
+
+use std::ffi::OsString;
+use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{bail, Result};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::kernel::Kernel;
+use crate::suite::Suite;
+use crate::toolchain::Toolchain;
+
+#[derive(Parser)]
+#[command(
+    name = "harness",
+    about = "Makes what the tests need, runs guests, and says what came out"
+)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Vm {
+        /// A shell, or `run` for a command
+        #[arg(value_enum, default_value = "shell")]
+        mode: Mode,
+        #[command(flatten)]
+        options: vm::Options,
+        /// What to run
+        #[arg(last = true)]
+        program: Vec<OsString>,
+    },
+    Test(suites::Options),
+    Bench(bench::Options),
+    /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
+    Demo,
+    /// Mounts damaged images in the debug kernel and looks at them from all sides
+    FuzzKernel {
+        /// How many; the same number is the same image each time
+        #[arg(default_value_t = 20_000)]
+        count: u32,
+        /// From this number on
+        #[arg(default_value_t = 0)]
+        first: u32,
+        /// Whose kernel; trixie's is faster
+        #[arg(default_value = "debug")]
+        suite: Suite,
+    },
+    Payload(payload::Options),
+    BuildModule(module::Options),
+    /// Builds the file system as a part of a kernel tree, as a module and built in
+    InTree,
+    /// The newest stock kernel of a suite, with a source tree prepared for Rust modules
+    ///
+    /// path: prints a directory, made first if need be, that holds tree/ (KDIR for the module's
+    /// build; not for debug), vmlinuz, modules/usr/lib/modules/RELEASE, and release (what uname -r
+    /// says). release: prints that. update: looks on the mirror for a newer kernel and packages,
+    /// which happens by itself once a week.
+    Kernel {
+        #[arg(long, default_value = "trixie")]
+        suite: Suite,
+        what: KernelPart,
+    },
+    /// A kernel that looks for its own bugs, with the checkout's file system built in
+    DebugKernel {
+        /// base: only what does not depend on the checkout
+        what: DebugPart,
+    },
+    /// What guests boot from: the image of a root file system, and the initramfs for a kernel
+    Guest {
+        #[arg(long, default_value = "trixie")]
+        suite: Suite,
+        what: GuestPart,
+    },
+    /// QEMU and other programs that run on any host
+    Machine {
+        what: OnlyPath,
+    },
+    /// The peers for the host: path is that of composefs-rs, c-tools of composefs in C
+    Peers {
+        what: PeersPart,
+    },
+    /// The compilers that a suite's kernel was built with
+    ///
+    /// path: the directory of their root, made first if need be; / where the host is that suite.
+    /// run: runs a command with them in the current directory; the checkout, the cache and each
+    /// --bind are there under their own names.
+    Toolchain {
+        #[arg(long, default_value = "trixie")]
+        suite: Suite,
+        what: ToolchainPart,
+        #[arg(long, value_name = "DIR")]
+        bind: Vec<PathBuf>,
+        #[arg(last = true)]
+        program: Vec<OsString>,
+    },
+    /// cargo for the userspace side: the host's if it is new enough, else the toolchain root's
+    #[command(disable_help_flag = true)]
+    Cargo {
+        #[arg(allow_hyphen_values = true, trailing_var_arg = true, required = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Looks at the crates that the userspace side depends on
+    CheckDependencies,
+    /// Looks for signs of a kernel bug in a guest's console log
+    CheckConsole {
+        log: PathBuf,
+    },
+    /// Removes the whole cache: toolchains, kernel trees, guest disks
+    CleanCache,
+    /// Looks for newer kernels and packages now, else once a week
+    Update,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Mode {
+    Shell,
+    Run,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KernelPart {
+    Path,
+    Release,
+    Update,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum DebugPart {
+    Path,
+    Base,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum GuestPart {
+    Root,
+    Initramfs,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum OnlyPath {
+    Path,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum PeersPart {
+    Path,
+    CTools,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum ToolchainPart {
+    Path,
+    Run,
+}
+
+fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    match run(command) {
+        Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(1)),
+        Err(error) => {
+            // The last line says what failed, why, and what to do.
+            let reason = format!("{error:#}");
+            jobs::note_failure(&reason);
+            note!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command, and gives the exit status.
+fn run(command: Command) -> Result<i32> {
+    let path = match command {
+        Command::Vm {
+            mode,
+            options,
+            program,
+        } => return run_vm(mode, &options, program),
+        Command::Test(options) => return Ok(i32::from(!suites::run(&options)?)),
+        Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
+        Command::Demo => return shows::demo(),
+        Command::FuzzKernel {
+            count,
+            first,
+            suite,
+        } => return shows::fuzz_kernel(count, first, suite),
+        Command::Payload(options) => {
+            payload::make(&options)?;
+            return Ok(0);
+        }
+        Command::InTree => {
+            let log = process::Log::create(place::build("in-tree.log")?)?;
+            overlay::build_in_tree(&log)?;
+            return Ok(0);
+        }
+        Command::BuildModule(options) => {
+            let path = module::build(&options)?;
+            if options.lint {
+                return Ok(0);
+            }
+            path
+        }
+        Command::Kernel { suite, what } => match what {
+            KernelPart::Path => Kernel::of(suite)?.dir().into(),
+            KernelPart::Release => PathBuf::from(Kernel::of(suite)?.release),
+            KernelPart::Update => return update(&[suite]),
+        },
+        Command::DebugKernel { what } => match what {
+            DebugPart::Path => debug_kernel::path()?,
+            DebugPart::Base => debug_kernel::base()?,
+        },
+        Command::Guest { suite, what } => match what {
+            GuestPart::Root => guest::root_image()?,
+            GuestPart::Initramfs => guest::initramfs(suite)?,
+        },
+        Command::Machine {
+            what: OnlyPath::Path,
+        } => machine::programs()?.with_file_name(""),
+        Command::Peers { what } => match what {
+            PeersPart::Path => peers::composefs_rs()?,
+            PeersPart::CTools => peers::composefs_c()?,
+        },
+        Command::Toolchain {
+            suite,
+            what,
+            bind,
+            program,
+        } => {
+            let toolchain = Toolchain::of(suite)?;
+            match what {
+                ToolchainPart::Path => toolchain.root().into(),
+                ToolchainPart::Run => return run_in(&toolchain, &bind, &program),
+            }
+        }
+        Command::Cargo { arguments } => return run_cargo(&arguments),
+        Command::CheckConsole { log } => {
+            let complaints = console::complaints(&String::from_utf8_lossy(&std::fs::read(log)?));
+            for line in &complaints {
+                println!("{line}");
+            }
+            return Ok(i32::from(!complaints.is_empty()));
+        }
+        Command::CheckDependencies => {
+            deny::check()?;
+            return Ok(0);
+        }
+        Command::CleanCache => {
+            artifact::clean()?;
+            return Ok(0);
+        }
+        Command::Update => return update(&[Suite::Trixie, Suite::Forky]),
+    };
+    println!("{}", path.display());
+    Ok(0)
+}
+
+fn run_vm(mode: Mode, options: &vm::Options, words: Vec<OsString>) -> Result<i32> {
+    let program = match (mode, words.is_empty()) {
+        (Mode::Run, false) => vm::Program::Command(words),
+        (Mode::Shell, true) => vm::Program::Shell,
+        (Mode::Run, true) => bail!("vm: run needs -- COMMAND"),
+        (Mode::Shell, false) => bail!("vm: a shell takes no command"),
+    };
+    let mut tell = |line: &[u8]| {
+        let mut out = std::io::stdout();
+        let _ = out.write_all(line).and_then(|()| out.flush());
+    };
+    vm::run(options, &program, &mut tell)
+}
+
+fn run_in(toolchain: &Toolchain, binds: &[PathBuf], words: &[OsString]) -> Result<i32> {
+    let Some((program, arguments)) = words.split_first() else {
+        bail!("toolchain: run needs -- COMMAND");
+    };
+    let binds = binds
+        .iter()
+        .map(|bind| Ok(bind.canonicalize()?))
+        .collect::<Result<Vec<_>>>()?;
+    let binds: Vec<_> = binds.iter().map(PathBuf::as_path).collect();
+    let mut command = toolchain.command(&binds, &program.to_string_lossy())?;
+    Err(command.args(arguments).exec().into())
+}
+
+fn run_cargo(arguments: &[OsString]) -> Result<i32> {
+    let Some((subcommand, arguments)) = arguments.split_first() else {
+        bail!("cargo: needs cargo's arguments");
+    };
+    let mut command = cargo::command(&subcommand.to_string_lossy())?;
+    Err(command.args(arguments).exec().into())
+}
+
+fn update(suites: &[Suite]) -> Result<i32> {
+    for &suite in suites {
+        versions::renew(suite.debian())?;
+    }
+    Ok(0)
+}

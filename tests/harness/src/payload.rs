@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a guest finds in `/opt/composefs`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Result};
+use clap::Args;
+
+use crate::kernel::Kernel;
+use crate::module;
+use crate::suite::Suite;
+use crate::{cargo, note, peers, place, process};
+
+/// Puts together what a guest finds in /opt/composefs
+///
+/// DIR/composefs.ko: the module for SUITE's kernel; not for debug, whose kernel has it built in.
+/// DIR/bin: our tools. DIR/tests, DIR/peers, DIR/corpus, with --tests: the guest's test programs,
+/// composefs-rs' tools, and what the parser's fuzzers kept. DIR/bench, with --bench.
+///
+/// Builds what is not up to date.
+#[derive(Args)]
+pub struct Options {
+    /// The test programs as well, and what they need
+    #[arg(long)]
+    pub tests: bool,
+    /// The benchmark's programs as well
+    #[arg(long)]
+    pub bench: bool,
+    /// For whose kernel
+    #[arg(long, default_value = "trixie")]
+    pub suite: Suite,
+    /// Where to; it must not exist
+    pub dir: PathBuf,
+}
+
+/// Makes the directory.
+pub fn make(options: &Options) -> Result<()> {
+    let Options { suite, dir, .. } = options;
+    if dir.exists() {
+        bail!("{} exists", dir.display());
+    }
+    fs::create_dir_all(dir.join("bin"))?;
+    // Says so if it has to be made.
+    Kernel::of(*suite)?;
+    if *suite != Suite::Debug {
+        note!("module: building (usually 20 seconds)");
+        let module = module::build(&module::Options {
+            suite: Some(*suite),
+            make: vec!["-s".into()],
+            ..Default::default()
+        })?;
+        fs::copy(place::checkout("").join(module), dir.join("composefs.ko"))?;
+    }
+    note!("tools: building (usually 1 minute)");
+    copy_programs("composefs-tools", "release", &dir.join("bin"))?;
+    if options.tests {
+        note!("guest tests: building (usually 1 minute)");
+        copy_programs("composefs-selftests", "selftests", &dir.join("tests"))?;
+        fs::copy(
+            place::checkout("scripts/in-guest/run-tests"),
+            dir.join("run-tests"),
+        )?;
+        fs::create_dir(dir.join("peers"))?;
+        match peers::composefs_rs() {
+            Ok(peers) => copy_tree(&peers.join("bin/cfsctl"), &dir.join("peers"))?,
+            // What needs them says that it is skipped.
+            Err(error) => note!("{error:#}"),
+        }
+        copy_tree(&place::checkout("tests/fuzz/corpus"), dir)?;
+    }
+    if options.bench {
+        note!("benchmark: building (usually 1 minute)");
+        copy_programs("composefs-bench", "release", &dir.join("bench"))?;
+        let prepare = "bench-prepare";
+        fs::copy(
+            place::checkout("scripts/in-guest").join(prepare),
+            dir.join("bench").join(prepare),
+        )?;
+    }
+    Ok(())
+}
+
+fn copy_programs(package: &str, profile: &str, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for program in cargo::programs(package, profile)? {
+        fs::copy(&program, to.join(program.file_name().unwrap_or_default()))?;
+    }
+    Ok(())
+}
+
+fn copy_tree(from: &Path, into: &Path) -> Result<()> {
+    process::run(Command::new("cp").arg("-r").args([from, into]))
+}

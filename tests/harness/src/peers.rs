@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The peers that tests compare with, for the host. (The guest has Debian's own.)
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+
+use crate::artifact::Artifact;
+use crate::process::{self, Log};
+use crate::root::{self, Variant};
+use crate::suite::Suite;
+use crate::toolchain::Toolchain;
+use crate::versions;
+
+pub const C_PACKAGES: &[&str] = &["composefs", "libcomposefs1", "libc6"];
+
+/// That of composefs-rs, which Debian does not package.
+const RS_VERSION: &str = "0.9.4";
+
+/// A directory with `bin/cfsctl` for the guest, where it also acts as composefs-rs's mkcomposefs
+/// and composefs-info when called so, and `host/cfsctl` for any host.
+pub fn composefs_rs() -> Result<PathBuf> {
+    // Its crates need a cargo that is newer than trixie's; and the guest is forky.
+    let toolchain = Toolchain::of(Suite::Forky)?;
+    let artifact = Artifact {
+        name: "peers".into(),
+        what: format!("composefs-rs {RS_VERSION}"),
+        usually: "3 minutes",
+        inputs: vec!["1".into(), RS_VERSION.into()],
+    };
+    artifact.get(|dir, log| {
+        // Only what makes images, without the crates for OCI, ostree and FUSE; and not optimised
+        // for long: what it makes of the tests' trees is soon made.
+        let target = dir.join("target");
+        log.run(
+            toolchain
+                .command(&[dir], "env")?
+                .arg(format!("CARGO_TARGET_DIR={}", target.display()))
+                .args([
+                    "CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
+                    "CARGO_PROFILE_RELEASE_LTO=off",
+                    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
+                    "CARGO_PROFILE_RELEASE_DEBUG=0",
+                    "nice",
+                    "cargo",
+                    "install",
+                    "composefs-ctl",
+                    "--version",
+                    RS_VERSION,
+                    "--locked",
+                    "--no-default-features",
+                    "--features",
+                    "pre-6.15",
+                    "--root",
+                ])
+                .arg(dir),
+        )?;
+        fs::remove_dir_all(target)?;
+
+        // With the libraries that it was linked with, whatever the host's are.
+        let program = dir.join("bin/cfsctl");
+        let lib = dir.join("lib");
+        fs::create_dir(&lib)?;
+        let linked = process::output(toolchain.command(&[dir], "ldd")?.arg(&program))?;
+        for library in linked.split_whitespace().filter(|word| word.starts_with('/')) {
+            let from = toolchain.root().join(library.trim_start_matches('/'));
+            fs::copy(from, lib.join(Path::new(library).file_name().unwrap_or_default()))?;
+        }
+        fs::create_dir(dir.join("host"))?;
+        let wrapper = dir.join("host/cfsctl");
+        write_script(
+            &wrapper,
+            "here=$(dirname \"$(readlink -f \"$0\")\")/..\n\
+             exec \"$here/lib/ld-linux-x86-64.so.2\" --library-path \"$here/lib\" \"$here/bin/cfsctl\" \"$@\"\n",
+        )?;
+        log.run(Command::new(wrapper).arg("--version"))
+    })
+}
+
+/// A directory with mkcomposefs and composefs-info of Debian forky's composefs, in C.
+pub fn composefs_c() -> Result<PathBuf> {
+    let suite = Suite::Forky;
+    versions::with(suite, |versions| {
+        let artifact = Artifact {
+            name: "c-tools".into(),
+            what: "composefs in C".into(),
+            usually: "20 seconds",
+            inputs: [vec!["1".into()], versions.of(C_PACKAGES)].concat(),
+        };
+        artifact.get(|dir, log| {
+            root::make(
+                &dir.join("root"),
+                suite,
+                Variant::Extract,
+                C_PACKAGES,
+                &[],
+                log,
+            )?;
+            for tool in ["mkcomposefs", "composefs-info"] {
+                write_script(
+                    &dir.join(tool),
+                    &format!(
+                        "root=$(dirname \"$(readlink -f \"$0\")\")/root/usr\n\
+                         exec \"$root/lib64/ld-linux-x86-64.so.2\" --library-path \
+                         \"$root/lib/x86_64-linux-gnu\" \"$root/bin/{tool}\" \"$@\"\n"
+                    ),
+                )?;
+            }
+            try_c_tools(dir, log)
+        })
+    })
+}
+
+fn try_c_tools(dir: &Path, log: &Log) -> Result<()> {
+    let (empty, image) = (dir.join("empty"), dir.join("image"));
+    fs::create_dir(&empty)?;
+    log.run(
+        Command::new(dir.join("mkcomposefs"))
+            .arg("--print-digest")
+            .args([&empty, &image]),
+    )?;
+    log.run(
+        Command::new(dir.join("composefs-info"))
+            .arg("ls")
+            .arg(&image),
+    )?;
+    fs::remove_dir(empty)?;
+    Ok(fs::remove_file(image)?)
+}
+
+fn write_script(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, format!("#!/bin/sh\n{text}"))?;
+    Ok(fs::set_permissions(path, Permissions::from_mode(0o755))?)
+}

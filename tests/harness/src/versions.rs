@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which versions of Debian's packages runs use: `<cache>/versions`, a plain file.
+//!
+//! ```text
+//! SUITE renewed SECONDS-SINCE-1970
+//! SUITE kernel RELEASE VERSION SOURCE-PACKAGE IMAGE-PACKAGE...
+//! SUITE package NAME VERSION
+//! ```
+//!
+//! It is renewed by `make update`, after a week, and when the mirror no longer has what it says.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{bail, Context, Result};
+
+use crate::apt::{Package, World};
+use crate::artifact::{lock, Moved};
+use crate::process::Log;
+use crate::suite::Suite;
+use crate::{guest, machine, note, peers, place, toolchain};
+
+/// After this, the mirror is asked for newer ones.
+const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A stock kernel whose source, headers and image the mirror has in one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StockKernel {
+    /// What `uname -r` says.
+    pub release: String,
+    /// The version of its packages.
+    pub version: String,
+    /// The package with its source.
+    pub source: String,
+    /// The packages that its image is made up of.
+    pub image: Vec<String>,
+}
+
+/// What is used of one suite.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Versions {
+    renewed: u64,
+    pub kernel: StockKernel,
+    packages: BTreeMap<String, String>,
+}
+
+impl Versions {
+    /// `NAME=VERSION` of packages, for the keys of artifacts.
+    pub fn of(&self, names: &[&str]) -> Vec<String> {
+        let known = |name: &&str| Some(format!("{name}={}", self.packages.get(*name)?));
+        names.iter().filter_map(known).collect()
+    }
+
+    fn lines(&self, suite: Suite) -> String {
+        let kernel = &self.kernel;
+        let mut text = format!(
+            "{suite} renewed {}\n{suite} kernel {} {} {} {}\n",
+            self.renewed,
+            kernel.release,
+            kernel.version,
+            kernel.source,
+            kernel.image.join(" ")
+        );
+        for (name, version) in &self.packages {
+            text.push_str(&format!("{suite} package {name} {version}\n"));
+        }
+        text
+    }
+
+    fn parse(text: &str, suite: Suite) -> Option<Self> {
+        let (mut renewed, mut kernel, mut packages) = (None, None, BTreeMap::new());
+        for line in text.lines() {
+            let words: Vec<_> = line.split(' ').collect();
+            match words.as_slice() {
+                [of, ..] if *of != suite.name() => {}
+                [_, "renewed", seconds] => renewed = seconds.parse().ok(),
+                [_, "kernel", release, version, source, image @ ..] => {
+                    kernel = Some(StockKernel {
+                        release: (*release).into(),
+                        version: (*version).into(),
+                        source: (*source).into(),
+                        image: image.iter().map(|&name| name.into()).collect(),
+                    });
+                }
+                [_, "package", name, version] => {
+                    packages.insert((*name).into(), (*version).into());
+                }
+                _ => {}
+            }
+        }
+        Some(Self {
+            renewed: renewed?,
+            kernel: kernel?,
+            packages,
+        })
+    }
+
+    fn is_old(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.is_ok_and(|now| now.as_secs().saturating_sub(self.renewed) > GOOD_FOR.as_secs())
+    }
+}
+
+/// Makes something of the versions that runs use of `suite`; once more, of newer ones, if the
+/// mirror no longer has those.
+pub fn with<T>(suite: Suite, make: impl Fn(&Versions) -> Result<T>) -> Result<T> {
+    let suite = suite.debian();
+    match make(&get(suite)?) {
+        Err(error) if error.is::<Moved>() => {
+            note!("{suite}: the mirror no longer has these versions; looking for newer ones");
+            renew(suite)?;
+            make(&get(suite)?)
+        }
+        result => result,
+    }
+}
+
+/// The versions of `suite`, looked up if they are not known or old.
+pub fn get(suite: Suite) -> Result<Versions> {
+    let suite = suite.debian();
+    let known = read(suite)?;
+    match known {
+        Some(versions) if !versions.is_old() => Ok(versions),
+        Some(versions) => Ok(renew(suite).unwrap_or_else(|error| {
+            note!(
+                "package lists of {suite}: cannot be fetched ({error:#}); going on with old ones"
+            );
+            versions
+        })),
+        None => renew(suite),
+    }
+}
+
+fn path() -> Result<PathBuf> {
+    Ok(place::cache()?.join("versions"))
+}
+
+fn read(suite: Suite) -> Result<Option<Versions>> {
+    match fs::read_to_string(path()?) {
+        Ok(text) => Ok(Versions::parse(&text, suite)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Asks the mirror now.
+pub fn renew(suite: Suite) -> Result<Versions> {
+    let cache = place::cache()?;
+    let own = File::create(cache.join("lock/versions"))?;
+    let before = read(suite)?;
+    lock(&own, false, "package lists: another run is fetching them")?;
+    match read(suite)? {
+        // Another run has just done so.
+        Some(versions) if Some(&versions) != before.as_ref() => return Ok(versions),
+        _ => {}
+    }
+    note!("package lists of {suite}: fetching (usually 10 seconds)");
+    let log = Log::create(cache.join("log").join(format!("versions-{suite}.log")))?;
+    let packages = World::new(suite)?.packages(&log).with_context(|| {
+        format!(
+            "package lists of {suite}: {}; {}",
+            crate::process::reason(&log.text()),
+            crate::process::remedy(&log.text())
+        )
+    })?;
+    let versions = choose(&packages)?;
+
+    // The other suites' lines stay.
+    let old = fs::read_to_string(path()?).unwrap_or_default();
+    let is_other = |line: &&str| !line.starts_with(&format!("{suite} "));
+    let mut text: String = old
+        .lines()
+        .filter(is_other)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    text.push_str(&versions.lines(suite));
+    let new = path()?.with_extension("new");
+    fs::write(&new, text)?;
+    fs::rename(new, path()?)?;
+    Ok(versions)
+}
+
+fn choose(packages: &[Package]) -> Result<Versions> {
+    let wanted: BTreeSet<&str> = [
+        toolchain::PACKAGES,
+        machine::PACKAGES,
+        guest::PACKAGES,
+        peers::C_PACKAGES,
+    ]
+    .concat()
+    .into_iter()
+    .collect();
+    let is_wanted = |package: &&Package| package.is_main && wanted.contains(&*package.name);
+    Ok(Versions {
+        renewed: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+        kernel: newest_kernel(packages)?,
+        packages: packages
+            .iter()
+            .filter(is_wanted)
+            .map(|package| (package.name.clone(), package.version.clone()))
+            .collect(),
+    })
+}
+
+/// The newest kernel of the cloud flavour whose source, headers and image have one version.
+fn newest_kernel(packages: &[Package]) -> Result<StockKernel> {
+    let by_name: HashMap<&str, &Package> = packages
+        .iter()
+        .map(|package| (&*package.name, package))
+        .collect();
+    let kernels = packages.iter().filter_map(|headers| {
+        let release = headers.name.strip_prefix("linux-headers-")?;
+        release.strip_suffix("-cloud-amd64")?;
+        let number = release.split_once("+deb")?.0;
+        let mut parts = number.split('.');
+        let source = format!("linux-source-{}.{}", parts.next()?, parts.next()?);
+        let mut image = Vec::new();
+        add_parts(
+            &by_name,
+            &format!("linux-image-{release}"),
+            &headers.version,
+            &mut image,
+        );
+        let has_source = by_name.get(&*source)?.version == headers.version;
+        (has_source && !image.is_empty()).then(|| StockKernel {
+            release: release.into(),
+            version: headers.version.clone(),
+            source,
+            image,
+        })
+    });
+    match kernels.max_by(|a, b| natural(&a.release, &b.release)) {
+        Some(kernel) => Ok(kernel),
+        None => bail!("the mirror has no kernel with source, headers and image in one version"),
+    }
+}
+
+/// Adds a package, and those of the same version that it is split into.
+fn add_parts(packages: &HashMap<&str, &Package>, name: &str, version: &str, to: &mut Vec<String>) {
+    let Some(package) = packages
+        .get(name)
+        .filter(|package| package.version == version)
+    else {
+        return;
+    };
+    if !to.iter().any(|known| known == name) {
+        to.push(name.into());
+        for part in &package.depends {
+            add_parts(packages, part, version, to);
+        }
+    }
+}
+
+/// The order of release strings, with numbers compared as such.
+fn natural(a: &str, b: &str) -> Ordering {
+    let numbers = |text: &str| -> Vec<u64> {
+        text.split(|c: char| !c.is_ascii_digit())
+            .filter_map(|digits| digits.parse().ok())
+            .collect()
+    };
+    numbers(a).cmp(&numbers(b)).then_with(|| a.cmp(b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, version: &str, depends: &[&str]) -> Package {
+        Package {
+            name: name.into(),
+            version: version.into(),
+            depends: depends.iter().map(|&name| name.into()).collect(),
+            is_main: true,
+        }
+    }
+
+    #[test]
+    fn the_newest_complete_kernel_is_chosen() {
+        let packages = [
+            package("linux-headers-7.3.4+deb13-cloud-amd64", "7.3.4-1", &[]),
+            package("linux-headers-7.3.10+deb13-cloud-amd64", "7.3.10-1", &[]),
+            package("linux-headers-7.4.1+deb13-cloud-amd64", "7.4.1-1", &[]),
+            package("linux-image-7.3.4+deb13-cloud-amd64", "7.3.4-1", &[]),
+            package(
+                "linux-image-7.3.10+deb13-cloud-amd64",
+                "7.3.10-1",
+                &["kmod", "linux-modules-x"],
+            ),
+            package(
+                "linux-modules-x",
+                "7.3.10-1",
+                &["linux-image-7.3.10+deb13-cloud-amd64"],
+            ),
+            package("linux-image-7.4.1+deb13-cloud-amd64", "7.4.1-1", &[]),
+            package("linux-source-7.3", "7.3.10-1", &[]),
+            // Still that of another version.
+            package("linux-source-7.4", "7.4.0-1", &[]),
+        ];
+        let kernel = newest_kernel(&packages).unwrap();
+        assert_eq!(kernel.release, "7.3.10+deb13-cloud-amd64");
+        assert_eq!(kernel.source, "linux-source-7.3");
+        assert_eq!(
+            kernel.image,
+            ["linux-image-7.3.10+deb13-cloud-amd64", "linux-modules-x"]
+        );
+        assert!(newest_kernel(&packages[..1]).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let versions = Versions {
+            renewed: 1_700_000_000,
+            kernel: StockKernel {
+                release: "7.3.4+deb13-cloud-amd64".into(),
+                version: "7.3.4-1".into(),
+                source: "linux-source-7.3".into(),
+                image: vec!["a".into(), "b".into()],
+            },
+            packages: [("gcc".to_owned(), "14".to_owned())].into(),
+        };
+        let text = "forky renewed 1\n".to_owned() + &versions.lines(Suite::Trixie);
+        assert_eq!(Versions::parse(&text, Suite::Trixie), Some(versions));
+        assert_eq!(Versions::parse(&text, Suite::Forky), None);
+    }
+}
