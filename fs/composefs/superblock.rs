@@ -163,13 +163,9 @@ impl vfs::FileSystem for Composefs {
     }
 
     fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs> {
-        let superblock = sb.data().image.superblock();
-
         Ok(StatFs {
             magic: MAGIC,
             block_size: crate::format::BLOCK_SIZE as u32,
-            blocks: superblock.blocks().into(),
-            files: superblock.inos(),
             fsid: sb.data().fsid,
         })
     }

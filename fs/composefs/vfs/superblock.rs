@@ -79,16 +79,13 @@ impl StackDepth {
     }
 }
 
-/// The answer to `statfs(2)`.
+/// The answer to `statfs(2)`. It has no blocks and no inodes: there is nothing
+/// that could be full.
 pub(crate) struct StatFs {
     /// The type of the file system.
     pub(crate) magic: u32,
     /// The size of a block in bytes.
     pub(crate) block_size: u32,
-    /// The number of blocks, all of them in use.
-    pub(crate) blocks: u64,
-    /// The number of inodes, all of them in use.
-    pub(crate) files: u64,
     /// Identifies the content of the file system.
     pub(crate) fsid: u64,
 }
@@ -224,8 +221,6 @@ impl<T: FileSystem> Operations<T> {
             buf.f_type = stat.magic as c_long;
             buf.f_bsize = stat.block_size as c_long;
             buf.f_frsize = stat.block_size as c_long;
-            buf.f_blocks = stat.blocks;
-            buf.f_files = stat.files;
             buf.f_namelen = bindings::NAME_MAX as c_long;
             buf.f_fsid.val = [stat.fsid as c_int, (stat.fsid >> 32) as c_int];
             Ok(0)

@@ -352,14 +352,22 @@ fn statistics(context: &mut Context) -> Result<()> {
             statistics.f_bfree == 0 && statistics.f_bavail == 0,
             "free blocks"
         );
-        ensure!(statistics.f_blocks > 0, "no blocks");
         let below = statfs(mount.join("directory/external-3m"))?;
         let text = format!("{:?}", statistics.f_fsid);
         ensure!(
             format!("{:?}", below.f_fsid) == text,
             "f_fsid differs below"
         );
-        run("df", [mount.root()])?;
+        // None that could be full.
+        let (blocks, files) = (statistics.f_blocks, statistics.f_files);
+        ensure!(blocks == 0 && files == 0, "{blocks} blocks, {files} files");
+        let root = mount.root().to_string_lossy();
+        for shown in [
+            run("df", ["--output=pcent,ipcent", &root])?,
+            run("findmnt", ["-n", "-o", "USE%", &root])?,
+        ] {
+            ensure!(!shown.contains("100"), "full: {shown}");
+        }
         Ok(text)
     };
     let (first, second, third) = (of(&context.image)?, of(&other)?, of(&context.image)?);
