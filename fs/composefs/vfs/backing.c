@@ -33,8 +33,9 @@ struct dentry *rust_vfs_real_dentry(const struct file *file)
  * open @file that all share.
  *
  * One that is shared raises no fsnotify events: where somebody may want to permit
- * what is done with the object, it is asked for each user. Otherwise only a mapping
- * needs a file of its own, and that can do without being opened if
+ * what is done with the object, it is asked for each user (not those who permit it:
+ * fanotify opens files for them that raise none). Otherwise only a mapping needs a
+ * file of its own, and that can do without being opened if
  *
  * - nothing of what the file system does is kept in the file, nor does it map
  *   another in its place: FUSE, network and stacked file systems do that;
@@ -47,8 +48,9 @@ bool rust_vfs_adopt_backing_file(struct file *user, const struct file *file)
 
 	return file->private_data || !file->f_op->mmap_prepare ||
 	       user->f_mode & FMODE_BACKING ||
-	       fsnotify_sb_has_priority_watchers(file_inode(file)->i_sb,
-						 FSNOTIFY_PRIO_CONTENT);
+	       (fsnotify_sb_has_priority_watchers(file_inode(file)->i_sb,
+						  FSNOTIFY_PRIO_CONTENT) &&
+		!FMODE_FSNOTIFY_NONE(user->f_mode));
 }
 
 /*
