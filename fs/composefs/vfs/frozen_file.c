@@ -164,10 +164,10 @@ struct folio *rust_vfs_look_at(struct file *file, loff_t pos, size_t len,
 			return folio;
 		/*
 		 * fs-verity keeps writers out, but who pinned a folio before
-		 * it was enabled may still write to it. Pairs with the release
-		 * of the pin.
+		 * it was enabled may still write to it.
 		 */
 		if (has_verity && likely(!folio_maybe_dma_pinned(folio))) {
+			/* Pairs with the release of the pin. */
 			smp_rmb();
 			*bytes = folio_address(folio) +
 				 offset_in_folio(folio, pos);
