@@ -70,9 +70,10 @@ pub fn make(
 /// names. The caller adds the program and its arguments.
 pub fn enter(root: &Path, binds: &[&Path]) -> Result<Command> {
     need_root("entering a Debian root")?;
-    let mut binds: Vec<_> = binds.iter().map(|&bind| bind.to_path_buf()).collect();
-    binds.push(place::checkout("").canonicalize()?);
-    binds.push(place::cache()?);
+    // What is below the cache is seen if it comes after that.
+    let mut all = vec![place::checkout("").canonicalize()?, place::cache()?];
+    all.extend(binds.iter().map(|&bind| bind.to_path_buf()));
+    let binds = all;
 
     let mut command = Command::new("unshare");
     command
