@@ -5,6 +5,7 @@
 use crate::{
     format::{self, Source, BLOCK_SIZE},
     vfs::{error::EUCLEAN, frozen_file::FrozenFile, stable_bytes::StableBytes},
+    Composefs,
 };
 use kernel::{fmt, prelude::*};
 
@@ -12,10 +13,10 @@ use kernel::{fmt, prelude::*};
 pub(crate) type Image = format::Image<Manifest>;
 
 /// The file that holds a manifest image.
-pub(crate) struct Manifest(FrozenFile);
+pub(crate) struct Manifest(FrozenFile<Composefs>);
 
 impl Manifest {
-    pub(crate) fn new(file: FrozenFile) -> Self {
+    pub(crate) fn new(file: FrozenFile<Composefs>) -> Self {
         Self(file)
     }
 }

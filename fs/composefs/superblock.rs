@@ -18,7 +18,8 @@ use crate::{
         log::pr_err_ratelimited,
         parameters,
         path::{Directory, PrivateDirectories},
-        superblock::{NewSuper, OptionWriter, StackDepth, StatFs, SuperBlock},
+        stacking::Registered,
+        superblock::{NewSuper, OptionWriter, StatFs, SuperBlock},
         xattr::{List, Namespace},
     },
     Composefs,
@@ -75,6 +76,7 @@ impl vfs::FileSystem for Composefs {
 
     fn prepare(
         keys: &TrustedKeys,
+        registered: Registered<Self>,
         options: &mut Options,
         source: Option<&CStr>,
         log: &Log<'_>,
@@ -85,13 +87,15 @@ impl vfs::FileSystem for Composefs {
             EINVAL
         })?;
 
-        let file = FrozenFile::open(source).inspect_err(|error| match *error {
+        let file = FrozenFile::open(source, registered).inspect_err(|error| match *error {
             EINVAL => errorf!(log, "{source}: not a regular file that can be read"),
             ETXTBSY => errorf!(log, "{source}: image is open for writing"),
             error => errorf!(log, "{source}: image cannot be opened: {error:?}"),
         })?;
         let provenance = trust::check_image(&file, source, options, keys, log)?;
-        let mut depth = file.stack_depth();
+        let mut depth = file.stack_depth().inspect_err(|_| {
+            errorf!(log, "{source}: image is on too many stacked file systems");
+        })?;
 
         let image = Image::open(Manifest::new(file)).map_err(|error| {
             errorf!(log, "{source}: {error}");
@@ -106,24 +110,23 @@ impl vfs::FileSystem for Composefs {
         let shown = Shown::new(options, provenance.digest.as_ref())?;
         let mut basedirs = PrivateDirectories::with_capacity(options.basedirs.len())?;
         for basedir in &mut options.basedirs {
-            let mut add = || {
+            let mut add = || -> Result<Directory> {
                 let directory = match basedir.directory.take() {
                     Some(directory) => directory,
                     None => Directory::lookup(&basedir.name)?,
                 };
-                basedirs.push(&directory)
+                basedirs.push(&directory)?;
+                Ok(directory)
             };
-            add().inspect_err(|error| {
-                errorf!(log, "basedir {}: cannot be used: {error:?}", &*basedir.name);
+            let name = &*basedir.name;
+            let directory = add().inspect_err(|error| {
+                errorf!(log, "basedir {name}: cannot be used: {error:?}");
             })?;
+            let above = directory.stack_depth(registered).inspect_err(|_| {
+                errorf!(log, "basedir {name}: is on too many stacked file systems");
+            })?;
+            depth = depth.max(above);
         }
-        for basedir in basedirs.iter() {
-            depth = depth.max(basedir.stack_depth());
-        }
-
-        let stack_depth = StackDepth::on(depth).inspect_err(|_| {
-            errorf!(log, "too many file systems are stacked on one another");
-        })?;
 
         let this = Super {
             image,
@@ -136,7 +139,7 @@ impl vfs::FileSystem for Composefs {
         };
         let new = NewSuper {
             magic: MAGIC,
-            stack_depth,
+            stack_depth: depth,
             root: inode::read_root(&this)?,
             data: KBox::new(this, GFP_KERNEL)?,
         };

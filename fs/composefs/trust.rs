@@ -14,6 +14,7 @@ use crate::{
         log::pr_err_ratelimited,
         parameters, verity,
     },
+    Composefs,
 };
 use kernel::{fmt, prelude::*, str::CString};
 
@@ -37,7 +38,7 @@ pub(crate) struct Provenance {
 /// [`EBADMSG`] if it has not got the digest; those of
 /// [`TrustedKeys::check()`].
 pub(crate) fn check_image(
-    file: &FrozenFile,
+    file: &FrozenFile<Composefs>,
     source: &CStr,
     options: &Options,
     keys: &TrustedKeys,
@@ -63,7 +64,7 @@ pub(crate) fn check_image(
 impl Provenance {
     fn establish(
         &mut self,
-        file: &FrozenFile,
+        file: &FrozenFile<Composefs>,
         source: &CStr,
         options: &Options,
         keys: &TrustedKeys,
@@ -143,7 +144,12 @@ fn check_may_be_unsigned(source: &CStr, log: &Log<'_>) -> Result {
 /// # Errors
 ///
 /// [`EBADMSG`], described in `log`.
-fn measure(file: &FrozenFile, source: &CStr, options: &Options, log: &Log<'_>) -> Result<Digest> {
+fn measure(
+    file: &FrozenFile<Composefs>,
+    source: &CStr,
+    options: &Options,
+    log: &Log<'_>,
+) -> Result<Digest> {
     let expected = Expected(options.digest.as_ref());
 
     match file.verity_digest().map(|digest| Digest::try_from(&digest)) {

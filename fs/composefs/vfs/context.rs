@@ -242,10 +242,16 @@ impl<T: FileSystem> Operations<T> {
                 let log = Log::new(NonNull::new_unchecked(fc));
                 let source = (*fc).source;
                 let source = (!source.is_null()).then(|| buffer::c_str(source));
-                let shared = Registration::<T>::of_type((*fc).fs_type).shared();
+                let registration = Registration::<T>::of_type((*fc).fs_type);
 
                 let context = &mut *(*fc).fs_private.cast::<Context<T>>();
-                let new = T::prepare(shared, &mut context.options, source, &log)?;
+                let new = T::prepare(
+                    registration.shared(),
+                    registration.registered(),
+                    &mut context.options,
+                    source,
+                    &log,
+                )?;
                 context.prepared = Some(new);
             }
             // SAFETY: As above; `fill_super()` is for this type.

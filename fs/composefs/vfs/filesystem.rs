@@ -9,9 +9,11 @@ use super::{
     bindings,
     context::{self, Log, Param, Parsed},
     inode::{Inode, InodeCache, NewInode},
+    stacking::Registered,
     superblock::{self, NewSuper, OptionWriter, StatFs, SuperBlock},
     xattr,
 };
+use core::ptr::NonNull;
 use kernel::{error::to_result, prelude::*, types::Opaque, InPlaceModule};
 
 /// A read-only file system whose superblocks have no block device.
@@ -46,6 +48,7 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// read here. Errors are described in `log`.
     fn prepare(
         shared: &Self::Shared,
+        registered: Registered<Self>,
         options: &mut Self::Options,
         source: Option<&CStr>,
         log: &Log<'_>,
@@ -185,6 +188,13 @@ impl<T: FileSystem> Registration<T> {
         // SAFETY: See the contract of this function; the registration lies in
         // the memory of its module by the type invariant.
         unsafe { &*kernel::container_of!(Opaque::cast_from(fs_type), Self, fs_type) }
+    }
+
+    /// What was registered.
+    pub(super) fn registered(&self) -> Registered<T> {
+        // SAFETY: A reference is not null. Superblocks of this type are of type
+        // `T`, see `of()`.
+        unsafe { Registered::from_raw(NonNull::new_unchecked(self.fs_type.get())) }
     }
 
     /// The slab cache for the inodes of the superblocks.

@@ -4,8 +4,10 @@
 
 use super::{
     bindings,
+    filesystem::FileSystem,
     regular_file::RegularFile,
     stable_bytes::{Copies, StableBytes},
+    stacking::{Registered, StackDepth},
     verity,
 };
 use core::ptr::NonNull;
@@ -25,21 +27,22 @@ const WINDOW: u32 = 32;
 /// The kernel can read the file, and write access to it is denied:
 /// `i_writecount` is below zero on account of this value. `has_page_cache` is
 /// what `rust_vfs_has_page_cache()` says of it. Without `copies` it has fs-verity.
-pub(crate) struct FrozenFile {
+pub(crate) struct FrozenFile<T: FileSystem> {
     file: RegularFile,
+    registered: Registered<T>,
     has_page_cache: bool,
     /// Where it cannot be looked at in place.
     copies: Option<Copies>,
 }
 
-impl FrozenFile {
+impl<T: FileSystem> FrozenFile<T> {
     /// Opens the file at `path` with the credentials of the current task.
     ///
     /// # Errors
     ///
     /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one that
     /// the kernel cannot read; [`ETXTBSY`] if it is open for writing.
-    pub(crate) fn open(path: &CStr) -> Result<Self> {
+    pub(crate) fn open(path: &CStr, registered: Registered<T>) -> Result<Self> {
         let file = RegularFile::open(path)?;
 
         // SAFETY: The file is open.
@@ -53,6 +56,7 @@ impl FrozenFile {
         // INVARIANT: All of it was established above.
         let mut this = Self {
             file,
+            registered,
             has_page_cache,
             copies: None,
         };
@@ -69,10 +73,17 @@ impl FrozenFile {
         unsafe { bindings::rust_vfs_file_size(self.file.as_ptr()) }
     }
 
-    /// How many file systems are stacked in the one it is on.
-    pub(crate) fn stack_depth(&self) -> u32 {
-        // SAFETY: The file is open, so its superblock is live.
-        unsafe { bindings::rust_vfs_file_stack_depth(self.file.as_ptr()) }
+    /// The depth of a file system of type `T` that stands on it.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is more than the kernel allows.
+    pub(crate) fn stack_depth(&self) -> Result<StackDepth> {
+        // SAFETY: The file is open, so its inode is live.
+        unsafe {
+            let inode = bindings::rust_vfs_file_inode(self.file.as_ptr());
+            self.registered.depth_on(inode)
+        }
     }
 
     /// Its fs-verity digest, if it has fs-verity.
@@ -146,7 +157,7 @@ impl FrozenFile {
     }
 }
 
-impl Drop for FrozenFile {
+impl<T: FileSystem> Drop for FrozenFile<T> {
     fn drop(&mut self) {
         // SAFETY: By the type invariant write access is denied on account of
         // this value, and the file is open.

@@ -8,7 +8,6 @@
 #include <linux/fs.h>
 #include <linux/fileattr.h>
 #include <linux/fs_context.h>
-#include <linux/fsverity.h>
 #include <linux/kdev_t.h>
 #include <linux/module.h>
 #include <linux/mount.h>
@@ -16,9 +15,7 @@
 #include <linux/pagemap.h>
 #include <linux/posix_acl_xattr.h>
 #include <linux/ratelimit.h>
-#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
-#include <linux/shmem_fs.h>
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
@@ -82,11 +79,6 @@ struct inode *rust_vfs_file_inode(const struct file *file)
 u64 rust_vfs_file_size(const struct file *file)
 {
 	return i_size_read(file_inode(file));
-}
-
-u32 rust_vfs_file_stack_depth(const struct file *file)
-{
-	return file_inode(file)->i_sb->s_stack_depth;
 }
 
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified)

@@ -47,7 +47,6 @@ umode_t rust_vfs_path_mode(const struct path *path);
 void rust_vfs_path_of_file(struct file *file, struct path *path);
 struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
-u32 rust_vfs_file_stack_depth(const struct file *file);
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
 
 /* fs-verity of files with a backing file (verity.c) */
@@ -95,6 +94,10 @@ bool rust_vfs_has_verity(const struct file *file);
 struct folio *rust_vfs_look_at(struct file *file, loff_t pos, size_t len,
 			       unsigned int window, bool has_page_cache,
 			       bool has_verity, const void **bytes);
+
+/* File systems on file systems (stacking.c) */
+u32 rust_vfs_stack_depth_on(const struct super_block *sb,
+			    const struct file_system_type *own);
 
 /* Folios */
 void rust_vfs_folio_get(struct folio *folio);

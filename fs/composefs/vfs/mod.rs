@@ -37,6 +37,7 @@ pub(crate) mod parameters;
 pub(crate) mod path;
 mod regular_file;
 pub(crate) mod stable_bytes;
+pub(crate) mod stacking;
 pub(crate) mod superblock;
 pub(crate) mod symlink;
 pub(crate) mod verity;

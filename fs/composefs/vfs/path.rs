@@ -5,7 +5,14 @@
 //! C headers: [`include/linux/namei.h`](srctree/include/linux/namei.h),
 //! [`include/linux/mount.h`](srctree/include/linux/mount.h)
 
-use super::{backing::BackingFile, bindings, context::FileRef, credential::Credential};
+use super::{
+    backing::BackingFile,
+    bindings,
+    context::FileRef,
+    credential::Credential,
+    filesystem::FileSystem,
+    stacking::{Registered, StackDepth},
+};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     error::{from_err_ptr, to_result},
@@ -79,6 +86,19 @@ impl Directory {
             return Err(ENOTDIR);
         }
         Ok(Self(path))
+    }
+
+    /// The depth of a file system of type `T` that stands on it.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is more than the kernel allows.
+    pub(crate) fn stack_depth<T: FileSystem>(
+        &self,
+        registered: Registered<T>,
+    ) -> Result<StackDepth> {
+        // SAFETY: The path is valid and positive, so its inode is live.
+        unsafe { registered.depth_on((*self.0 .0.dentry).d_inode) }
     }
 }
 
@@ -207,12 +227,6 @@ pub(crate) struct PrivateDirectory<'a> {
 }
 
 impl PrivateDirectory<'_> {
-    /// How many file systems are stacked in the one that it is on.
-    pub(crate) fn stack_depth(&self) -> u32 {
-        // SAFETY: The file is open, so its superblock is live.
-        unsafe { bindings::rust_vfs_file_stack_depth(self.file.as_ptr()) }
-    }
-
     /// Opens the regular file `name`, a path below the directory, as
     /// `credential` may. Leading slashes do not matter.
     ///

@@ -10,6 +10,7 @@ use super::{
     export,
     filesystem::{FileSystem, Registration},
     inode::{self, Inode, NewInode},
+    stacking::StackDepth,
     verity, xattr,
 };
 use core::marker::PhantomData;
@@ -61,24 +62,6 @@ pub(crate) struct NewSuper<T: FileSystem> {
     pub(crate) data: KBox<T::Super>,
 }
 
-/// How many file systems are stacked on one another, one that has not been
-/// mounted yet included.
-pub(crate) struct StackDepth(u32);
-
-impl StackDepth {
-    /// That of a file system on top of `depth` others.
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if those are more than the kernel allows.
-    pub(crate) fn on(depth: u32) -> Result<Self> {
-        if depth >= bindings::FILESYSTEM_MAX_STACK_DEPTH {
-            return Err(EINVAL);
-        }
-        Ok(Self(depth.saturating_add(1)))
-    }
-}
-
 /// The answer to `statfs(2)`. It has no blocks and no inodes: there is nothing
 /// that could be full.
 pub(crate) struct StatFs {
@@ -125,7 +108,7 @@ pub(super) unsafe fn fill<T: FileSystem>(
         (*sb).s_vop = verity::operations::<T>();
         bindings::rust_vfs_set_dentry_operations(sb, dentry::operations::<T>());
         (*sb).s_magic = new.magic as c_ulong;
-        (*sb).s_stack_depth = new.stack_depth.0 as c_int;
+        (*sb).s_stack_depth = new.stack_depth.number() as c_int;
         (*sb).s_maxbytes = bindings::loff_t::MAX;
         (*sb).s_time_gran = 1;
         (*sb).s_blocksize = BLOCK_SIZE as c_ulong;

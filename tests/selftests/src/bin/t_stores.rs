@@ -7,11 +7,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{bail, ensure, Context as _, Result};
+use anyhow::{bail, ensure, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
-use composefs_selftests::fs_context::Refusal;
 use composefs_selftests::image::{build, build_into, from_dump, Image};
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
@@ -63,17 +62,6 @@ fn refuses_file(request: &Request, target: &Path) -> Result<()> {
         other => bail!("{:?}, expected EIO", other.map(|data| data.len())),
     }
     ensure!(fs::read(mount.join("inline-64"))? == basic_tree::content("inline-64"));
-    Ok(())
-}
-
-fn refused(result: Result<Mount, Refusal>, words: &str) -> Result<()> {
-    match result {
-        Ok(_) => bail!("it was mounted"),
-        Err(refusal) => ensure!(
-            refusal.message().is_some_and(|text| text.contains(words)),
-            "expected a message with {words:?}: {refusal}"
-        ),
-    }
     Ok(())
 }
 
@@ -364,65 +352,6 @@ fn verified(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
-/// A store that is itself in a composefs or on an overlayfs; one more level is refused.
-fn depth(context: &mut Context) -> Result<()> {
-    setup::modprobe("overlay")?;
-    let directory = context.directory("depth")?;
-    let source = directory.join("source");
-    setup::create_dir(&source)?;
-    let (from, to) = (context.image.store.to_string_lossy(), source.join("store"));
-    run(
-        "cp",
-        ["-r", "--no-preserve=all", &from, &to.to_string_lossy()],
-    )?;
-    let image = build(&setup::mkcomposefs(), &source, &directory, &[])?;
-    let inner = image.request().at(&directory.join("inner"))?;
-
-    let request = |store: PathBuf| context.bare().basedir(&store);
-    let on_composefs = || request(inner.join("store")).set("verity", "off");
-    let outer = on_composefs().at(&directory.join("outer"))?;
-    basic_tree::expect_content(outer.root(), FILE).context("a store in a composefs")?;
-    refused(
-        Request::new(&image.file)
-            .basedir(outer.root())
-            .at(&context.target()),
-        "stacked",
-    )
-    .context("three levels of composefs")?;
-    outer.unmount()?;
-
-    let overlay = |name: &str, lower: &Path| -> Result<Mount> {
-        let target = directory.join(name);
-        for part in ["", "-upper", "-work"] {
-            setup::create_dir(&directory.join(format!("{name}{part}")))?;
-        }
-        let path = target.display();
-        let options = format!(
-            "lowerdir={},upperdir={path}-upper,workdir={path}-work",
-            lower.display()
-        );
-        let options = std::ffi::CString::new(options)?;
-        mount(
-            "overlay",
-            &target,
-            "overlay",
-            MountFlags::empty(),
-            options.as_c_str(),
-        )?;
-        Ok(Mount::adopt(&target))
-    };
-    let on_ext4 = overlay("overlay", &source)?;
-    let mount = request(on_ext4.join("store")).set("verity", "off");
-    basic_tree::expect_content(mount.at(&context.target())?.root(), FILE)
-        .context("a store on an overlayfs")?;
-    let on_composefs = overlay("overlay-2", inner.root())?;
-    refused(
-        request(on_composefs.join("store")).at(&context.target()),
-        "stacked",
-    )
-    .context("overlayfs on composefs as a store")
-}
-
 const CASES: &[Case<Context>] = &[
     ("500 basedirs, and not one more", many_basedirs),
     ("a store on tmpfs", on_tmpfs),
@@ -435,7 +364,6 @@ const CASES: &[Case<Context>] = &[
     ),
     ("objects outside of the store", escapes),
     ("files that are verified, and files that are not", verified),
-    ("a store on a stack of filesystems", depth),
 ];
 
 fn main() -> ExitCode {
