@@ -119,7 +119,7 @@ fn find_object<'a>(
             None => backing.publish(sb.store.open(&wanted, level)?),
         };
         if !is_checked {
-            wanted.check(file, level)?;
+            sb.store.check(&wanted, file, level)?;
         }
         Ok(file)
     };

@@ -7,7 +7,11 @@ use crate::{
     format::Digest,
     trust::{Named, UnknownAlgorithm},
     verity::{Level, Verity},
-    vfs::{backing::BackingFile, credential::Credential, error::ENOKEY, path::PrivateDirectories},
+    vfs::{
+        backing::BackingFile, credential::Credential, error::ENOKEY, path::PrivateDirectories,
+        stacking::Registered,
+    },
+    Composefs,
 };
 use kernel::{fmt, prelude::*, sync::aref::ARef};
 
@@ -16,6 +20,7 @@ pub(crate) struct Store {
     basedirs: PrivateDirectories,
     credential: Credential,
     level: Level,
+    registered: Registered<Composefs>,
 }
 
 /// What an image says of the object of a file.
@@ -30,11 +35,16 @@ pub(crate) struct Wanted<'a> {
 
 impl Store {
     /// A store that is accessed with the credentials of the current task.
-    pub(crate) fn new(basedirs: PrivateDirectories, verity: Verity) -> Self {
+    pub(crate) fn new(
+        basedirs: PrivateDirectories,
+        verity: Verity,
+        registered: Registered<Composefs>,
+    ) -> Self {
         Self {
             basedirs,
             credential: Credential::current(),
             level: Level::new(verity),
+            registered,
         }
     }
 
@@ -63,7 +73,7 @@ impl Store {
                     ENOENT | ENOTDIR => Refusal::Missing,
                     error => Refusal::Open(error),
                 })
-                .and_then(|file| wanted.check(&file, level).map(|()| file));
+                .and_then(|file| self.check(wanted, &file, level).map(|()| file));
 
             match found {
                 Ok(file) => return Ok(file),
@@ -77,19 +87,23 @@ impl Store {
         }
         Err(refusal)
     }
-}
 
-impl Wanted<'_> {
     /// Checks that `file` is what is wanted, as far as `level` asks for it.
     ///
     /// fs-verity has the file system check each block that is read from a
     /// file, so it stays what it is found to be.
-    pub(crate) fn check(&self, file: &BackingFile, level: Verity) -> Result<(), Refusal> {
-        match (level, self.digest) {
+    pub(crate) fn check(
+        &self,
+        wanted: &Wanted<'_>,
+        file: &BackingFile,
+        level: Verity,
+    ) -> Result<(), Refusal> {
+        match (level, wanted.digest) {
             (Verity::Off, _) | (Verity::On, None) => {}
             (Verity::Require, None) => return Err(Refusal::NoDigest),
             (Verity::On | Verity::Require, Some(expected)) => {
-                match file.verity_digest().map(|found| Digest::try_from(&found)) {
+                let found = file.verity_digest(self.registered);
+                match found.map(|found| Digest::try_from(&found)) {
                     Some(Ok(found)) if found == expected => {}
                     Some(Ok(found)) => return Err(Refusal::WrongDigest(found)),
                     Some(Err(UnknownAlgorithm(id))) => return Err(Refusal::WrongAlgorithm(id)),
@@ -98,7 +112,7 @@ impl Wanted<'_> {
             }
         }
         match file.size() {
-            size if size == self.size => Ok(()),
+            size if size == wanted.size => Ok(()),
             size => Err(Refusal::WrongSize(size)),
         }
     }

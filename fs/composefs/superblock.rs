@@ -130,7 +130,7 @@ impl vfs::FileSystem for Composefs {
 
         let this = Super {
             image,
-            store: Store::new(basedirs, verity),
+            store: Store::new(basedirs, verity, registered),
             named: Named::new(),
             source: CString::try_from(source)?,
             shown,

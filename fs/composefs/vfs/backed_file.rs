@@ -13,7 +13,7 @@ use super::{
     bindings,
     context::FileRef,
     credential::Credential,
-    filesystem::FileSystem,
+    filesystem::{FileSystem, Registration},
     inode::{self, Inode, Kind},
 };
 use core::marker::PhantomData;
@@ -372,11 +372,18 @@ impl<T: Operations> Tables<T> {
     ) -> c_long {
         from_result(|| {
             // SAFETY: The file is open.
-            let (_, file) = unsafe { Self::opened(user)? };
+            let (inode, file) = unsafe { Self::opened(user)? };
 
-            // SAFETY: The backing file is open; the argument is an address of
-            // the caller's, and treated as such.
-            Ok(unsafe { bindings::rust_vfs_backing_ioctl(file.as_ptr(), command, argument) })
+            // SAFETY: The superblock of the inode is live. The backing file is
+            // open; the argument is an address of the caller's, and treated as
+            // such.
+            Ok(unsafe {
+                let sb = inode.super_block().as_ptr();
+                let file = Registration::<T>::of(sb)
+                    .registered()
+                    .innermost(file.as_ptr());
+                bindings::rust_vfs_backing_ioctl(file, command, argument)
+            })
         })
     }
 

@@ -4,7 +4,9 @@
 //!
 //! C header: [`include/linux/backing-file.h`](srctree/include/linux/backing-file.h)
 
-use super::{bindings, credential::Credential, verity};
+use super::{
+    bindings, credential::Credential, filesystem::FileSystem, stacking::Registered, verity,
+};
 use core::ptr::NonNull;
 use kernel::{
     error::from_err_ptr,
@@ -123,10 +125,13 @@ impl BackingFile {
         unsafe { bindings::rust_vfs_file_size(self.as_ptr()) }
     }
 
-    /// Its fs-verity digest, if it has fs-verity.
-    pub(crate) fn verity_digest(&self) -> Option<verity::Digest> {
+    /// The fs-verity digest of what is read from it, if there is one.
+    pub(crate) fn verity_digest<T: FileSystem>(
+        &self,
+        registered: Registered<T>,
+    ) -> Option<verity::Digest> {
         // SAFETY: The file is open.
-        unsafe { verity::digest(self.as_ptr()) }
+        unsafe { verity::digest(self.as_ptr(), registered) }
     }
 }
 

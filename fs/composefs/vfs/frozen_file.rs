@@ -86,10 +86,10 @@ impl<T: FileSystem> FrozenFile<T> {
         }
     }
 
-    /// Its fs-verity digest, if it has fs-verity.
+    /// The fs-verity digest of what is read from it, if there is one.
     pub(crate) fn verity_digest(&self) -> Option<verity::Digest> {
         // SAFETY: The file is open.
-        unsafe { verity::digest(self.file.as_ptr()) }
+        unsafe { verity::digest(self.file.as_ptr(), self.registered) }
     }
 
     /// The bytes of the file from `offset` on: `len` of them, or those up to

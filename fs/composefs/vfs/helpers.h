@@ -96,8 +96,11 @@ struct folio *rust_vfs_look_at(struct file *file, loff_t pos, size_t len,
 			       bool has_verity, const void **bytes);
 
 /* File systems on file systems (stacking.c) */
+bool rust_vfs_is_on(const struct inode *inode,
+		    const struct file_system_type *type);
 u32 rust_vfs_stack_depth_on(const struct super_block *sb,
 			    const struct file_system_type *own);
+void rust_vfs_inode_set_lock_classes(struct inode *inode);
 
 /* Folios */
 void rust_vfs_folio_get(struct folio *folio);

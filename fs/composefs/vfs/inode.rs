@@ -238,6 +238,7 @@ impl<T: FileSystem> NewInode<T> {
                 as_ptr(self.kind.file_operations),
                 as_ptr(self.kind.mapping_operations),
             );
+            bindings::rust_vfs_inode_set_lock_classes(inode);
             bindings::unlock_new_inode(inode);
         }
     }

@@ -2,7 +2,7 @@
 
 //! File systems that stand on files of others, of their own type maybe.
 
-use super::{bindings, filesystem::FileSystem};
+use super::{bindings, filesystem::FileSystem, inode::Inode};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::prelude::*;
 
@@ -38,6 +38,34 @@ impl<T: FileSystem> Registered<T> {
     pub(super) unsafe fn from_raw(fs_type: NonNull<bindings::file_system_type>) -> Self {
         // INVARIANT: See the contract of this function.
         Self(fs_type, PhantomData)
+    }
+
+    /// The file that has what is read from an open file: that itself, or if it
+    /// is one of a mount of type `T`, its backing file. For as long as the first
+    /// is open, so is this one, and it is the same.
+    ///
+    /// # Safety
+    ///
+    /// `file` must be open.
+    pub(super) unsafe fn innermost(self, file: *mut bindings::file) -> *mut bindings::file {
+        let mut file = file;
+        // As many rounds as mounts of type `T` stand on one another.
+        loop {
+            // SAFETY: The file is open, and so has a live inode.
+            let backing = unsafe {
+                let inode = bindings::rust_vfs_file_inode(file);
+                // By the type invariant the inode is then one of type `T`. The
+                // open file has a reference to it, which keeps its backing
+                // file open.
+                bindings::rust_vfs_is_on(inode, self.0.as_ptr())
+                    .then(|| T::backing(Inode::<T>::from_raw(inode)))
+                    .flatten()
+            };
+            match backing {
+                Some(backing) => file = backing.as_ptr(),
+                None => return file,
+            }
+        }
     }
 
     /// The depth of a file system of type `T` that stands on one with an inode.

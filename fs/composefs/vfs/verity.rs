@@ -9,7 +9,9 @@
 //!
 //! C header: [`include/linux/fsverity.h`](srctree/include/linux/fsverity.h)
 
-use super::{bindings, error::ENODATA, filesystem::FileSystem, inode::Inode};
+use super::{
+    bindings, error::ENODATA, filesystem::FileSystem, inode::Inode, stacking::Registered,
+};
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
@@ -28,26 +30,29 @@ impl Digest {
     }
 }
 
-/// The digest of an open file, if it has fs-verity.
+/// The digest of what is read from an open file, if it has fs-verity.
 ///
 /// From then on every byte that is read from the file is checked against it by
-/// its file system, and the file cannot be written to.
+/// the file system that has it, and it cannot be written to.
 ///
 /// # Safety
 ///
 /// `file` must be open.
-pub(super) unsafe fn digest(file: *mut bindings::file) -> Option<Digest> {
+pub(super) unsafe fn digest<T: FileSystem>(
+    file: *mut bindings::file,
+    registered: Registered<T>,
+) -> Option<Digest> {
     let mut digest = Digest {
         algorithm: 0,
         bytes: [0; bindings::FS_VERITY_MAX_DIGEST_SIZE as usize],
         len: 0,
     };
-    // SAFETY: The inode of an open file is live, and has loaded its fs-verity
-    // information when it was opened. The buffer is of the size that the
-    // function asks for.
+    // SAFETY: The file is open, as the one that has its content is.
+    // The inode of that is live, and has loaded its fs-verity information when
+    // it was opened. The buffer is of the size that the function asks for.
     let len = unsafe {
         bindings::fsverity_get_digest(
-            bindings::rust_vfs_file_inode(file),
+            bindings::rust_vfs_file_inode(registered.innermost(file)),
             digest.bytes.as_mut_ptr(),
             &mut digest.algorithm,
             core::ptr::null_mut(),

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context as _, Result};
-use composefs_selftests::basic_tree;
+use composefs_selftests::basic_tree::{self, content};
+use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::fs_context::Refusal;
-use composefs_selftests::image::{build_composefs_rs, from_dump, Image};
+use composefs_selftests::image::{build, build_composefs_rs, from_dump, Image};
 use composefs_selftests::io_uring::RING;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::overlay::Overlay;
@@ -19,9 +20,11 @@ use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
-use composefs_selftests::verity::Algorithm;
+use composefs_selftests::verity::{hex_digest, object_path, Algorithm};
 use rustix::io::Errno;
 use rustix::mount::{mount, MountFlags};
+
+const FILE: &str = "external-4097";
 
 struct Context {
     work: PathBuf,
@@ -212,6 +215,82 @@ fn with_its_store_on_overlayfs(context: &mut Context) -> Result<()> {
     context.shows_the_same(&request)
 }
 
+/// An image that holds the image and the store of [`Context`], mounted.
+fn outer(context: &Context, level: &str) -> Result<Mount> {
+    let directory = context.directory("outer")?;
+    let source = directory.join("source");
+    if !source.exists() {
+        setup::create_dir(&source)?;
+        for part in [&context.image.file, &context.image.store] {
+            let (from, to) = (part.to_string_lossy(), source.to_string_lossy());
+            run("cp", ["-r", "--no-preserve=all", &from, &to])?;
+        }
+        build(&setup::mkcomposefs(), &source, &directory, &[])?;
+    }
+    let request = Request::new(&directory.join("image")).basedir(&directory.join("store"));
+    Ok(request.set("verity", level).at(&directory.join("mount"))?)
+}
+
+/// The content by way of a mapping, and its digest.
+const MAP: &str = r#"
+path, store = argument
+fd = os.open(path, os.O_RDONLY)
+read, mapped = os.read(fd, 2 << 20), mmap.mmap(fd, 0, prot=mmap.PROT_READ)
+assert mapped[:] == read
+answer = fcntl.ioctl(fd, 0xc0046686, struct.pack("HH", 0, 32) + bytes(32))
+digest = answer[4:].hex()
+assert os.path.exists(os.path.join(store, digest[:2], digest[2:])), digest
+"#;
+
+/// An image in an image: what fs-verity says of the object is true of the file that shows it.
+fn in_composefs(context: &mut Context) -> Result<()> {
+    for level in ["require", "off"] {
+        let outer = outer(context, level)?;
+        let inner = Request::new(&outer.join("image")).basedir(&outer.join("store"));
+        for request in [
+            inner.clone(),
+            inner.clone().set("verity", "require"),
+            inner.clone().digest(&context.image.digest),
+            inner.clone().set("verity", "off"),
+        ] {
+            context.shows_the_same(&request).context(level)?;
+            let mounted = request.at(&context.target())?;
+            python::run(MAP, &[mounted.join("external-1m"), outer.join("store")]).context(level)?;
+        }
+        let other = hex_digest(Algorithm::Sha256, b"other");
+        refused(
+            inner.digest(&other).at(&context.target()),
+            Errno::BADMSG,
+            &[&context.image.digest, &other],
+        )?;
+    }
+    Ok(())
+}
+
+/// An object in an image that is another than the inner image wants.
+fn wrong_object_in_composefs(context: &mut Context) -> Result<()> {
+    let directory = context.directory("wrong")?;
+    let source = directory.join("source");
+    let path = object_path(&hex_digest(Algorithm::Sha256, &content(FILE)));
+    let object = source.join(&path);
+    setup::create_dir(object.parent().context("parent")?)?;
+    let mut bytes = content(FILE);
+    bytes.reverse();
+    fs::write(&object, bytes)?;
+    let image = build(&setup::mkcomposefs(), &source, &directory, &[])?;
+    let outer = image.request().at(&directory.join("mount"))?;
+    let request = Request::new(&context.image.file).basedir(outer.root());
+    for request in [request.clone(), request.set("verity", "require")] {
+        let mounted = request.at(&context.target())?;
+        let errno = fs::read(mounted.join(FILE)).map_err(|error| error.raw_os_error());
+        ensure!(
+            errno == Err(Some(Errno::IO.raw_os_error())),
+            "{errno:?}, expected EIO"
+        );
+    }
+    Ok(())
+}
+
 /// An image so small that it is in the metadata of another.
 fn inline_in_composefs(context: &mut Context) -> Result<()> {
     let directory = context.directory("small")?;
@@ -243,6 +322,48 @@ fn inline_in_composefs(context: &mut Context) -> Result<()> {
     )
 }
 
+/// An image that holds itself can be mounted from within itself, and so on, but not for ever.
+fn in_itself(context: &mut Context) -> Result<()> {
+    let store = context.directory("self")?;
+    let image = store.join("image");
+    for _ in 0..2 {
+        let size = fs::metadata(&image).map_or(0, |metadata| metadata.len());
+        from_dump(
+            &image,
+            &format!("/image {size} 100644 1 0 0 0 0.0 image - -\n"),
+        )?;
+    }
+    let mut mounts: Vec<Mount> = Vec::new();
+    let mut inside = store;
+    let refusal = loop {
+        let target = context.work.join(format!("level-{}", mounts.len()));
+        match Request::new(&inside.join("image"))
+            .basedir(&inside)
+            .at(&target)
+        {
+            Ok(mount) => mounts.push(mount),
+            Err(refusal) => break refusal,
+        }
+        inside = target;
+        ensure!(
+            fs::read(inside.join("image"))? == fs::read(&image)?,
+            "content"
+        );
+        ensure!(mounts.len() < 10, "there is no end to it");
+    };
+    ensure!(mounts.len() >= 2, "{refusal}");
+    ensure!(
+        refusal
+            .message()
+            .is_some_and(|text| text.contains("stacked")),
+        "{refusal}"
+    );
+    while let Some(mount) = mounts.pop() {
+        mount.unmount()?;
+    }
+    Ok(())
+}
+
 /// What is no file to read from is refused in words.
 fn no_file(context: &mut Context) -> Result<()> {
     let directory = context.work.to_string_lossy();
@@ -265,7 +386,10 @@ const CASES: &[Case<Context>] = &[
         "with its store on an overlayfs",
         with_its_store_on_overlayfs,
     ),
+    ("in a composefs, with its store", in_composefs),
+    ("a wrong object in a composefs", wrong_object_in_composefs),
     ("in the metadata of a composefs", inline_in_composefs),
+    ("in itself", in_itself),
     ("what is no file", no_file),
 ];
 
