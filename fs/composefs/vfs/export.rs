@@ -118,7 +118,8 @@ impl<T: FileSystem> Operations<T> {
     /// The inode with number `ino`, if a path leads to it.
     fn named(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
         match Inode::cached(sb, ino) {
-            Some(inode) => Ok(inode),
+            // As in `Inode::get()`, which this does without.
+            Some(inode) => inode.check_usable().map(|()| inode),
             None if T::is_named(sb, ino)? => Inode::get(sb, ino),
             None => Err(ESTALE),
         }
