@@ -58,6 +58,31 @@ pub struct Options {
     /// output, for another signer
     #[arg(long, verbatim_doc_comment)]
     print_formatted_digest: bool,
+
+    /// sign: say that this is an image, which no signature of a file says;
+    /// verify: take no other signature. The kernel takes no other with the
+    /// module parameter image_signatures_only
+    #[arg(long, verbatim_doc_comment)]
+    image_only: bool,
+}
+
+/// What a signature can say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Statement {
+    /// That a file has a digest.
+    OfFile,
+    /// That an image has it.
+    OfImage,
+}
+
+impl Statement {
+    /// The bytes that are signed.
+    fn of(self, digest: &Digest) -> FormattedDigest {
+        match self {
+            Self::OfFile => FormattedDigest::new(digest),
+            Self::OfImage => FormattedDigest::of_image(digest),
+        }
+    }
 }
 
 impl Options {
@@ -94,6 +119,7 @@ impl Options {
                 self.print_formatted_digest,
                 &[Sign],
             ),
+            ("--image-only", self.image_only, &[Sign, Verify]),
         ];
         for (option, is_given, commands) in given {
             if is_given && !commands.contains(&command) {
@@ -106,6 +132,9 @@ impl Options {
             }
             if self.digest_algorithm.is_some() {
                 return Err(anyhow!("--digest-algorithm needs --signature"));
+            }
+            if self.image_only {
+                return Err(anyhow!("--image-only needs --signature"));
             }
         }
         Ok(())
@@ -134,7 +163,7 @@ impl Options {
         for image in images {
             let digest = self.image_digest(image)?;
             let signature = composefs_sign::compose(
-                FormattedDigest::new(&digest).as_bytes(),
+                self.statement().of(&digest).as_bytes(),
                 digest.algorithm(),
                 &key,
                 &given[0],
@@ -161,7 +190,16 @@ impl Options {
         };
         let digest = self.image_digest(image)?;
         let output = self.output.as_deref().unwrap_or(Path::new("-"));
-        write(output, FormattedDigest::new(&digest).as_bytes())
+        write(output, self.statement().of(&digest).as_bytes())
+    }
+
+    /// What is signed.
+    fn statement(&self) -> Statement {
+        if self.image_only {
+            Statement::OfImage
+        } else {
+            Statement::OfFile
+        }
     }
 
     /// The digest to sign. What is not an image is not signed: it would be a mistake.
@@ -196,9 +234,13 @@ impl Options {
         let message = read_signature(signature)
             .with_context(|| format!("cannot read the signature {}", quote::path(signature)))?;
         let message = Message::parse(&message).with_context(context)?;
-        let (digest, verified) =
+        let (digest, statement, verified) =
             first_that_holds(&message, &digests, &trusted).with_context(context)?;
-        report(image, digest, &verified, out).context("cannot write")
+        if self.image_only && statement == Statement::OfFile {
+            return Err(Fault::rejected("it is one of a file, not one of an image"))
+                .with_context(context);
+        }
+        report(image, digest, statement, &verified, out).context("cannot write")
     }
 }
 
@@ -228,12 +270,14 @@ fn first_that_holds<'a>(
     message: &'a Message,
     digests: &'a [Digest],
     trusted: &'a [Certificate],
-) -> Result<(&'a Digest, Verified<'a>), Fault> {
+) -> Result<(&'a Digest, Statement, Verified<'a>), Fault> {
     let mut first = None;
     for digest in digests {
-        match message.verify(FormattedDigest::new(digest).as_bytes(), trusted) {
-            Ok(verified) => return Ok((digest, verified)),
-            Err(fault) => first = first.or(Some(fault)),
+        for statement in [Statement::OfFile, Statement::OfImage] {
+            match message.verify(statement.of(digest).as_bytes(), trusted) {
+                Ok(verified) => return Ok((digest, statement, verified)),
+                Err(fault) => first = first.or(Some(fault)),
+            }
         }
     }
     Err(first.unwrap_or_else(|| Fault::rejected("there is no digest")))
@@ -242,13 +286,21 @@ fn first_that_holds<'a>(
 fn report(
     image: &Path,
     digest: &Digest,
+    statement: Statement,
     verified: &Verified,
     out: &mut dyn Write,
 ) -> std::io::Result<()> {
     let name = digest.algorithm().name();
     let Verified { signer, anchor } = verified;
     let image = quote::path(image);
-    write!(out, "{image}: {name}:{digest} is signed by {signer}")?;
+    let as_what = match statement {
+        Statement::OfFile => "",
+        Statement::OfImage => " as an image",
+    };
+    write!(
+        out,
+        "{image}: {name}:{digest} is signed{as_what} by {signer}"
+    )?;
     if signer.der != anchor.der {
         write!(out, ", trusted because of {anchor}")?;
     }

@@ -111,6 +111,41 @@ fn a_signature_may_go_elsewhere() {
     assert_eq!(output.stdout, pki.read("elsewhere"));
 }
 
+/// A signature of an image says so, which none of a file does.
+#[test]
+fn an_image_is_told_from_a_file() {
+    let pki = Pki::new("image-only");
+    pki.certificate("p256", KINDS[1].1, "");
+    let verify = "verify image --signature image.sig --cert p256.crt";
+    let sign = "sign image --key p256.key --cert p256.crt";
+
+    pki.good(&format!("{sign} --image-only"));
+    for verify in [verify, &format!("{verify} --image-only")] {
+        assert!(pki.good(verify).contains(" is signed as an image by "));
+    }
+    pki.good(sign);
+    assert!(pki.good(verify).contains(" is signed by "));
+    let refused = pki.bad(&format!("{verify} --image-only"));
+    assert!(refused.contains("it is one of a file, not one of an image"));
+
+    // By another signer.
+    pki.formatted_digest("image", "");
+    let of_file = pki.read("data");
+    pki.formatted_digest("image", "--image-only");
+    let of_image = pki.read("data");
+    assert_eq!(of_image, [&b"composefs-image\0"[..], &of_file].concat());
+    pki.openssl(
+        "cms -sign -binary -outform DER -noattr -signer p256.crt -inkey p256.key -in data \
+         -out image.sig",
+    );
+    pki.good(&format!("{verify} --image-only"));
+
+    assert!(pki
+        .bad("verify image --image-only")
+        .contains("needs --signature"));
+    assert!(pki.bad("ls image --image-only").contains("is not for ls"));
+}
+
 /// Both parts of verify at once.
 #[test]
 fn signature_and_objects() {
