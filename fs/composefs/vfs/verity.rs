@@ -9,9 +9,7 @@
 //!
 //! C header: [`include/linux/fsverity.h`](srctree/include/linux/fsverity.h)
 
-use super::{
-    bindings, error::ENODATA, filesystem::FileSystem, inode::Inode, stacking::Registered,
-};
+use super::{bindings, error::ENODATA, filesystem::FileSystem, inode::Inode, stacking::Registered};
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
