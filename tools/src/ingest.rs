@@ -13,6 +13,7 @@ use rustix::fs::Stat;
 use crate::copy::Source;
 use crate::fsverity::{Algorithm, Digest, Hasher};
 use crate::limits;
+use crate::lock::lock;
 use crate::progress::Progress;
 use crate::read::{read, BUFFER_SIZE};
 use crate::store::{self, Store};
@@ -215,10 +216,6 @@ pub fn run(
 
 fn next(receiver: &Mutex<Receiver<Batch>>) -> Option<Batch> {
     lock(receiver).recv().ok()
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Worker<'_> {

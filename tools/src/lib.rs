@@ -18,6 +18,7 @@ pub mod image;
 pub mod info;
 mod ingest;
 mod limits;
+mod lock;
 mod measure;
 pub mod mkcomposefs;
 mod output;

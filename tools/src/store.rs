@@ -12,7 +12,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{anyhow, Context, Result};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use crate::copy::{self, Source};
 use crate::fsverity::{object_path, Algorithm, Digest};
 use crate::limits;
+use crate::lock::lock;
 use crate::measure;
 use crate::quote;
 use crate::staged::{Published, Staged};
@@ -70,6 +71,9 @@ pub struct Store {
     /// Objects to collect.
     batch: usize,
     state: Mutex<State>,
+    /// Held while a batch gets its names: one at a time, so that the open files are no more than
+    /// those of two batches, however slow the disk is.
+    publishing: Mutex<()>,
     /// Which of the 256 directories are known to be there.
     subdirs: [AtomicBool; 256],
     /// Whether cloning has not failed yet for want of support.
@@ -96,8 +100,9 @@ impl Store {
             path: path.to_owned(),
             dir,
             algorithm,
-            batch: (limits::open_files() / 4).clamp(1, BATCH),
+            batch: (limits::open_files() / 8).clamp(1, BATCH),
             state: Mutex::default(),
+            publishing: Mutex::default(),
             subdirs: [const { AtomicBool::new(false) }; 256],
             reflink: AtomicBool::new(true),
         })
@@ -130,13 +135,25 @@ impl Store {
         let mut state = self.lock();
         state.pending.push(pending);
         state.pending_bytes += source.size;
-        if state.pending.len() < self.batch && state.pending_bytes < BATCH_BYTES {
+        if !self.is_full(&state) {
+            return Ok(());
+        }
+        drop(state);
+        let _publishing = lock(&self.publishing);
+        let mut state = self.lock();
+        // Another thread may have published it in the meantime.
+        if !self.is_full(&state) {
             return Ok(());
         }
         let batch = std::mem::take(&mut state.pending);
         state.pending_bytes = 0;
         drop(state);
         self.publish(batch)
+    }
+
+    /// Whether it is time to publish what is pending.
+    fn is_full(&self, state: &State) -> bool {
+        state.pending.len() >= self.batch || state.pending_bytes >= BATCH_BYTES
     }
 
     /// Makes every object that was put appear, and sees to it that they stay.
@@ -277,11 +294,8 @@ impl Store {
         measure::content(&file, self.algorithm)
     }
 
-    /// Locks the state. What a panicking thread left is as good as any here.
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, State> {
+        lock(&self.state)
     }
 }
 
