@@ -38,6 +38,8 @@ mod symlink;
 #[forbid(unsafe_code)]
 mod trust;
 #[forbid(unsafe_code)]
+mod uuid;
+#[forbid(unsafe_code)]
 mod verity;
 mod vfs;
 #[forbid(unsafe_code)]

@@ -19,6 +19,11 @@ impl Manifest {
     pub(crate) fn new(file: FrozenFile<Composefs>) -> Self {
         Self(file)
     }
+
+    /// The file itself.
+    pub(crate) fn file(&self) -> &FrozenFile<Composefs> {
+        &self.0
+    }
 }
 
 impl Source for Manifest {
@@ -82,19 +87,4 @@ impl fmt::Display for Error {
             Self::Format(error) => f.write_str(error.reason()),
         }
     }
-}
-
-/// A number that differs between images in all likelihood, and stays the same
-/// for one: the FNV-1a hash of its fs-verity digest, or if it has none of the
-/// first block, which has the superblock and the first inodes.
-pub(crate) fn fingerprint(manifest: &Manifest) -> Result<u64, Error> {
-    let hash = |bytes: &[u8]| {
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-        })
-    };
-    Ok(match manifest.0.verity_digest() {
-        Some(digest) => hash(digest.as_bytes()),
-        None => hash(&manifest.block(0)?),
-    })
 }

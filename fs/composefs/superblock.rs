@@ -9,7 +9,7 @@ use crate::{
     objects::{self, Store},
     params::{Options, Shown},
     signature::TrustedKeys,
-    trust, vfs,
+    trust, uuid, vfs,
     vfs::{
         backing::BackingFile,
         context::{errorf, Log, Param, Parsed},
@@ -19,7 +19,7 @@ use crate::{
         parameters,
         path::{Directory, PrivateDirectories},
         stacking::Registered,
-        superblock::{NewSuper, OptionWriter, StatFs, SuperBlock},
+        superblock::{NewSuper, OptionWriter, SuperBlock},
         xattr::{List, Namespace},
     },
     Composefs,
@@ -39,8 +39,6 @@ pub(crate) struct Super {
     source: CString,
     shown: Shown,
     is_signed: bool,
-    /// Identifies the image, as well as can be told from its first block.
-    fsid: u64,
 }
 
 impl Super {
@@ -102,7 +100,7 @@ impl vfs::FileSystem for Composefs {
             error.at_mount()
         })?;
 
-        let fsid = image::fingerprint(image.source()).map_err(|error| {
+        let uuid = uuid::of(image.source()).map_err(|error| {
             errorf!(log, "{source}: {error}");
             error.at_mount()
         })?;
@@ -135,10 +133,10 @@ impl vfs::FileSystem for Composefs {
             source: CString::try_from(source)?,
             shown,
             is_signed: provenance.signer.is_some(),
-            fsid,
         };
         let new = NewSuper {
             magic: MAGIC,
+            uuid,
             stack_depth: depth,
             root: inode::read_root(&this)?,
             data: KBox::new(this, GFP_KERNEL)?,
@@ -163,14 +161,6 @@ impl vfs::FileSystem for Composefs {
         let this = sb.data();
 
         this.shown.write(this.store.level().get(), writer)
-    }
-
-    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs> {
-        Ok(StatFs {
-            magic: MAGIC,
-            block_size: crate::format::BLOCK_SIZE as u32,
-            fsid: sb.data().fsid,
-        })
     }
 
     #[inline]

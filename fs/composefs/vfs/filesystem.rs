@@ -10,7 +10,7 @@ use super::{
     context::{self, Log, Param, Parsed},
     inode::{Inode, InodeCache, NewInode},
     stacking::Registered,
-    superblock::{self, NewSuper, OptionWriter, StatFs, SuperBlock},
+    superblock::{self, NewSuper, OptionWriter, SuperBlock},
     xattr,
 };
 use core::ptr::NonNull;
@@ -59,9 +59,6 @@ pub(crate) trait FileSystem: Sized + 'static {
 
     /// Writes the options in force, as `/proc/mounts` shows them.
     fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result;
-
-    /// The answer to `statfs(2)`.
-    fn statfs(sb: &SuperBlock<Self>) -> Result<StatFs>;
 
     /// Fails if a superblock that is mounted is of no use any more, for a
     /// reason that is the same for all that is on it. Asked before anything

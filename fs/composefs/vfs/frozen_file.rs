@@ -73,6 +73,31 @@ impl<T: FileSystem> FrozenFile<T> {
         unsafe { bindings::rust_vfs_file_size(self.file.as_ptr()) }
     }
 
+    /// Its number on its file system.
+    pub(crate) fn inode_number(&self) -> u64 {
+        // SAFETY: The file is open, so its inode is live.
+        unsafe {
+            bindings::rust_vfs_inode_number(bindings::rust_vfs_file_inode(self.file.as_ptr()))
+        }
+    }
+
+    /// The UUID of its file system; all zeroes if that has none.
+    pub(crate) fn file_system(&self) -> [u8; 16] {
+        // SAFETY: The file is open, so its inode and the superblock are live.
+        // The UUID is set before there are files.
+        unsafe { (*(*bindings::rust_vfs_file_inode(self.file.as_ptr())).i_sb).s_uuid.b }
+    }
+
+    /// When its content was changed last: seconds since the epoch, and
+    /// nanoseconds.
+    pub(crate) fn modified(&self) -> (i64, u32) {
+        let mut nanoseconds = 0;
+        // SAFETY: The file is open, and the number there to be written to.
+        let seconds =
+            unsafe { bindings::rust_vfs_file_mtime(self.file.as_ptr(), &mut nanoseconds) };
+        (seconds, nanoseconds)
+    }
+
     /// The depth of a file system of type `T` that stands on it.
     ///
     /// # Errors

@@ -81,6 +81,15 @@ u64 rust_vfs_file_size(const struct file *file)
 	return i_size_read(file_inode(file));
 }
 
+/* Return: the seconds. */
+s64 rust_vfs_file_mtime(const struct file *file, u32 *nsec)
+{
+	struct timespec64 mtime = inode_get_mtime(file_inode(file));
+
+	*nsec = mtime.tv_nsec;
+	return mtime.tv_sec;
+}
+
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified)
 {
 	fileattr_fill_flags(fa, is_verified ? FS_VERITY_FL : 0);

@@ -47,6 +47,7 @@ umode_t rust_vfs_path_mode(const struct path *path);
 void rust_vfs_path_of_file(struct file *file, struct path *path);
 struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
+s64 rust_vfs_file_mtime(const struct file *file, u32 *nsec);
 void rust_vfs_fileattr_verity(struct file_kattr *fa, bool is_verified);
 
 /* fs-verity of files with a backing file (verity.c) */

@@ -43,6 +43,16 @@ impl<T: FileSystem> SuperBlock<T> {
         self.0.get()
     }
 
+    /// What `statfs(2)` calls it, made from its UUID as `uuid_to_fsid()` does.
+    fn fsid(&self) -> bindings::__kernel_fsid_t {
+        // SAFETY: A live superblock; its UUID does not change once it is mounted.
+        let uuid = unsafe { u128::from_le_bytes((*self.as_ptr()).s_uuid.b) };
+        let id = (uuid as u64) ^ ((uuid >> 64) as u64);
+        bindings::__kernel_fsid_t {
+            val: [id as c_int, (id >> 32) as c_int],
+        }
+    }
+
     /// What the file system keeps for it.
     pub(crate) fn data(&self) -> &T::Super {
         // SAFETY: By the type invariant.
@@ -54,23 +64,14 @@ impl<T: FileSystem> SuperBlock<T> {
 pub(crate) struct NewSuper<T: FileSystem> {
     /// What `statfs(2)` says is the type of the file system.
     pub(crate) magic: u32,
+    /// What tells it from others, also when it is mounted again.
+    pub(crate) uuid: [u8; 16],
     /// How high it stands on other file systems.
     pub(crate) stack_depth: StackDepth,
     /// The number of the root directory, and what it is.
     pub(crate) root: (u64, NewInode<T>),
     /// What the file system keeps for it.
     pub(crate) data: KBox<T::Super>,
-}
-
-/// The answer to `statfs(2)`. It has no blocks and no inodes: there is nothing
-/// that could be full.
-pub(crate) struct StatFs {
-    /// The type of the file system.
-    pub(crate) magic: u32,
-    /// The size of a block in bytes.
-    pub(crate) block_size: u32,
-    /// Identifies the content of the file system.
-    pub(crate) fsid: u64,
 }
 
 /// Where `show_options` writes to.
@@ -108,6 +109,8 @@ pub(super) unsafe fn fill<T: FileSystem>(
         (*sb).s_vop = verity::operations::<T>();
         bindings::rust_vfs_set_dentry_operations(sb, dentry::operations::<T>());
         (*sb).s_magic = new.magic as c_ulong;
+        (*sb).s_uuid.b = new.uuid;
+        (*sb).s_uuid_len = new.uuid.len() as u8;
         (*sb).s_stack_depth = new.stack_depth.number() as c_int;
         (*sb).s_maxbytes = bindings::loff_t::MAX;
         (*sb).s_time_gran = 1;
@@ -186,6 +189,8 @@ impl<T: FileSystem> Operations<T> {
         unsafe { inode::alloc::<T>(sb, Registration::<T>::of(sb).cache()) }
     }
 
+    /// There are no blocks and no inodes, so there is nothing that could be full.
+    ///
     /// # Safety
     ///
     /// Called by the VFS only, for a dentry of a mounted superblock of type
@@ -194,20 +199,18 @@ impl<T: FileSystem> Operations<T> {
         dentry: *mut bindings::dentry,
         buf: *mut kernel::bindings::kstatfs,
     ) -> c_int {
-        from_result(|| {
-            // SAFETY: The dentry is live, and its superblock was filled.
-            let sb = unsafe { SuperBlock::<T>::from_raw((*dentry).d_sb) };
-            let stat = T::statfs(sb)?;
-
-            // SAFETY: The VFS gives a buffer that is zeroed, to write to.
-            let buf = unsafe { &mut *buf.cast::<bindings::kstatfs>() };
-            buf.f_type = stat.magic as c_long;
-            buf.f_bsize = stat.block_size as c_long;
-            buf.f_frsize = stat.block_size as c_long;
-            buf.f_namelen = bindings::NAME_MAX as c_long;
-            buf.f_fsid.val = [stat.fsid as c_int, (stat.fsid >> 32) as c_int];
-            Ok(0)
-        })
+        // SAFETY: The dentry is live, and its superblock was filled. The VFS gives
+        // a buffer that is zeroed, to write to.
+        unsafe {
+            let sb = (*dentry).d_sb;
+            let buf = buf.cast::<bindings::kstatfs>();
+            (*buf).f_type = (*sb).s_magic as c_long;
+            (*buf).f_bsize = (*sb).s_blocksize as c_long;
+            (*buf).f_frsize = (*sb).s_blocksize as c_long;
+            (*buf).f_namelen = bindings::NAME_MAX as c_long;
+            (*buf).f_fsid = SuperBlock::<T>::from_raw(sb).fsid();
+        }
+        0
     }
 
     /// # Safety
