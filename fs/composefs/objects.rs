@@ -8,12 +8,19 @@ use crate::{
     trust::{Named, UnknownAlgorithm},
     verity::{Level, Verity},
     vfs::{
-        backing::BackingFile, credential::Credential, error::ENOKEY, path::PrivateDirectories,
+        backing::BackingFile,
+        context::{errorf, warnf, Log},
+        credential::Credential,
+        error::{ENOKEY, EOPNOTSUPP},
+        path::PrivateDirectories,
         stacking::Registered,
     },
     Composefs,
 };
 use kernel::{fmt, prelude::*, sync::aref::ARef};
+
+/// What helps where there is no fs-verity.
+const REMEDY: &str = "put the objects on ext4 (after tune2fs -O verity), btrfs or f2fs";
 
 /// Directories of objects, and what objects in them must prove.
 pub(crate) struct Store {
@@ -34,18 +41,70 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Store {
-    /// A store that is accessed with the credentials of the current task.
+    /// A store that is accessed with the credentials of the current task. What
+    /// objects must prove is `asked`, if that was said.
+    ///
+    /// Where no object can prove anything, and nobody has said that it must, it
+    /// need not: a mount on which each open fails is of no use.
+    ///
+    /// # Errors
+    ///
+    /// [`EOPNOTSUPP`], described in `log`, if it was said, and no object can.
     pub(crate) fn new(
         basedirs: PrivateDirectories,
-        verity: Verity,
+        asked: Option<Verity>,
         registered: Registered<Composefs>,
-    ) -> Self {
-        Self {
+        log: &Log<'_>,
+    ) -> Result<Self> {
+        let mut this = Self {
             basedirs,
             credential: Credential::current(),
-            level: Level::new(verity),
+            level: Level::new(asked.unwrap_or(Verity::On)),
             registered,
+        };
+        match asked {
+            Some(level) => this.check_possible(level, log)?,
+            None if this.lacks_verity() => {
+                warnf!(log, "no basedir is on a file system with fs-verity, so verity=off is assumed; {REMEDY}");
+                this.level = Level::new(Verity::Off);
+            }
+            None => {}
         }
+        Ok(this)
+    }
+
+    /// Raises what objects must prove, for a remount.
+    ///
+    /// # Errors
+    ///
+    /// All described in `log`: [`EINVAL`] if that would lower it;
+    /// [`EOPNOTSUPP`] if no object can prove as much.
+    pub(crate) fn raise_level(&self, level: Verity, log: &Log<'_>) -> Result {
+        if level > self.level.get() {
+            self.check_possible(level, log)?;
+        }
+        self.level.raise(level).inspect_err(|_| {
+            errorf!(log, "verity={}: cannot be lowered", level.name());
+        })
+    }
+
+    fn check_possible(&self, level: Verity, log: &Log<'_>) -> Result {
+        if level == Verity::Off || !self.lacks_verity() {
+            return Ok(());
+        }
+        errorf!(
+            log,
+            "verity={}: no basedir is on a file system with fs-verity; \
+             use verity=off, and neither digest= nor signature=, or {REMEDY}",
+            level.name(),
+        );
+        Err(EOPNOTSUPP)
+    }
+
+    /// Whether no object can have fs-verity, wherever it is.
+    pub(crate) fn lacks_verity(&self) -> bool {
+        let mut basedirs = self.basedirs.iter().peekable();
+        basedirs.peek().is_some() && basedirs.all(|basedir| basedir.lacks_verity(self.registered))
     }
 
     /// With which credentials objects are opened and read.

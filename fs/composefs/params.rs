@@ -83,12 +83,12 @@ impl Options {
         Ok(Parsed::Taken)
     }
 
-    /// What objects must prove, all options considered.
+    /// What objects must prove, all options considered; `None` if none of them says so.
     ///
     /// # Errors
     ///
     /// [`EINVAL`], described in `log`, if the options contradict one another.
-    pub(crate) fn verity(&self, log: &Log<'_>) -> Result<Verity> {
+    pub(crate) fn verity(&self, log: &Log<'_>) -> Result<Option<Verity>> {
         let asks_for_proof = match self {
             Self {
                 digest: Some(_), ..
@@ -107,8 +107,8 @@ impl Options {
                 );
                 Err(EINVAL)
             }
-            (_, Some(_)) => Ok(Verity::Require),
-            (level, None) => Ok(level.unwrap_or(Verity::On)),
+            (_, Some(_)) => Ok(Some(Verity::Require)),
+            (level, None) => Ok(level),
         }
     }
 

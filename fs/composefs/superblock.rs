@@ -128,7 +128,7 @@ impl vfs::FileSystem for Composefs {
 
         let this = Super {
             image,
-            store: Store::new(basedirs, verity, registered),
+            store: Store::new(basedirs, verity, registered, log)?,
             named: Named::new(),
             source: CString::try_from(source)?,
             shown,
@@ -150,11 +150,9 @@ impl vfs::FileSystem for Composefs {
         let this = sb.data();
 
         this.shown.check_unchanged(options, log)?;
-        options.verity.map_or(Ok(()), |level| {
-            this.store.level().raise(level).inspect_err(|_| {
-                errorf!(log, "verity={}: cannot be lowered", level.name());
-            })
-        })
+        options
+            .verity
+            .map_or(Ok(()), |level| this.store.raise_level(level, log))
     }
 
     fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result {
@@ -170,6 +168,10 @@ impl vfs::FileSystem for Composefs {
         }
         let this = sb.data();
         trust::check_signed(this.is_signed, &this.source)
+    }
+
+    fn lacks_verity(sb: &SuperBlock<Self>) -> bool {
+        sb.data().store.lacks_verity()
     }
 
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>> {

@@ -50,6 +50,16 @@ impl Log<'_> {
         // message is copied.
         unsafe { bindings::rust_vfs_fc_error(self.fc.as_ptr(), message.as_char_ptr()) };
     }
+
+    /// Adds a warning, which the kernel log gets as well: not every program that
+    /// mounts has a look at what was said where nothing failed. Use [`warnf`].
+    pub(crate) fn warn(&self, args: fmt::Arguments<'_>) {
+        let Ok(message) = CString::try_from_fmt(args) else {
+            return;
+        };
+        // SAFETY: As in `error()`.
+        unsafe { bindings::rust_vfs_fc_warn(self.fc.as_ptr(), message.as_char_ptr()) };
+    }
 }
 
 /// Describes an error in a [`Log`].
@@ -59,6 +69,14 @@ macro_rules! errorf {
     };
 }
 pub(crate) use errorf;
+
+/// Gives a warning in a [`Log`].
+macro_rules! warnf {
+    ($log:expr, $format:tt $(, $arg:expr)* $(,)?) => {
+        $log.warn(::kernel::prelude::fmt!($format $(, $arg)*))
+    };
+}
+pub(crate) use warnf;
 
 /// One mount option.
 pub(crate) struct Param<'a> {

@@ -7,8 +7,8 @@
 
 #[cfg(not(COMPOSEFS_BEFORE_7_3))]
 pub(crate) use kernel::error::code::{
-    EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENAMETOOLONG, ENODATA, ENOKEY, ENOPKG, ESTALE,
-    EUCLEAN,
+    EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENAMETOOLONG, ENODATA, ENOKEY, ENOPKG,
+    EOPNOTSUPP, ESTALE, EUCLEAN,
 };
 
 #[cfg(COMPOSEFS_BEFORE_7_3)]
@@ -41,6 +41,7 @@ mod before_7_3 {
     pub(crate) const ENODATA: Error = error(bindings::ENODATA);
     pub(crate) const ENOKEY: Error = error(bindings::ENOKEY);
     pub(crate) const ENOPKG: Error = error(bindings::ENOPKG);
+    pub(crate) const EOPNOTSUPP: Error = error(bindings::EOPNOTSUPP);
     pub(crate) const ESTALE: Error = error(bindings::ESTALE);
     pub(crate) const EUCLEAN: Error = error(bindings::EUCLEAN);
 }

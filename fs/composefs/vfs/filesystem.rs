@@ -65,6 +65,9 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// is read from it, so it should be quick.
     fn check_usable(sb: &SuperBlock<Self>) -> Result;
 
+    /// Whether no file that gets its content from elsewhere can have fs-verity.
+    fn lacks_verity(sb: &SuperBlock<Self>) -> bool;
+
     /// Reads the inode with number `ino`. Called once for each inode that is
     /// not in the cache.
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>>;

@@ -350,6 +350,14 @@ void rust_vfs_fc_error(struct fs_context *fc, const char *msg)
 	errorfc(fc, "%s", msg);
 }
 
+/* Without a log that somebody may read, it goes to the kernel's anyway. */
+void rust_vfs_fc_warn(struct fs_context *fc, const char *msg)
+{
+	warnfc(fc, "%s", msg);
+	if (fc->log.log)
+		pr_warn("%s: %s\n", fc->fs_type->name, msg);
+}
+
 /* Whether a message about an error at run time may be printed now. */
 bool rust_vfs_ratelimit(void)
 {

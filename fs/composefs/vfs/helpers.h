@@ -55,6 +55,7 @@ int rust_vfs_verity_descriptor(const struct file *object, void *buf,
 			       size_t size);
 void rust_vfs_give_verity_to_ima(struct inode *inode, struct file *object);
 int rust_vfs_load_verity(struct inode *inode, struct file *file);
+bool rust_vfs_lacks_verity(const struct path *dir);
 
 /* Backing files (backing.c) */
 struct dentry *rust_vfs_real_dentry(const struct file *file);
@@ -178,6 +179,7 @@ void rust_vfs_unlock_bit(unsigned long *word);
 
 /* Messages */
 void rust_vfs_fc_error(struct fs_context *fc, const char *msg);
+void rust_vfs_fc_warn(struct fs_context *fc, const char *msg);
 bool rust_vfs_ratelimit(void);
 void rust_vfs_seq_show_option(struct seq_file *m, const char *name,
 			      const char *value);

@@ -266,4 +266,19 @@ impl PrivateDirectory<'_> {
         // file.
         unsafe { BackingFile::open(self.file.as_ptr(), &path.0, credential) }
     }
+
+    /// Whether it is certain that no file below it can have fs-verity.
+    pub(crate) fn lacks_verity<T: FileSystem>(&self, registered: Registered<T>) -> bool {
+        // SAFETY: The mount is live, and holds its root, which is positive.
+        unsafe {
+            let path = bindings::path {
+                mnt: self.mount,
+                dentry: (*self.mount).mnt_root,
+            };
+            match registered.super_block_of((*path.dentry).d_inode) {
+                Some(sb) => T::lacks_verity(sb),
+                None => bindings::rust_vfs_lacks_verity(&path),
+            }
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 //! File systems that stand on files of others, of their own type maybe.
 
-use super::{bindings, filesystem::FileSystem, inode::Inode};
+use super::{bindings, filesystem::FileSystem, inode::Inode, superblock::SuperBlock};
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::prelude::*;
 
@@ -65,6 +65,24 @@ impl<T: FileSystem> Registered<T> {
                 Some(backing) => file = backing.as_ptr(),
                 None => return file,
             }
+        }
+    }
+
+    /// The superblock of an inode, if it is of type `T`.
+    ///
+    /// # Safety
+    ///
+    /// `inode` must be live for `'a`, and if it is of type `T`, its superblock
+    /// must have been mounted.
+    pub(super) unsafe fn super_block_of<'a>(
+        self,
+        inode: *const bindings::inode,
+    ) -> Option<&'a SuperBlock<T>> {
+        // SAFETY: A live inode has a live superblock. By the type invariant it
+        // is then one of type `T`.
+        unsafe {
+            bindings::rust_vfs_is_on(inode, self.0.as_ptr())
+                .then(|| SuperBlock::from_raw((*inode).i_sb))
         }
     }
 

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * C functions for the fs-verity information of files whose content is an object's.
+ * C functions for fs-verity: the information of files whose content is an object's, and
+ * whether objects can have it.
  */
+#include <linux/cred.h>
+#include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/fsverity.h>
 
@@ -39,4 +42,27 @@ void rust_vfs_give_verity_to_ima(struct inode *inode, struct file *object)
 int rust_vfs_load_verity(struct inode *inode, struct file *file)
 {
 	return fsverity_file_open(inode, file);
+}
+
+/*
+ * Whether no file below @dir, which is on another file system than ours, can have
+ * fs-verity. Some file systems can only say so when they are asked for a digest; no
+ * directory has one.
+ */
+bool rust_vfs_lacks_verity(const struct path *dir)
+{
+	struct file *file;
+	long ret = -ENOTTY;
+
+	if (!dir->dentry->d_sb->s_vop)
+		return true;
+
+	file = dentry_open(dir, O_RDONLY | O_DIRECTORY, current_cred());
+	/* Who may search it need not be allowed to read it. */
+	if (IS_ERR(file))
+		return false;
+	if (file->f_op->unlocked_ioctl)
+		ret = file->f_op->unlocked_ioctl(file, FS_IOC_MEASURE_VERITY, 0);
+	fput(file);
+	return ret == -EOPNOTSUPP;
 }
