@@ -24,6 +24,9 @@ use crate::{note, place, versions};
 const ENABLED: &str = include_str!("../debug-kernel.enabled");
 const DISABLED: &str = include_str!("../debug-kernel.disabled");
 
+/// What IPE permits there, for t_ipe: a policy that is built in needs no key to be signed with.
+const IPE_POLICY: &str = include_str!("../debug-kernel.ipe");
+
 fn words(list: &str) -> impl Iterator<Item = &str> {
     list.lines()
         .map(|line| line.split('#').next().unwrap_or_default())
@@ -41,7 +44,11 @@ pub fn base() -> Result<PathBuf> {
         what: format!("debug kernel {number}"),
         usually: "15 minutes",
         inputs: [
-            vec!["1".into(), kernel.dir().display().to_string()],
+            vec![
+                "2".into(),
+                kernel.dir().display().to_string(),
+                IPE_POLICY.into(),
+            ],
             words(ENABLED).map(Into::into).collect(),
             words(DISABLED).map(|word| format!("no {word}")).collect(),
             versions.of(&["rustc", "bindgen", "clang", "lld", "make"]),
@@ -54,6 +61,7 @@ pub fn base() -> Result<PathBuf> {
 fn make(dir: &Path, kernel: &Kernel, toolchain: &Toolchain, log: &Log) -> Result<()> {
     let tree = dir.join("tree");
     log.run(Command::new("cp").arg("-a").arg(kernel.tree()).arg(&tree))?;
+    fs::write(tree.join("ipe-policy"), IPE_POLICY)?;
     let mut build = toolchain.command(&[dir], "sh")?;
     build.arg(place::checkout("scripts/lib/configure-debug-kernel").canonicalize()?);
     build.arg(&tree);
