@@ -5,12 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{bail, Result};
-use clap::Args;
+use anyhow::{bail, Context, Result};
+use clap::{Args, ValueEnum};
 
+use crate::jobs::Jobs;
 use crate::kernel::Kernel;
 use crate::module;
 use crate::suite::Suite;
+use crate::toolchain::Toolchain;
 use crate::{cargo, note, peers, place, process};
 
 /// Puts together what a guest finds in /opt/composefs
@@ -31,33 +33,72 @@ pub struct Options {
     /// For whose kernel
     #[arg(long, default_value = "trixie")]
     pub suite: Suite,
+    /// Only one of the parts that are built beside each other, into a directory that exists
+    #[arg(long, hide = true)]
+    pub part: Option<Part>,
     /// Where to; it must not exist
     pub dir: PathBuf,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Part {
+    Module,
+    Programs,
 }
 
 /// Makes the directory.
 pub fn make(options: &Options) -> Result<()> {
     let Options { suite, dir, .. } = options;
+    match options.part {
+        Some(Part::Module) => return module(*suite, dir),
+        Some(Part::Programs) => return programs(options),
+        None => {}
+    }
     if dir.exists() {
         bail!("{} exists", dir.display());
     }
     fs::create_dir_all(dir.join("bin"))?;
-    // Says so if it has to be made.
-    Kernel::of(*suite)?;
-    if *suite != Suite::Debug {
-        note!("module: building (usually 20 seconds)");
-        let module = module::build(&module::Options {
-            suite: Some(*suite),
-            make: vec!["-s".into()],
-            ..Default::default()
-        })?;
-        fs::copy(place::checkout("").join(module), dir.join("composefs.ko"))?;
+    // Both need it, and one of them would say that it waits for the other.
+    Toolchain::of(*suite)?;
+    // To prepare a kernel tree leaves much of the processors' time.
+    let mut jobs = Jobs::new()?;
+    for part in ["module", "programs"] {
+        let path = dir
+            .to_str()
+            .context("the path of the payload is not text")?;
+        let mut job = vec!["payload", "--part", part, "--suite", suite.name(), path];
+        job.extend(options.tests.then_some("--tests"));
+        job.extend(options.bench.then_some("--bench"));
+        jobs.start(&job, false)?;
     }
+    jobs.wait()
+}
+
+/// The module, but for a kernel that has it built in.
+fn module(suite: Suite, dir: &Path) -> Result<()> {
+    // Says so if it has to be made.
+    Kernel::of(suite)?;
+    if suite == Suite::Debug {
+        return Ok(());
+    }
+    note!("module: building (usually 20 seconds)");
+    let module = module::build(&module::Options {
+        suite: Some(suite),
+        make: vec!["-s".into()],
+        ..Default::default()
+    })?;
+    fs::copy(place::checkout("").join(module), dir.join("composefs.ko"))?;
+    Ok(())
+}
+
+/// All else.
+fn programs(options: &Options) -> Result<()> {
+    let dir = &options.dir;
     note!("tools: building (usually 1 minute)");
-    copy_programs("composefs-tools", "release", &dir.join("bin"))?;
+    copy_programs("composefs-tools", "guest", &dir.join("bin"))?;
     if options.tests {
         note!("guest tests: building (usually 1 minute)");
-        copy_programs("composefs-selftests", "selftests", &dir.join("tests"))?;
+        copy_programs("composefs-selftests", "guest", &dir.join("tests"))?;
         fs::copy(
             place::checkout("scripts/in-guest/run-tests"),
             dir.join("run-tests"),

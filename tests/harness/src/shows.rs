@@ -20,6 +20,7 @@ pub fn fuzz_kernel(count: u32, first: u32, suite: Suite) -> Result<i32> {
         tests: true,
         bench: false,
         suite,
+        part: None,
         dir: payload.clone(),
     })?;
     note!("fuzzing the kernel with {count} images (usually 5 a second)");

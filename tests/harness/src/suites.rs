@@ -270,6 +270,7 @@ impl Run {
             tests: true,
             bench: false,
             suite,
+            part: None,
             dir: payload.clone(),
         })?;
         let programs = matching(&payload.join("tests"), patterns)?;
