@@ -70,9 +70,11 @@ impl Options {
             (b"verity", Value::String(level)) => self.set_verity(parse_level(level, log)?),
             (b"verity", Value::Flag) => self.set_verity(Verity::Require),
             (b"noverity", Value::Flag) => self.set_verity(Verity::Off),
+            (b"tryverity", Value::Flag) => self.verity = None,
             (b"verity_check", Value::String(level)) => self.set_verity(parse_check(level, log)?),
             (
-                b"basedir" | b"digest" | b"signature" | b"verity" | b"noverity" | b"verity_check",
+                b"basedir" | b"digest" | b"signature" | b"verity" | b"noverity" | b"tryverity"
+                | b"verity_check",
                 _,
             ) => {
                 errorf!(log, "{}: no value of this kind is taken", param.key);

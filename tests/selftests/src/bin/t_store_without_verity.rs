@@ -104,6 +104,15 @@ fn on_tmpfs(context: &mut Context) -> Result<()> {
     assumes_off(&there, &context.target())
 }
 
+/// As mount.composefs has it: verified where that can be.
+fn tried(context: &mut Context) -> Result<()> {
+    assumes_off(&context.bare().flag("tryverity"), &context.target())?;
+    let able = Request::new(&context.image.file).basedir(&context.image.store);
+    let mount = able.flag("tryverity").at(&context.target())?;
+    shows(&mount, "on")?;
+    basic_tree::expect_content(mount.root(), FILE)
+}
+
 fn on_plain_ext4(context: &mut Context) -> Result<()> {
     let disk = Disk::with_features(&context.work, 64 << 20, "^verity")?;
     copy(&context.image.store, &disk.root().join("store"))?;
@@ -201,6 +210,7 @@ fn without_a_store(context: &mut Context) -> Result<()> {
 
 const CASES: &[Case<Context>] = &[
     ("on tmpfs, files are served, with a word", on_tmpfs),
+    ("tryverity", tried),
     ("on ext4 without the feature", on_plain_ext4),
     ("on overlayfs", on_overlayfs),
     ("inside a mounted image, as its store", inside_a_mount),
