@@ -42,7 +42,6 @@ pub const PACKAGES: &[&str] = &[
     "ncurses-term",
     "manpages",
     "manpages-dev",
-    "man-db",
     "zsh-common",
     "less",
     "file",

@@ -166,6 +166,8 @@ fn make(
             .arg("-C")
             .arg(&tree)
             .arg(format!("-j{}", std::thread::available_parallelism()?))
+            // What goes over the type information of a whole kernel takes long to build.
+            .arg("CONFIG_DEBUG_INFO_BTF=")
             .args(["olddefconfig", "modules_prepare"]),
     )?;
     check(dir, release, toolchain)

@@ -110,7 +110,7 @@ pub fn build_in_tree(log: &Log) -> Result<()> {
     for setting in ["--module", "--enable"] {
         log.line(&format!("== COMPOSEFS_FS {setting}"))?;
         let mut build = toolchain.command(&[tree], "sh")?;
-        build.args(["-euc", "cd \"$1\"; scripts/config \"$2\" COMPOSEFS_FS; make olddefconfig; grep COMPOSEFS_FS= .config; make -j\"$(nproc)\" fs/composefs/", "sh"]);
+        build.args(["-euc", "cd \"$1\"; scripts/config \"$2\" COMPOSEFS_FS; make olddefconfig; grep COMPOSEFS_FS= .config; make -j\"$(nproc)\" CONFIG_DEBUG_INFO_BTF= fs/composefs/", "sh"]);
         build.arg(tree).arg(setting);
         log.run(&mut overlay.around(&build))?;
     }

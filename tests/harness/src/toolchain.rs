@@ -26,9 +26,6 @@ pub const PACKAGES: &[&str] = &[
     "rust-clippy",
     "cargo",
     "bindgen",
-    "clang",
-    "lld",
-    "llvm",
     "bc",
     "flex",
     "bison",
@@ -47,6 +44,9 @@ pub const PACKAGES: &[&str] = &[
     "ca-certificates",
 ];
 
+/// What compiles the debug kernel, in addition.
+pub const CLANG: &[&str] = &["clang", "lld", "llvm"];
+
 /// A suite's compilers.
 pub struct Toolchain {
     /// None for the host's own.
@@ -60,22 +60,26 @@ impl Toolchain {
         if host_is(suite) {
             return Ok(Self { root: None });
         }
+        Self::in_root(suite, &format!("toolchain-{suite}"), PACKAGES)
+    }
+
+    /// With clang, which the debug kernel is compiled by.
+    pub fn with_clang(suite: Suite) -> Result<Self> {
+        let packages = [PACKAGES, CLANG].concat();
+        Self::in_root(suite, &format!("toolchain-clang-{suite}"), &packages)
+    }
+
+    fn in_root(suite: Suite, name: &str, packages: &[&str]) -> Result<Self> {
         let root = versions::with(suite, |versions| {
             let artifact = Artifact {
-                name: format!("toolchain-{suite}"),
+                name: name.into(),
                 what: format!("toolchain root (Debian {suite})"),
                 usually: "2 minutes",
-                inputs: [vec!["1".into()], versions.of(PACKAGES)].concat(),
+                inputs: [vec!["1".into()], versions.of(packages)].concat(),
             };
             artifact.get(|dir, log| {
-                root::make(
-                    dir,
-                    suite,
-                    Variant::Apt,
-                    PACKAGES,
-                    root::NO_DOCUMENTATION,
-                    log,
-                )
+                let without = root::NO_DOCUMENTATION;
+                root::make(dir, suite, Variant::Apt, packages, without, log)
             })
         })?;
         Ok(Self { root: Some(root) })

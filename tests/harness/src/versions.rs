@@ -185,6 +185,7 @@ pub fn renew(suite: Suite) -> Result<Versions> {
 fn choose(packages: &[Package]) -> Result<Versions> {
     let wanted: BTreeSet<&str> = [
         toolchain::PACKAGES,
+        toolchain::CLANG,
         machine::PACKAGES,
         guest::PACKAGES,
         peers::C_PACKAGES,
