@@ -12,6 +12,7 @@ use crate::{
         context::{errorf, warnf, Log},
         credential::Credential,
         error::{ENOKEY, EOPNOTSUPP},
+        frozen_file::FrozenFile,
         path::PrivateDirectories,
         stacking::Registered,
     },
@@ -54,6 +55,7 @@ impl Store {
         basedirs: PrivateDirectories,
         asked: Option<Verity>,
         registered: Registered<Composefs>,
+        image: &FrozenFile<Composefs>,
         log: &Log<'_>,
     ) -> Result<Self> {
         let mut this = Self {
@@ -63,8 +65,8 @@ impl Store {
             registered,
         };
         match asked {
-            Some(level) => this.check_possible(level, log)?,
-            None if this.lacks_verity() => {
+            Some(level) => this.check_possible(level, image, log)?,
+            None if this.lacks_verity(image) => {
                 warnf!(log, "no basedir is on a file system with fs-verity, so verity=off is assumed; {REMEDY}");
                 this.level = Level::new(Verity::Off);
             }
@@ -79,17 +81,27 @@ impl Store {
     ///
     /// All described in `log`: [`EINVAL`] if that would lower it;
     /// [`EOPNOTSUPP`] if no object can prove as much.
-    pub(crate) fn raise_level(&self, level: Verity, log: &Log<'_>) -> Result {
+    pub(crate) fn raise_level(
+        &self,
+        level: Verity,
+        image: &FrozenFile<Composefs>,
+        log: &Log<'_>,
+    ) -> Result {
         if level > self.level.get() {
-            self.check_possible(level, log)?;
+            self.check_possible(level, image, log)?;
         }
         self.level.raise(level).inspect_err(|_| {
             errorf!(log, "verity={}: cannot be lowered", level.name());
         })
     }
 
-    fn check_possible(&self, level: Verity, log: &Log<'_>) -> Result {
-        if level == Verity::Off || !self.lacks_verity() {
+    fn check_possible(
+        &self,
+        level: Verity,
+        image: &FrozenFile<Composefs>,
+        log: &Log<'_>,
+    ) -> Result {
+        if level == Verity::Off || !self.lacks_verity(image) {
             return Ok(());
         }
         errorf!(
@@ -101,10 +113,11 @@ impl Store {
         Err(EOPNOTSUPP)
     }
 
-    /// Whether no object can have fs-verity, wherever it is.
-    pub(crate) fn lacks_verity(&self) -> bool {
+    /// Whether no object of `image` can have fs-verity, wherever it is.
+    pub(crate) fn lacks_verity(&self, image: &FrozenFile<Composefs>) -> bool {
         let mut basedirs = self.basedirs.iter().peekable();
-        basedirs.peek().is_some() && basedirs.all(|basedir| basedir.lacks_verity(self.registered))
+        basedirs.peek().is_some()
+            && basedirs.all(|basedir| basedir.lacks_verity(image, self.registered))
     }
 
     /// With which credentials objects are opened and read.

@@ -126,9 +126,11 @@ impl vfs::FileSystem for Composefs {
             depth = depth.max(above);
         }
 
+        let store = Store::new(basedirs, verity, registered, image.source().file(), log)?;
+
         let this = Super {
             image,
-            store: Store::new(basedirs, verity, registered, log)?,
+            store,
             named: Named::new(),
             source: CString::try_from(source)?,
             shown,
@@ -150,9 +152,10 @@ impl vfs::FileSystem for Composefs {
         let this = sb.data();
 
         this.shown.check_unchanged(options, log)?;
-        options
-            .verity
-            .map_or(Ok(()), |level| this.store.raise_level(level, log))
+        options.verity.map_or(Ok(()), |level| {
+            let image = this.image.source().file();
+            this.store.raise_level(level, image, log)
+        })
     }
 
     fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result {
@@ -171,7 +174,8 @@ impl vfs::FileSystem for Composefs {
     }
 
     fn lacks_verity(sb: &SuperBlock<Self>) -> bool {
-        sb.data().store.lacks_verity()
+        let this = sb.data();
+        this.store.lacks_verity(this.image.source().file())
     }
 
     fn read_inode(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>> {

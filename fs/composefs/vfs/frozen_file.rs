@@ -117,6 +117,16 @@ impl<T: FileSystem> FrozenFile<T> {
         unsafe { verity::digest(self.file.as_ptr(), self.registered) }
     }
 
+    /// The superblock that the file is on if it has fs-verity, else null. It is
+    /// live as long as `self`.
+    pub(super) fn verity_super_block(&self) -> *const bindings::super_block {
+        if self.copies.is_some() {
+            return core::ptr::null();
+        }
+        // SAFETY: The file is open, so its inode is live.
+        unsafe { (*bindings::rust_vfs_file_inode(self.file.as_ptr())).i_sb }
+    }
+
     /// The bytes of the file from `offset` on: `len` of them, or those up to
     /// the end of the file.
     ///

@@ -55,7 +55,8 @@ int rust_vfs_verity_descriptor(const struct file *object, void *buf,
 			       size_t size);
 void rust_vfs_give_verity_to_ima(struct inode *inode, struct file *object);
 int rust_vfs_load_verity(struct inode *inode, struct file *file);
-bool rust_vfs_lacks_verity(const struct path *dir);
+bool rust_vfs_lacks_verity(const struct path *dir,
+			   const struct super_block *capable);
 
 /* Backing files (backing.c) */
 struct dentry *rust_vfs_real_dentry(const struct file *file);

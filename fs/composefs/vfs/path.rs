@@ -11,6 +11,7 @@ use super::{
     context::FileRef,
     credential::Credential,
     filesystem::FileSystem,
+    frozen_file::FrozenFile,
     stacking::{Registered, StackDepth},
 };
 use core::{marker::PhantomData, ptr::NonNull};
@@ -267,8 +268,13 @@ impl PrivateDirectory<'_> {
         unsafe { BackingFile::open(self.file.as_ptr(), &path.0, credential) }
     }
 
-    /// Whether it is certain that no file below it can have fs-verity.
-    pub(crate) fn lacks_verity<T: FileSystem>(&self, registered: Registered<T>) -> bool {
+    /// Whether it is certain that no file below it can have fs-verity. That `other`
+    /// has it may spare asking.
+    pub(crate) fn lacks_verity<T: FileSystem>(
+        &self,
+        other: &FrozenFile<T>,
+        registered: Registered<T>,
+    ) -> bool {
         // SAFETY: The mount is live, and holds its root, which is positive.
         unsafe {
             let path = bindings::path {
@@ -277,7 +283,7 @@ impl PrivateDirectory<'_> {
             };
             match registered.super_block_of((*path.dentry).d_inode) {
                 Some(sb) => T::lacks_verity(sb),
-                None => bindings::rust_vfs_lacks_verity(&path),
+                None => bindings::rust_vfs_lacks_verity(&path, other.verity_super_block()),
             }
         }
     }

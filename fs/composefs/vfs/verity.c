@@ -47,14 +47,18 @@ int rust_vfs_load_verity(struct inode *inode, struct file *file)
 /*
  * Whether no file below @dir, which is on another file system than ours, can have
  * fs-verity. Some file systems can only say so when they are asked for a digest; no
- * directory has one.
+ * directory has one. On @capable, if not NULL, there is a file with fs-verity.
  */
-bool rust_vfs_lacks_verity(const struct path *dir)
+bool rust_vfs_lacks_verity(const struct path *dir,
+			   const struct super_block *capable)
 {
+	struct super_block *sb = dir->dentry->d_sb;
 	struct file *file;
 	long ret = -ENOTTY;
 
-	if (!dir->dentry->d_sb->s_vop)
+	if (sb == capable)
+		return false;
+	if (!sb->s_vop)
 		return true;
 
 	file = dentry_open(dir, O_RDONLY | O_DIRECTORY, current_cred());
