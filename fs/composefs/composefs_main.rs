@@ -13,6 +13,8 @@
 //! See `Documentation/filesystems/composefs.rst`.
 
 #[forbid(unsafe_code)]
+mod digest;
+#[forbid(unsafe_code)]
 mod directory;
 #[forbid(unsafe_code)]
 mod export;

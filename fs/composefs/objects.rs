@@ -4,8 +4,8 @@
 //! checked. This is the one place where objects are looked for.
 
 use crate::{
+    digest::{Named, UnknownAlgorithm},
     format::Digest,
-    trust::{Named, UnknownAlgorithm},
     verity::{Level, Verity},
     vfs::{
         backing::BackingFile,

@@ -3,8 +3,8 @@
 //! Mount options: their syntax, and how `/proc/mounts` shows them.
 
 use crate::{
+    digest::Named,
     format::Digest,
-    trust::Named,
     verity::Verity,
     vfs::{
         buffer::{bytes, Buffer},

@@ -3,8 +3,8 @@
 //! Signatures of images: whose are trusted, and whether an image has one.
 
 use crate::{
+    digest::Named,
     format::{Digest, FormattedDigest, Signer, MAX_SIGNATURE_SIZE},
-    trust::Named,
     vfs::{
         context::{errorf, Log},
         error::{EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENOKEY, ENOPKG},

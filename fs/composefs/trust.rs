@@ -3,7 +3,8 @@
 //! What the image must prove, and what it has proven.
 
 use crate::{
-    format::{Algorithm, Digest},
+    digest::{Named, UnknownAlgorithm},
+    format::Digest,
     params::Options,
     signature::TrustedKeys,
     vfs::{
@@ -12,7 +13,7 @@ use crate::{
         error::{EBADMSG, EKEYREJECTED},
         frozen_file::FrozenFile,
         log::pr_err_ratelimited,
-        parameters, verity,
+        parameters,
     },
     Composefs,
 };
@@ -195,28 +196,4 @@ pub(crate) fn check_signed(is_signed: bool, source: &CStr) -> Result {
     }
     pr_err_ratelimited!("{source}: image is not signed, and require_signatures is set now\n");
     Err(EKEYREJECTED)
-}
-
-/// The kernel knows a hash algorithm that the format does not: its number.
-pub(crate) struct UnknownAlgorithm(pub(crate) u8);
-
-impl TryFrom<&verity::Digest> for Digest {
-    type Error = UnknownAlgorithm;
-
-    fn try_from(measured: &verity::Digest) -> Result<Self, UnknownAlgorithm> {
-        Algorithm::from_id(measured.algorithm)
-            .and_then(|algorithm| Self::from_bytes(algorithm, measured.as_bytes()))
-            .ok_or(UnknownAlgorithm(measured.algorithm))
-    }
-}
-
-/// A digest as messages and `/proc/mounts` show it: `sha256:0123…`.
-pub(crate) struct Named<'a>(pub(crate) &'a Digest);
-
-impl fmt::Display for Named<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0.algorithm().name())?;
-        f.write_str(":")?;
-        core::fmt::Display::fmt(self.0, f)
-    }
 }
