@@ -3,12 +3,13 @@
 //! composefs: a read-only file system for verified images that share the
 //! content of their files.
 //!
-//! A mount is an image (`image.rs`: the metadata, in `format/`'s layout), a
-//! store (`objects.rs`: directories of objects that are named by their
-//! fs-verity digest) and a trust decision (`trust.rs`: what the image must
-//! prove, `signature.rs`: by whose word, `verity.rs`: what objects must prove). `params.rs` gets them from the mount options, and
-//! `superblock.rs` puts them together. Each kind of VFS object has a file of
-//! its own; `vfs/` is the only one with `unsafe` code.
+//! A mount is an image (`image.rs`: the metadata, in `format/`'s layout), a store
+//! (`store.rs`: directories of objects that are named by their fs-verity digest;
+//! `proof.rs`: what objects must prove) and a trust decision (`trust.rs`: what the
+//! image must prove; `signature.rs`: by whose word). `options.rs` reads them from the
+//! mount options, `filesystem.rs` puts them together, and `shown.rs` is what
+//! `/proc/mounts` says of them. Each kind of VFS object has a file of its own; `vfs/`
+//! is the only one with `unsafe` code.
 //!
 //! See `Documentation/filesystems/composefs.rst`.
 
@@ -28,11 +29,15 @@ mod image;
 #[forbid(unsafe_code)]
 mod inode;
 #[forbid(unsafe_code)]
-mod objects;
+mod options;
 #[forbid(unsafe_code)]
-mod params;
+mod proof;
+#[forbid(unsafe_code)]
+mod shown;
 #[forbid(unsafe_code)]
 mod signature;
+#[forbid(unsafe_code)]
+mod store;
 #[forbid(unsafe_code)]
 mod superblock;
 #[forbid(unsafe_code)]
@@ -41,8 +46,6 @@ mod symlink;
 mod trust;
 #[forbid(unsafe_code)]
 mod uuid;
-#[forbid(unsafe_code)]
-mod verity;
 mod vfs;
 #[forbid(unsafe_code)]
 mod xattr;

@@ -11,7 +11,7 @@
 use crate::{
     format::{self, NidSet, Search},
     image,
-    objects::is_transient,
+    store::is_transient,
     superblock::Super,
     vfs::{buffer::Buffer, directory::Operations, inode::Inode, once::Once},
     Composefs,

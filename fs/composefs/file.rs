@@ -4,9 +4,9 @@
 
 use crate::{
     format::{Error, External, FileType},
-    inode::{node, InodeData},
-    objects::{Complaint, Refusal, Wanted},
-    verity::{Proof, Verity},
+    inode::node,
+    proof::{Proof, Verity},
+    store::{Complaint, Wanted},
     vfs::{
         backed_file, backing::BackingFile, buffer::Buffer, context::FileRef,
         credential::Credential, error::EUCLEAN, inline_file, inode::Inode, log::pr_err_ratelimited,
@@ -29,15 +29,15 @@ impl backed_file::Operations for Composefs {
     fn open<'a>(inode: &'a Inode<Self>, user: FileRef<'_>) -> Result<&'a BackingFile> {
         let level = inode.super_block().data().store.level().get();
 
-        match inode.data().backing.get() {
-            Some(file) if inode.data().proof.satisfies(level) => Ok(file),
-            _ => find_object(inode, Some(user), level),
+        match inode.data().object().opened(level) {
+            Some(file) => Ok(file),
+            None => find_object(inode, Some(user), level),
         }
     }
 
     fn is_verified(inode: &Inode<Self>) -> bool {
         let sb = inode.super_block().data();
-        let proof = &inode.data().proof;
+        let proof = inode.data().object().proof;
 
         if sb.store.level().get() == Verity::Off {
             return false;
@@ -79,15 +79,8 @@ fn external(inode: &Inode<Composefs>) -> Result<External> {
         .ok_or(EUCLEAN)
 }
 
-/// Finds and checks the object of an inode: on the first open, and again on
-/// the first one after the level was raised.
-///
-/// `user` is the file that is being opened, if this is for one.
-///
-/// If several tasks are the first, the file of one of them prevails, and the
-/// others check that one too: theirs may have had to prove more. After the
-/// level was raised from `off`, an object that does not prove enough stays
-/// refused until the inode is evicted, even if there is a better one by then.
+/// Finds and checks the object of an inode. `user` is the file that is being
+/// opened, if this is for one.
 #[inline(never)] // Later opens do without its stack frame.
 fn find_object<'a>(
     inode: &'a Inode<Composefs>,
@@ -95,7 +88,6 @@ fn find_object<'a>(
     level: Verity,
 ) -> Result<&'a BackingFile> {
     let sb = inode.super_block().data();
-    let InodeData { backing, proof, .. } = inode.data();
     let report = |error| sb.report(inode.number(), error);
 
     let external = external(inode)?;
@@ -113,34 +105,15 @@ fn find_object<'a>(
         size: inode.size(),
     };
 
-    let found = || {
-        let (file, is_checked) = match backing.get() {
-            Some(file) => (file, false),
-            None => backing.publish(sb.store.open(&wanted, level)?),
-        };
-        if !is_checked {
-            sb.store.check(&wanted, file, level)?;
-        }
-        Ok(file)
-    };
-    match found() {
-        Ok(file) => {
-            if level != Verity::Off && wanted.digest.is_some() {
-                proof.set_proven();
-            } else {
-                proof.note(wanted.digest.is_some());
+    let object = inode.data().object();
+    object.open(&sb.store, &wanted, level).map_err(|refusal| {
+        if refusal.is_fault() {
+            let complaint = Complaint(&wanted, &refusal);
+            match user.and_then(|user| user.path().ok()) {
+                Some(name) => pr_err_ratelimited!("{}: {complaint}\n", &*name),
+                None => pr_err_ratelimited!("inode {}: {complaint}\n", inode.number()),
             }
-            Ok(file)
         }
-        Err(refusal) => {
-            if Refusal::is_fault(&refusal) {
-                let complaint = Complaint(&wanted, &refusal);
-                match user.and_then(|user| user.path().ok()) {
-                    Some(name) => pr_err_ratelimited!("{}: {complaint}\n", &*name),
-                    None => pr_err_ratelimited!("inode {}: {complaint}\n", inode.number()),
-                }
-            }
-            Err(refusal.errno())
-        }
-    }
+        refusal.errno()
+    })
 }

@@ -4,8 +4,9 @@
 
 use crate::{
     format::{self, CompactNode, FileType, Node, XattrFilter, XattrIndex},
+    proof::ProofState,
+    store::Object,
     superblock::Super,
-    verity::ProofState,
     vfs::{
         backing::BackingSlot,
         error::EUCLEAN,
@@ -22,9 +23,19 @@ pub(crate) struct InodeData {
     /// Bits of an `XattrFilter`; none before it was needed for the first time.
     pub(crate) xattr_filter: Atomic<u32>,
     /// What is known of the object of an external file.
-    pub(crate) proof: ProofState,
+    proof: ProofState,
     /// The object of an external file, once it was opened and checked.
-    pub(crate) backing: BackingSlot,
+    backing: BackingSlot,
+}
+
+impl InodeData {
+    /// The object of an external file.
+    pub(crate) fn object(&self) -> Object<'_> {
+        Object {
+            backing: &self.backing,
+            proof: &self.proof,
+        }
+    }
 }
 
 // There is one of these for each cached inode. With the VFS's 560 bytes that is

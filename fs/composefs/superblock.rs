@@ -6,9 +6,10 @@ use crate::{
     export::Named,
     image::{self, Image, Manifest},
     inode::{self, InodeData},
-    objects::{self, Store},
-    params::{Options, Shown},
+    options::Options,
+    shown::Shown,
     signature::TrustedKeys,
+    store::{self, Store},
     trust, uuid, vfs,
     vfs::{
         backing::BackingFile,
@@ -17,7 +18,6 @@ use crate::{
         inode::{Inode, NewInode},
         log::pr_err_ratelimited,
         parameters,
-        path::{Directory, PrivateDirectories},
         stacking::Registered,
         superblock::{NewSuper, OptionWriter, SuperBlock},
         xattr::{List, Namespace},
@@ -45,7 +45,7 @@ impl Super {
     /// Says in the kernel log what is wrong with inode `nid` of the image, and
     /// gives the error for the system call that met it.
     pub(crate) fn report(&self, nid: u64, error: image::Error) -> Error {
-        if !matches!(error, image::Error::Read(error) if objects::is_transient(error)) {
+        if !matches!(error, image::Error::Read(error) if store::is_transient(error)) {
             pr_err_ratelimited!("{}: inode {nid}: {error}\n", &*self.source);
         }
         error.at_use()
@@ -91,7 +91,7 @@ impl vfs::FileSystem for Composefs {
             error => errorf!(log, "{source}: image cannot be opened: {error:?}"),
         })?;
         let provenance = trust::check_image(&file, source, options, keys, log)?;
-        let mut depth = file.stack_depth().inspect_err(|_| {
+        let depth = file.stack_depth().inspect_err(|_| {
             errorf!(log, "{source}: image is on too many stacked file systems");
         })?;
 
@@ -106,27 +106,13 @@ impl vfs::FileSystem for Composefs {
         })?;
 
         let shown = Shown::new(options, provenance.digest.as_ref())?;
-        let mut basedirs = PrivateDirectories::with_capacity(options.basedirs.len())?;
-        for basedir in &mut options.basedirs {
-            let mut add = || -> Result<Directory> {
-                let directory = match basedir.directory.take() {
-                    Some(directory) => directory,
-                    None => Directory::lookup(&basedir.name)?,
-                };
-                basedirs.push(&directory)?;
-                Ok(directory)
-            };
-            let name = &*basedir.name;
-            let directory = add().inspect_err(|error| {
-                errorf!(log, "basedir {name}: cannot be used: {error:?}");
-            })?;
-            let above = directory.stack_depth(registered).inspect_err(|_| {
-                errorf!(log, "basedir {name}: is on too many stacked file systems");
-            })?;
-            depth = depth.max(above);
-        }
-
-        let store = Store::new(basedirs, verity, registered, image.source().file(), log)?;
+        let (store, above) = Store::new(
+            &mut options.basedirs,
+            verity,
+            image.source().file(),
+            registered,
+            log,
+        )?;
 
         let this = Super {
             image,
@@ -139,7 +125,7 @@ impl vfs::FileSystem for Composefs {
         let new = NewSuper {
             magic: MAGIC,
             uuid,
-            stack_depth: depth,
+            stack_depth: depth.max(above),
             root: inode::read_root(&this)?,
             data: KBox::new(this, GFP_KERNEL)?,
         };
@@ -183,7 +169,7 @@ impl vfs::FileSystem for Composefs {
     }
 
     fn backing(inode: &Inode<Self>) -> Option<&BackingFile> {
-        inode.data().backing.get()
+        inode.data().object().backing.get()
     }
 
     fn find_backing(inode: &Inode<Self>) -> Result<Option<&BackingFile>> {

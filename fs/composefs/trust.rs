@@ -5,7 +5,7 @@
 use crate::{
     digest::{Named, UnknownAlgorithm},
     format::Digest,
-    params::Options,
+    options::Options,
     signature::TrustedKeys,
     vfs::{
         audit,

@@ -17,7 +17,10 @@ use crate::{
 /// superblock and the first inodes.
 pub(crate) fn of(manifest: &Manifest) -> Result<[u8; 16], Error> {
     let digest = manifest.file().verity_digest();
-    let mut uuid = match digest.as_ref().and_then(|digest| digest.as_bytes().first_chunk()) {
+    let mut uuid = match digest
+        .as_ref()
+        .and_then(|digest| digest.as_bytes().first_chunk())
+    {
         Some(start) => *start,
         None => fingerprint(manifest)?,
     };
@@ -43,7 +46,14 @@ fn fingerprint(manifest: &Manifest) -> Result<[u8; 16], Error> {
         .map(u64::from_le_bytes);
 
     let hash = words
-        .chain([file.inode_number(), file.size(), seconds as u64, nanoseconds.into()])
-        .fold(OFFSET, |hash, word| (hash ^ u128::from(word)).wrapping_mul(PRIME));
+        .chain([
+            file.inode_number(),
+            file.size(),
+            seconds as u64,
+            nanoseconds.into(),
+        ])
+        .fold(OFFSET, |hash, word| {
+            (hash ^ u128::from(word)).wrapping_mul(PRIME)
+        });
     Ok(hash.to_le_bytes())
 }

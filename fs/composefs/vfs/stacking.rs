@@ -111,7 +111,7 @@ impl<T: FileSystem> Registered<T> {
 /// # Invariants
 ///
 /// The kernel allows as many: `FILESYSTEM_MAX_STACK_DEPTH` at most.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StackDepth(u32);
 
 impl StackDepth {

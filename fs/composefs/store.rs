@@ -6,15 +6,16 @@
 use crate::{
     digest::{Named, UnknownAlgorithm},
     format::Digest,
-    verity::{Level, Verity},
+    options::Basedir,
+    proof::{Level, ProofState, Verity},
     vfs::{
-        backing::BackingFile,
+        backing::{BackingFile, BackingSlot},
         context::{errorf, warnf, Log},
         credential::Credential,
         error::{ENOKEY, EOPNOTSUPP},
         frozen_file::FrozenFile,
-        path::PrivateDirectories,
-        stacking::Registered,
+        path::{Directory, PrivateDirectories},
+        stacking::{Registered, StackDepth},
     },
     Composefs,
 };
@@ -42,24 +43,46 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Store {
-    /// A store that is accessed with the credentials of the current task. What
-    /// objects must prove is `asked`, if that was said.
+    /// The store at `basedirs`, which is accessed with the credentials of the
+    /// current task; and how high that stands which reads from it. What objects
+    /// must prove is `asked`, if that was said.
     ///
     /// Where no object can prove anything, and nobody has said that it must, it
     /// need not: a mount on which each open fails is of no use.
     ///
     /// # Errors
     ///
-    /// [`EOPNOTSUPP`], described in `log`, if it was said, and no object can.
+    /// All described in `log`: those of looking a basedir up; [`EINVAL`] if one
+    /// is on too many stacked file systems; [`EOPNOTSUPP`] if objects have to
+    /// prove something, and none of them can.
     pub(crate) fn new(
-        basedirs: PrivateDirectories,
+        basedirs: &mut [Basedir],
         asked: Option<Verity>,
-        registered: Registered<Composefs>,
         image: &FrozenFile<Composefs>,
+        registered: Registered<Composefs>,
         log: &Log<'_>,
-    ) -> Result<Self> {
+    ) -> Result<(Self, StackDepth)> {
+        let mut directories = PrivateDirectories::with_capacity(basedirs.len())?;
+        let mut depth = StackDepth::default();
+        for basedir in basedirs {
+            let name = &*basedir.name;
+            let directory = match basedir.directory.take() {
+                Some(directory) => Ok(directory),
+                None => Directory::lookup(name),
+            };
+            let directory = directory
+                .and_then(|directory| directories.push(&directory).map(|()| directory))
+                .inspect_err(|error| {
+                    errorf!(log, "basedir {name}: cannot be used: {error:?}");
+                })?;
+            let above = directory.stack_depth(registered).inspect_err(|_| {
+                errorf!(log, "basedir {name}: is on too many stacked file systems");
+            })?;
+            depth = depth.max(above);
+        }
+
         let mut this = Self {
-            basedirs,
+            basedirs: directories,
             credential: Credential::current(),
             level: Level::new(asked.unwrap_or(Verity::On)),
             registered,
@@ -67,12 +90,16 @@ impl Store {
         match asked {
             Some(level) => this.check_possible(level, image, log)?,
             None if this.lacks_verity(image) => {
-                warnf!(log, "no basedir is on a file system with fs-verity, so verity=off is assumed; {REMEDY}");
+                warnf!(
+                    log,
+                    "no basedir is on a file system with fs-verity, so verity=off is assumed; \
+                     {REMEDY}"
+                );
                 this.level = Level::new(Verity::Off);
             }
             None => {}
         }
-        Ok(this)
+        Ok((this, depth))
     }
 
     /// Raises what objects must prove, for a remount.
@@ -132,11 +159,7 @@ impl Store {
 
     /// Opens an object: the first in the order of the basedirs that is what
     /// it should be. One that is not does not hide one that is.
-    pub(crate) fn open(
-        &self,
-        wanted: &Wanted<'_>,
-        level: Verity,
-    ) -> Result<ARef<BackingFile>, Refusal> {
+    fn open(&self, wanted: &Wanted<'_>, level: Verity) -> Result<ARef<BackingFile>, Refusal> {
         let mut refusal = Refusal::Missing;
         for basedir in self.basedirs.iter() {
             let found = basedir
@@ -164,12 +187,7 @@ impl Store {
     ///
     /// fs-verity has the file system check each block that is read from a
     /// file, so it stays what it is found to be.
-    pub(crate) fn check(
-        &self,
-        wanted: &Wanted<'_>,
-        file: &BackingFile,
-        level: Verity,
-    ) -> Result<(), Refusal> {
+    fn check(&self, wanted: &Wanted<'_>, file: &BackingFile, level: Verity) -> Result<(), Refusal> {
         match (level, wanted.digest) {
             (Verity::Off, _) | (Verity::On, None) => {}
             (Verity::Require, None) => return Err(Refusal::NoDigest),
@@ -187,6 +205,51 @@ impl Store {
             size if size == wanted.size => Ok(()),
             size => Err(Refusal::WrongSize(size)),
         }
+    }
+}
+
+/// The object of an inode: what was found and proven so far.
+///
+/// They are fields of an inode, and not a part of their own of it, which would
+/// be larger than they are.
+pub(crate) struct Object<'a> {
+    pub(crate) backing: &'a BackingSlot,
+    pub(crate) proof: &'a ProofState,
+}
+
+impl<'a> Object<'a> {
+    /// Its file, if it is open already and that is enough for `level`.
+    #[inline]
+    pub(crate) fn opened(&self, level: Verity) -> Option<&'a BackingFile> {
+        self.backing.get().filter(|_| self.proof.satisfies(level))
+    }
+
+    /// Finds and checks it: on the first open, and again on the first one after
+    /// the level was raised.
+    ///
+    /// If several tasks are the first, the file of one of them prevails, and the
+    /// others check that one too: theirs may have had to prove more. After the
+    /// level was raised from `off`, an object that does not prove enough stays
+    /// refused until the inode is evicted, even if there is a better one by then.
+    pub(crate) fn open(
+        &self,
+        store: &Store,
+        wanted: &Wanted<'_>,
+        level: Verity,
+    ) -> Result<&'a BackingFile, Refusal> {
+        let (file, is_checked) = match self.backing.get() {
+            Some(file) => (file, false),
+            None => self.backing.publish(store.open(wanted, level)?),
+        };
+        if !is_checked {
+            store.check(wanted, file, level)?;
+        }
+        if level != Verity::Off && wanted.digest.is_some() {
+            self.proof.set_proven();
+        } else {
+            self.proof.note(wanted.digest.is_some());
+        }
+        Ok(file)
     }
 }
 

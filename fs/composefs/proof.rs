@@ -19,6 +19,26 @@ pub(crate) enum Verity {
 }
 
 impl Verity {
+    /// The level that the mount option calls so.
+    pub(crate) fn parse(name: &[u8]) -> Option<Self> {
+        match name {
+            b"off" => Some(Self::Off),
+            b"on" => Some(Self::On),
+            b"require" => Some(Self::Require),
+            _ => None,
+        }
+    }
+
+    /// The level by its number, as the patches of 2023 had it.
+    pub(crate) fn parse_number(number: &[u8]) -> Option<Self> {
+        match number {
+            b"0" => Some(Self::Off),
+            b"1" => Some(Self::On),
+            b"2" => Some(Self::Require),
+            _ => None,
+        }
+    }
+
     /// The value of the mount option.
     pub(crate) fn name(self) -> &'static CStr {
         match self {

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Mount options: their syntax, and how `/proc/mounts` shows them.
+//! Mount options: their syntax.
 
 use crate::{
-    digest::Named,
     format::Digest,
-    verity::Verity,
+    proof::Verity,
     vfs::{
         buffer::{bytes, Buffer},
         context::{errorf, Log, Param, Parsed, Value},
         path::Directory,
-        superblock::OptionWriter,
     },
 };
 use kernel::{prelude::*, str::CString};
@@ -67,11 +65,21 @@ impl Options {
             }
             (b"digest", Value::String(text)) => self.set_digest(text, log)?,
             (b"signature", Value::String(path)) => self.set_signature(path, log)?,
-            (b"verity", Value::String(level)) => self.set_verity(parse_level(level, log)?),
+            (b"verity", Value::String(level)) => {
+                self.set_verity(Verity::parse(bytes(level)).ok_or_else(|| {
+                    errorf!(log, "verity={level}: is neither off, on nor require");
+                    EINVAL
+                })?);
+            }
             (b"verity", Value::Flag) => self.set_verity(Verity::Require),
             (b"noverity", Value::Flag) => self.set_verity(Verity::Off),
             (b"tryverity", Value::Flag) => self.verity = None,
-            (b"verity_check", Value::String(level)) => self.set_verity(parse_check(level, log)?),
+            (b"verity_check", Value::String(level)) => {
+                self.set_verity(Verity::parse_number(bytes(level)).ok_or_else(|| {
+                    errorf!(log, "verity_check={level}: is neither 0, 1 nor 2");
+                    EINVAL
+                })?);
+            }
             (
                 b"basedir" | b"digest" | b"signature" | b"verity" | b"noverity" | b"tryverity"
                 | b"verity_check",
@@ -207,122 +215,4 @@ fn unescape(paths: &[u8]) -> Result<(CString, Option<&[u8]>)> {
     };
     let name = CString::try_from(name.as_c_str().ok_or(EINVAL)?)?;
     Ok((name, rest))
-}
-
-/// The levels by name.
-fn parse_level(level: &CStr, log: &Log<'_>) -> Result<Verity> {
-    match bytes(level) {
-        b"off" => Ok(Verity::Off),
-        b"on" => Ok(Verity::On),
-        b"require" => Ok(Verity::Require),
-        _ => {
-            errorf!(log, "verity={level}: is neither off, on nor require");
-            Err(EINVAL)
-        }
-    }
-}
-
-/// The levels by number, as the patches of 2023 had them.
-fn parse_check(level: &CStr, log: &Log<'_>) -> Result<Verity> {
-    match bytes(level) {
-        b"0" => Ok(Verity::Off),
-        b"1" => Ok(Verity::On),
-        b"2" => Ok(Verity::Require),
-        _ => {
-            errorf!(log, "verity_check={level}: is neither 0, 1 nor 2");
-            Err(EINVAL)
-        }
-    }
-}
-
-/// What `/proc/mounts` shows; a remount with these options changes nothing.
-pub(crate) struct Shown {
-    basedir: Option<CString>,
-    digest: Option<Digest>,
-    signature: Option<CString>,
-}
-
-impl Shown {
-    /// What is shown of `options` if the image was found to have `digest`.
-    pub(crate) fn new(options: &mut Options, digest: Option<&Digest>) -> Result<Self> {
-        Ok(Self {
-            basedir: join(&options.basedirs)?,
-            digest: digest.copied(),
-            signature: options.signature.take(),
-        })
-    }
-
-    /// Shows them, and the level in force.
-    pub(crate) fn write(&self, verity: Verity, writer: &OptionWriter<'_>) -> Result {
-        if let Some(basedir) = &self.basedir {
-            writer.show(c"basedir", basedir);
-        }
-        if let Some(digest) = &self.digest {
-            let digest = CString::try_from_fmt(fmt!("{}", Named(digest)))?;
-            writer.show(c"digest", &digest);
-        }
-        if let Some(signature) = &self.signature {
-            writer.show(c"signature", signature);
-        }
-        writer.show(c"verity", verity.name());
-        Ok(())
-    }
-
-    /// Checks that a remount with `options` has the same image and store.
-    pub(crate) fn check_unchanged(&self, options: &mut Options, log: &Log<'_>) -> Result {
-        let digest = options.digest;
-        let new = Self::new(options, digest.as_ref())?;
-        let unchanged = |old: &Option<CString>, new: &Option<CString>| match (old, new) {
-            (Some(old), Some(new)) => bytes(old) == bytes(new),
-            (None, Some(_)) => false,
-            (_, None) => true,
-        };
-        for (name, same) in [
-            ("basedir", unchanged(&self.basedir, &new.basedir)),
-            ("digest", new.digest.is_none() || new.digest == self.digest),
-            ("signature", unchanged(&self.signature, &new.signature)),
-        ] {
-            if !same {
-                errorf!(log, "{name}: cannot be changed while mounted");
-                return Err(EINVAL);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The names of the basedirs as one value of the mount option.
-fn join(basedirs: &[Basedir]) -> Result<Option<CString>> {
-    if basedirs.is_empty() {
-        return Ok(None);
-    }
-    let mut len = 0_usize;
-    escaped(basedirs, |_| len = len.saturating_add(1));
-
-    // One more for the NUL.
-    let mut joined = Buffer::zeroed(len.saturating_add(1))?;
-    let mut out = joined.iter_mut();
-    escaped(basedirs, |byte| {
-        if let Some(out) = out.next() {
-            *out = byte;
-        }
-    });
-    Ok(Some(CString::try_from(joined.as_c_str().ok_or(EINVAL)?)?))
-}
-
-/// Calls `emit` for each byte of the value of the mount option.
-fn escaped(basedirs: &[Basedir], mut emit: impl FnMut(u8)) {
-    let mut is_first = true;
-    for basedir in basedirs {
-        if !is_first {
-            emit(b':');
-        }
-        is_first = false;
-        for &byte in bytes(&basedir.name) {
-            if matches!(byte, b':' | b'\\') {
-                emit(b'\\');
-            }
-            emit(byte);
-        }
-    }
 }
