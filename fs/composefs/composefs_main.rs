@@ -22,12 +22,16 @@ mod export;
 #[forbid(unsafe_code)]
 mod file;
 #[forbid(unsafe_code)]
+mod filesystem;
+#[forbid(unsafe_code)]
 #[allow(dead_code)] // The tools use more of the parser than the driver does.
 mod format;
 #[forbid(unsafe_code)]
 mod image;
 #[forbid(unsafe_code)]
 mod inode;
+#[forbid(unsafe_code)]
+mod named;
 #[forbid(unsafe_code)]
 mod options;
 #[forbid(unsafe_code)]

@@ -9,34 +9,44 @@
 //! first handle pays for whose inode is not in the cache.
 
 use crate::{
-    format::{self, NidSet, Search},
+    format::{NidSet, Search},
     image,
     store::is_transient,
     superblock::Super,
-    vfs::{buffer::Buffer, directory::Operations, inode::Inode, once::Once},
+    vfs::{
+        buffer::Buffer,
+        directory::Operations as _,
+        export::Operations,
+        inode::{Inode, Operations as _},
+        superblock::SuperBlock,
+    },
     Composefs,
 };
 use kernel::prelude::*;
 
-/// The numbers of all inodes that have a name.
-pub(crate) type Named = Once<NidSet<Buffer>>;
-
 /// The most memory that they may take: for an image of 16 GiB.
 const MEMORY_MAX: u64 = 64 << 20;
 
-/// Whether inode `nid` has a name.
-pub(crate) fn is_named(sb: &Super, nid: u64) -> Result<bool> {
-    let mut is_among_some = false;
-    let all = sb.named.get_or_make(|| {
-        let (found, unread) = find_named(sb)?;
-        is_among_some = found.contains(nid);
-        // Next time it may be possible to read more.
-        unread.map_or(Ok(found), Err)
-    });
-    match all {
-        Ok(all) => Ok(all.contains(nid)),
-        Err(_) if is_among_some => Ok(true),
-        Err(error) => Err(error),
+impl Operations for Composefs {
+    fn parent(dir: &Inode<Self>) -> Result<u64> {
+        Self::lookup(dir, b"..")?
+            .ok_or_else(|| Self::damaged(dir, "directory has no entry for its parent"))
+    }
+
+    fn is_named(sb: &SuperBlock<Self>, ino: u64) -> Result<bool> {
+        let sb = sb.data();
+        let mut is_among_some = false;
+        let all = sb.named.get_or_make(|| {
+            let (found, unread) = find_named(sb)?;
+            is_among_some = found.contains(ino);
+            // Next time it may be possible to read more.
+            unread.map_or(Ok(found), Err)
+        });
+        match all {
+            Ok(all) => Ok(all.contains(ino)),
+            Err(_) if is_among_some => Ok(true),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -98,14 +108,4 @@ impl Numbers {
     fn pop(&mut self) -> Option<u64> {
         self.0.pop()
     }
-}
-
-/// The directory that `dir` is in.
-pub(crate) fn parent(dir: &Inode<Composefs>) -> Result<u64> {
-    Composefs::lookup(dir, b"..")?.ok_or_else(|| {
-        dir.super_block().data().report(
-            dir.number(),
-            format::Error::Corrupt("directory has no entry for its parent").into(),
-        )
-    })
 }

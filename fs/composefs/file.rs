@@ -8,8 +8,15 @@ use crate::{
     proof::{Proof, Verity},
     store::{Complaint, Wanted},
     vfs::{
-        backed_file, backing::BackingFile, buffer::Buffer, context::FileRef,
-        credential::Credential, error::EUCLEAN, inline_file, inode::Inode, log::pr_err_ratelimited,
+        backed_file,
+        backing::{self, BackingFile},
+        buffer::Buffer,
+        context::FileRef,
+        credential::Credential,
+        error::EUCLEAN,
+        inline_file,
+        inode::Inode,
+        log::pr_err_ratelimited,
     },
     Composefs,
 };
@@ -58,14 +65,19 @@ impl backed_file::Operations for Composefs {
     }
 }
 
-/// The object of an inode, if its content is in one.
-pub(crate) fn find(inode: &Inode<Composefs>) -> Result<Option<&BackingFile>> {
-    let node = node(inode);
-    if node.file_type() != FileType::Regular || !node.is_external() {
-        return Ok(None);
+impl backing::Operations for Composefs {
+    fn opened(inode: &Inode<Self>) -> Option<&BackingFile> {
+        inode.data().object().backing.get()
     }
-    let level = inode.super_block().data().store.level().get();
-    find_object(inode, None, level).map(Some)
+
+    fn find(inode: &Inode<Self>) -> Result<Option<&BackingFile>> {
+        let node = node(inode);
+        if node.file_type() != FileType::Regular || !node.is_external() {
+            return Ok(None);
+        }
+        let level = inode.super_block().data().store.level().get();
+        find_object(inode, None, level).map(Some)
+    }
 }
 
 /// What the image says of the object of an inode.

@@ -10,7 +10,8 @@ use crate::{
     vfs::{
         backing::BackingSlot,
         error::EUCLEAN,
-        inode::{Inode, Kind, NewInode},
+        inode::{Inode, Kind, NewInode, Operations},
+        superblock::SuperBlock,
     },
     Composefs,
 };
@@ -65,8 +66,19 @@ pub(crate) fn read_root(sb: &Super) -> Result<(u64, NewInode<Composefs>)> {
     Ok((nid, root))
 }
 
+impl Operations for Composefs {
+    fn read(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>> {
+        read(sb.data(), ino)
+    }
+
+    fn damaged(inode: &Inode<Self>, what: &'static str) -> Error {
+        let error = format::Error::Corrupt(what).into();
+        inode.super_block().data().report(inode.number(), error)
+    }
+}
+
 /// Reads the inode `nid` of an image.
-pub(crate) fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
+fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
     let inode = sb.image.inode(nid).map_err(|error| sb.report(nid, error))?;
 
     if inode.is_whiteout() {

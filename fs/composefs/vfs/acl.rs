@@ -8,8 +8,11 @@
 //! C header: [`include/linux/posix_acl.h`](srctree/include/linux/posix_acl.h)
 
 use super::{
-    bindings, buffer::Buffer, error::ENODATA, filesystem::FileSystem, inode::Inode,
-    xattr::Namespace,
+    bindings,
+    buffer::Buffer,
+    error::ENODATA,
+    inode::{self, Inode},
+    xattr::{self, Namespace},
 };
 use kernel::{error::from_err_ptr, prelude::*};
 
@@ -19,7 +22,7 @@ use kernel::{error::from_err_ptr, prelude::*};
 ///
 /// Called by the VFS only, for an inode of type `T` to which there is a
 /// reference unless `rcu` is set.
-pub(super) unsafe extern "C" fn get<T: FileSystem>(
+pub(super) unsafe extern "C" fn get<T: inode::Operations + xattr::Operations>(
     inode: *mut bindings::inode,
     kind: c_int,
     rcu: bool,
@@ -36,12 +39,12 @@ pub(super) unsafe extern "C" fn get<T: FileSystem>(
             bindings::ACL_TYPE_DEFAULT => Namespace::AclDefault,
             _ => return Err(EINVAL),
         };
-        let len = match T::get_xattr(inode, namespace, b"", &mut []) {
+        let len = match <T as xattr::Operations>::get(inode, namespace, b"", &mut []) {
             Err(ENODATA) => return Ok(core::ptr::null_mut()),
             len => len?,
         };
         let mut value = Buffer::zeroed(len)?;
-        T::get_xattr(inode, namespace, b"", &mut value)?;
+        <T as xattr::Operations>::get(inode, namespace, b"", &mut value)?;
 
         // SAFETY: The inode is live, and the buffer has the length given.
         let acl = from_err_ptr(unsafe {

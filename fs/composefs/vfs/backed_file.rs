@@ -9,12 +9,14 @@
 //! an open one behind it, for all purposes.
 
 use super::{
-    backing::{BackingFile, BackingSlot},
+    backing::{self, BackingFile, BackingSlot},
     bindings,
     context::FileRef,
     credential::Credential,
-    filesystem::{FileSystem, Registration},
-    inode::{self, Inode, Kind},
+    inode::{Inode, Kind},
+    inode_operations,
+    registration::Registration,
+    verity,
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -23,7 +25,7 @@ use kernel::{
 };
 
 /// What a file system with such files provides.
-pub(crate) trait Operations: FileSystem {
+pub(crate) trait Operations: inode_operations::Operations + backing::Operations {
     /// Finds the backing file of `inode`. Called for each open; `user` is
     /// the file that is being opened.
     fn open<'a>(inode: &'a Inode<Self>, user: FileRef<'_>) -> Result<&'a BackingFile>;
@@ -59,7 +61,7 @@ struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
     const INODE: bindings::inode_operations = {
-        let mut table = inode::operations::<T>();
+        let mut table = inode_operations::common::<T>();
         table.getattr = Some(Self::getattr);
         table.fileattr_get = Some(Self::fileattr_get);
         table.fiemap = Some(Self::fiemap);
@@ -318,7 +320,7 @@ impl<T: Operations> Tables<T> {
         let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(user)) };
 
         inode.check_usable()?;
-        Ok((inode, T::backing(inode).ok_or(EIO)?))
+        Ok((inode, <T as backing::Operations>::opened(inode).ok_or(EIO)?))
     }
 
     /// # Safety
@@ -379,9 +381,8 @@ impl<T: Operations> Tables<T> {
             // such.
             Ok(unsafe {
                 let sb = inode.super_block().as_ptr();
-                let file = Registration::<T>::of(sb)
-                    .registered()
-                    .innermost(file.as_ptr());
+                let registered = Registration::<T>::of(sb).registered();
+                let file = verity::innermost(registered, file.as_ptr());
                 bindings::rust_vfs_backing_ioctl(file, command, argument)
             })
         })
@@ -400,7 +401,7 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The VFS holds a reference to the inode.
             let inode = unsafe { Inode::<T>::from_raw(inode) };
             inode.check_usable()?;
-            let file = T::backing(inode).ok_or(EIO)?;
+            let file = <T as backing::Operations>::opened(inode).ok_or(EIO)?;
 
             // SAFETY: The backing file is open, and the VFS gives a place for
             // the extents.
@@ -423,7 +424,7 @@ impl<T: Operations> Tables<T> {
         // SAFETY: The dentry of the path is positive and holds its inode;
         // `stat` is this task's to fill in.
         unsafe {
-            let result = inode::getattr::<T>(idmap, path, stat, request, flags);
+            let result = inode_operations::getattr::<T>(idmap, path, stat, request, flags);
             (*stat).attributes_mask |= VERITY;
             if T::is_verified(Inode::<T>::from_raw((*(*path).dentry).d_inode)) {
                 (*stat).attributes |= VERITY;

@@ -4,9 +4,7 @@
 //!
 //! C header: [`include/linux/backing-file.h`](srctree/include/linux/backing-file.h)
 
-use super::{
-    bindings, credential::Credential, filesystem::FileSystem, stacking::Registered, verity,
-};
+use super::{bindings, credential::Credential, filesystem::FileSystem, inode::Inode};
 use core::ptr::NonNull;
 use kernel::{
     error::from_err_ptr,
@@ -17,6 +15,16 @@ use kernel::{
     },
     types::Opaque,
 };
+
+/// What a file system provides some of whose inodes have a backing file.
+pub(crate) trait Operations: FileSystem {
+    /// The backing file of an inode, if it has one and it was opened.
+    fn opened(inode: &Inode<Self>) -> Option<&BackingFile>;
+
+    /// The backing file of an inode, opened if it was not yet; `None` if it has
+    /// none. Errors are for the log only.
+    fn find(inode: &Inode<Self>) -> Result<Option<&BackingFile>>;
+}
 
 /// A regular file of another file system that can be read and mapped.
 ///
@@ -123,15 +131,6 @@ impl BackingFile {
     pub(crate) fn size(&self) -> u64 {
         // SAFETY: The file is open.
         unsafe { bindings::rust_vfs_file_size(self.as_ptr()) }
-    }
-
-    /// The fs-verity digest of what is read from it, if there is one.
-    pub(crate) fn verity_digest<T: FileSystem>(
-        &self,
-        registered: Registered<T>,
-    ) -> Option<verity::Digest> {
-        // SAFETY: The file is open.
-        unsafe { verity::digest(self.as_ptr(), registered) }
     }
 }
 

@@ -4,18 +4,18 @@
 //!
 //! C header: [`include/linux/dcache.h`](srctree/include/linux/dcache.h)
 
-use super::{bindings, filesystem::FileSystem, inode::Inode};
+use super::{backing::Operations, bindings, inode::Inode};
 use core::marker::PhantomData;
 
 /// The dentry operations of a superblock of type `T`.
-pub(super) fn operations<T: FileSystem>() -> *const bindings::dentry_operations {
-    &Operations::<T>::TABLE
+pub(super) fn table<T: Operations>() -> *const bindings::dentry_operations {
+    &Tables::<T>::TABLE
 }
 
 /// The C entry points of the dentries of file system type `T`.
-struct Operations<T>(PhantomData<T>);
+struct Tables<T>(PhantomData<T>);
 
-impl<T: FileSystem> Operations<T> {
+impl<T: Operations> Tables<T> {
     const TABLE: bindings::dentry_operations = {
         let mut table: bindings::dentry_operations = pin_init::zeroed();
         table.d_real = Some(Self::real);
@@ -41,11 +41,11 @@ impl<T: FileSystem> Operations<T> {
         }
         // SAFETY: As above.
         let inode = unsafe { Inode::<T>::from_raw(inode) };
-        let found = match T::backing(inode) {
+        let found = match T::opened(inode) {
             Some(file) => Some(file),
             None => inode
                 .check_usable()
-                .and_then(|()| T::find_backing(inode))
+                .and_then(|()| T::find(inode))
                 .unwrap_or(None),
         };
         // SAFETY: The file is live, and stays with the inode.

@@ -5,8 +5,8 @@
 use super::{
     bindings,
     error::ENAMETOOLONG,
-    filesystem::FileSystem,
-    inode::{self, Inode, Kind},
+    inode::{Inode, Kind},
+    inode_operations,
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -15,7 +15,7 @@ use kernel::{
 };
 
 /// What a file system with directories provides.
-pub(crate) trait Operations: FileSystem {
+pub(crate) trait Operations: inode_operations::Operations {
     /// The number of the inode that `name` stands for in `dir`, if any. The
     /// name is neither `.` nor `..`, and 1 to 255 bytes long.
     fn lookup(dir: &Inode<Self>, name: &[u8]) -> Result<Option<u64>>;
@@ -90,7 +90,7 @@ struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
     const INODE: bindings::inode_operations = {
-        let mut table = inode::operations::<T>();
+        let mut table = inode_operations::common::<T>();
         table.lookup = Some(Self::lookup);
         table
     };

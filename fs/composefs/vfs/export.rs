@@ -15,8 +15,7 @@
 use super::{
     bindings,
     error::ESTALE,
-    filesystem::FileSystem,
-    inode::{Inode, InodeRef},
+    inode::{self, Inode, InodeRef},
     superblock::SuperBlock,
 };
 use core::{marker::PhantomData, slice};
@@ -29,15 +28,25 @@ const INVALID: c_int = bindings::fid_type_FILEID_INVALID as c_int;
 /// The number of words that stand for one inode.
 const WORDS: usize = 3;
 
+/// What a file system provides whose files have handles.
+pub(crate) trait Operations: inode::Operations {
+    /// The number of the directory that `dir` is in.
+    fn parent(dir: &Inode<Self>) -> Result<u64>;
+
+    /// Whether a path leads from the root to the inode with number `ino`. Asked
+    /// before one is read for a file handle, which anybody can make up.
+    fn is_named(sb: &SuperBlock<Self>, ino: u64) -> Result<bool>;
+}
+
 /// The `s_export_op` of a superblock of type `T`.
-pub(super) fn operations<T: FileSystem>() -> *const kernel::bindings::export_operations {
-    core::ptr::from_ref(&Operations::<T>::TABLE).cast()
+pub(super) fn table<T: Operations>() -> *const kernel::bindings::export_operations {
+    core::ptr::from_ref(&Tables::<T>::TABLE).cast()
 }
 
 /// The C entry points for the file handles of file system type `T`.
-struct Operations<T>(PhantomData<T>);
+struct Tables<T>(PhantomData<T>);
 
-impl<T: FileSystem> Operations<T> {
+impl<T: Operations> Tables<T> {
     const TABLE: bindings::export_operations = {
         // SAFETY: All-zeroes is a valid value of the type: no operation.
         let mut table: bindings::export_operations = unsafe { core::mem::zeroed() };

@@ -3,7 +3,7 @@
 //! Looking at what is in a file that nobody writes to.
 
 use super::{
-    bindings,
+    backing, bindings,
     filesystem::FileSystem,
     regular_file::RegularFile,
     stable_bytes::{Copies, StableBytes},
@@ -85,7 +85,11 @@ impl<T: FileSystem> FrozenFile<T> {
     pub(crate) fn file_system(&self) -> [u8; 16] {
         // SAFETY: The file is open, so its inode and the superblock are live.
         // The UUID is set before there are files.
-        unsafe { (*(*bindings::rust_vfs_file_inode(self.file.as_ptr())).i_sb).s_uuid.b }
+        unsafe {
+            (*(*bindings::rust_vfs_file_inode(self.file.as_ptr())).i_sb)
+                .s_uuid
+                .b
+        }
     }
 
     /// When its content was changed last: seconds since the epoch, and
@@ -112,7 +116,10 @@ impl<T: FileSystem> FrozenFile<T> {
     }
 
     /// The fs-verity digest of what is read from it, if there is one.
-    pub(crate) fn verity_digest(&self) -> Option<verity::Digest> {
+    pub(crate) fn verity_digest(&self) -> Option<verity::Digest>
+    where
+        T: backing::Operations,
+    {
         // SAFETY: The file is open.
         unsafe { verity::digest(self.file.as_ptr(), self.registered) }
     }

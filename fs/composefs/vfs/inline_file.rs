@@ -5,14 +5,14 @@
 
 use super::{
     bindings,
-    filesystem::FileSystem,
-    inode::{self, Inode, Kind},
+    inode::{Inode, Kind},
+    inode_operations,
 };
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
 /// What a file system with such files provides.
-pub(crate) trait Operations: FileSystem {
+pub(crate) trait Operations: inode_operations::Operations {
     /// Reads the content at `offset` into `out`. Returns the number of bytes
     /// read, which is less than asked for only at the end of the file.
     fn read(inode: &Inode<Self>, offset: u64, out: &mut [u8]) -> Result<usize>;
@@ -36,7 +36,7 @@ impl<T: Operations> Kind<T> {
 struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
-    const INODE: bindings::inode_operations = inode::operations::<T>();
+    const INODE: bindings::inode_operations = inode_operations::common::<T>();
 
     const FILE: bindings::file_operations = {
         let mut table: bindings::file_operations = pin_init::zeroed();
@@ -161,7 +161,7 @@ impl<T: Operations> Tables<T> {
             };
             inode.check_usable()?;
             let position = u64::try_from(position).map_err(|_| EINVAL)?;
-            T::read(inode, position, out)?;
+            <T as Operations>::read(inode, position, out)?;
             Ok(())
         }();
 

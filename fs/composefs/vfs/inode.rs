@@ -4,9 +4,20 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{acl, bindings, filesystem::FileSystem, superblock::SuperBlock, xattr};
+use super::{bindings, filesystem::FileSystem, superblock::SuperBlock};
 use core::{alloc::Layout, marker::PhantomData, ops::Deref, ptr::NonNull};
-use kernel::{error::from_result, prelude::*, str::CString, types::Opaque};
+use kernel::{prelude::*, str::CString, types::Opaque};
+
+/// What a file system provides that has inodes.
+pub(crate) trait Operations: FileSystem {
+    /// Reads the inode with number `ino`. Called once for each inode that is
+    /// not in the cache.
+    fn read(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>>;
+
+    /// The error for `inode`, about which the VFS has found out `what`: the file
+    /// system is damaged.
+    fn damaged(inode: &Inode<Self>, what: &'static str) -> Error;
+}
 
 /// The slab object of an inode: the VFS's part, and the file system's.
 #[repr(C)]
@@ -93,12 +104,6 @@ impl<T: FileSystem> Inode<T> {
         NonNull::new(inode.cast()).map(InodeRef)
     }
 
-    /// Finds the inode with number `ino` in the cache, or reads it. It must be
-    /// one that a path leads to.
-    pub(super) fn get(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
-        Self::get_or(sb, ino, || T::read_inode(sb, ino))
-    }
-
     /// Finds the inode with number `ino` in the cache, or puts there what
     /// `read` finds.
     pub(super) fn get_or(
@@ -132,6 +137,14 @@ impl<T: FileSystem> Inode<T> {
         // inodes, nobody has had forgotten.
         inode.check_usable()?;
         Ok(inode)
+    }
+}
+
+impl<T: Operations> Inode<T> {
+    /// Finds the inode with number `ino` in the cache, or reads it. It must be
+    /// one that a path leads to.
+    pub(super) fn get(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
+        Self::get_or(sb, ino, || T::read(sb, ino))
     }
 }
 
@@ -179,7 +192,7 @@ pub(crate) struct Kind<T: FileSystem> {
     pub(super) _filesystem: PhantomData<T>,
 }
 
-/// What [`FileSystem::read_inode`] found.
+/// What [`Operations::read`] found.
 pub(crate) struct NewInode<T: FileSystem> {
     /// What the inode is.
     pub(crate) kind: Kind<T>,
@@ -355,92 +368,4 @@ pub(super) unsafe extern "C" fn free<T: FileSystem>(inode: *mut bindings::inode)
         let slot = kernel::container_of!(Opaque::cast_from(inode), Slot<T>, inode);
         bindings::kfree(slot.cast());
     }
-}
-
-impl<T: FileSystem> Kind<T> {
-    /// A device, FIFO or socket; `None` if `file_type`, the `S_IFMT` part of
-    /// a mode, is of something else.
-    pub(crate) fn special(file_type: u16, rdev: u32) -> Option<Self> {
-        let file_type = u32::from(file_type) & bindings::S_IFMT;
-
-        matches!(
-            file_type,
-            bindings::S_IFCHR | bindings::S_IFBLK | bindings::S_IFIFO | bindings::S_IFSOCK
-        )
-        .then_some(Self {
-            file_type,
-            inode_operations: &Special::<T>::INODE,
-            file_operations: None,
-            mapping_operations: None,
-            rdev,
-            _filesystem: PhantomData,
-        })
-    }
-}
-
-/// The C entry points of devices, FIFOs and sockets of file system type `T`;
-/// their file operations are those of what they stand for.
-struct Special<T>(PhantomData<T>);
-
-impl<T: FileSystem> Special<T> {
-    const INODE: bindings::inode_operations = operations::<T>();
-}
-
-/// What all kinds of inodes have in common.
-pub(super) const fn operations<T: FileSystem>() -> bindings::inode_operations {
-    let mut table: bindings::inode_operations = pin_init::zeroed();
-    table.listxattr = Some(xattr::list::<T>);
-    table.get_inode_acl = Some(acl::get::<T>);
-    table.fileattr_get = Some(no_flags::<T>);
-    table.getattr = Some(getattr::<T>);
-    table
-}
-
-/// The `getattr` (`statx(2)`) of inodes without more to say.
-///
-/// # Safety
-///
-/// Called by the VFS only, for a path of type `T` whose dentry is positive,
-/// with a `stat` to fill in.
-pub(super) unsafe extern "C" fn getattr<T: FileSystem>(
-    idmap: *mut bindings::mnt_idmap,
-    path: *const bindings::path,
-    stat: *mut bindings::kstat,
-    request: u32,
-    _flags: c_uint,
-) -> c_int {
-    from_result(|| {
-        // SAFETY: The dentry of the path holds its inode; `stat` is this
-        // task's.
-        unsafe {
-            let inode = (*(*path).dentry).d_inode;
-            Inode::<T>::from_raw(inode).check_usable()?;
-            bindings::generic_fillattr(idmap, request, inode, stat);
-            // Not immutable: that would say that nothing can be written to a
-            // file of an overlay above this.
-            bindings::generic_fill_statx_attr(inode, stat);
-        }
-        Ok(0)
-    })
-}
-
-/// The `fileattr_get` (`FS_IOC_GETFLAGS`) of inodes without any flags.
-///
-/// # Safety
-///
-/// Called by the VFS only, for a dentry of type `T` that is positive, with
-/// attributes to fill in.
-unsafe extern "C" fn no_flags<T: FileSystem>(
-    dentry: *mut bindings::dentry,
-    attributes: *mut bindings::file_kattr,
-) -> c_int {
-    from_result(|| {
-        // SAFETY: The dentry holds its inode; the attributes are this task's
-        // to fill in.
-        unsafe {
-            Inode::<T>::from_raw((*dentry).d_inode).check_usable()?;
-            bindings::rust_vfs_fileattr_verity(attributes, false);
-        }
-        Ok(0)
-    })
 }

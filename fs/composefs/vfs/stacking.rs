@@ -2,7 +2,7 @@
 
 //! File systems that stand on files of others, of their own type maybe.
 
-use super::{bindings, filesystem::FileSystem, inode::Inode, superblock::SuperBlock};
+use super::bindings;
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::prelude::*;
 
@@ -12,26 +12,23 @@ use kernel::prelude::*;
 ///
 /// It is the `fs_type` of a registration of `T`: superblocks of this type, and
 /// no others, are of type `T`. It is compared with others, and not looked at.
-pub(crate) struct Registered<T: FileSystem>(
-    NonNull<bindings::file_system_type>,
-    PhantomData<fn() -> T>,
-);
+pub(crate) struct Registered<T>(NonNull<bindings::file_system_type>, PhantomData<fn() -> T>);
 
 // SAFETY: Only the address is used.
-unsafe impl<T: FileSystem> Send for Registered<T> {}
+unsafe impl<T> Send for Registered<T> {}
 
 // SAFETY: As for `Send`.
-unsafe impl<T: FileSystem> Sync for Registered<T> {}
+unsafe impl<T> Sync for Registered<T> {}
 
-impl<T: FileSystem> Clone for Registered<T> {
+impl<T> Clone for Registered<T> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T: FileSystem> Copy for Registered<T> {}
+impl<T> Copy for Registered<T> {}
 
-impl<T: FileSystem> Registered<T> {
+impl<T> Registered<T> {
     /// # Safety
     ///
     /// `fs_type` must be as the type's invariant says.
@@ -40,50 +37,8 @@ impl<T: FileSystem> Registered<T> {
         Self(fs_type, PhantomData)
     }
 
-    /// The file that has what is read from an open file: that itself, or if it
-    /// is one of a mount of type `T`, its backing file. For as long as the first
-    /// is open, so is this one, and it is the same.
-    ///
-    /// # Safety
-    ///
-    /// `file` must be open.
-    pub(super) unsafe fn innermost(self, file: *mut bindings::file) -> *mut bindings::file {
-        let mut file = file;
-        // As many rounds as mounts of type `T` stand on one another.
-        loop {
-            // SAFETY: The file is open, and so has a live inode.
-            let backing = unsafe {
-                let inode = bindings::rust_vfs_file_inode(file);
-                // By the type invariant the inode is then one of type `T`. The
-                // open file has a reference to it, which keeps its backing
-                // file open.
-                bindings::rust_vfs_is_on(inode, self.0.as_ptr())
-                    .then(|| T::backing(Inode::<T>::from_raw(inode)))
-                    .flatten()
-            };
-            match backing {
-                Some(backing) => file = backing.as_ptr(),
-                None => return file,
-            }
-        }
-    }
-
-    /// The superblock of an inode, if it is of type `T`.
-    ///
-    /// # Safety
-    ///
-    /// `inode` must be live for `'a`, and if it is of type `T`, its superblock
-    /// must have been mounted.
-    pub(super) unsafe fn super_block_of<'a>(
-        self,
-        inode: *const bindings::inode,
-    ) -> Option<&'a SuperBlock<T>> {
-        // SAFETY: A live inode has a live superblock. By the type invariant it
-        // is then one of type `T`.
-        unsafe {
-            bindings::rust_vfs_is_on(inode, self.0.as_ptr())
-                .then(|| SuperBlock::from_raw((*inode).i_sb))
-        }
+    pub(super) fn as_ptr(self) -> *mut bindings::file_system_type {
+        self.0.as_ptr()
     }
 
     /// The depth of a file system of type `T` that stands on one with an inode.

@@ -5,14 +5,14 @@
 use super::{
     bindings,
     error::ENAMETOOLONG,
-    filesystem::FileSystem,
-    inode::{self, Inode, Kind},
+    inode::{Inode, Kind},
+    inode_operations,
 };
 use core::{marker::PhantomData, ptr::NonNull, slice};
 use kernel::prelude::*;
 
 /// What a file system with symbolic links provides.
-pub(crate) trait Operations: FileSystem {
+pub(crate) trait Operations: inode_operations::Operations {
     /// Reads the target into `target`, which is as long as the size of the
     /// inode, but at most `PATH_MAX - 1` bytes. Called again for an inode
     /// only after it was evicted, or if several tasks are first.
@@ -38,7 +38,7 @@ struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
     const INODE: bindings::inode_operations = {
-        let mut table = inode::operations::<T>();
+        let mut table = inode_operations::common::<T>();
         table.get_link = Some(Self::get_link);
         table
     };

@@ -9,7 +9,13 @@
 //!
 //! C header: [`include/linux/fsverity.h`](srctree/include/linux/fsverity.h)
 
-use super::{bindings, error::ENODATA, filesystem::FileSystem, inode::Inode, stacking::Registered};
+use super::{
+    backing::{BackingFile, Operations},
+    bindings,
+    error::ENODATA,
+    inode::Inode,
+    stacking::Registered,
+};
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
@@ -36,7 +42,7 @@ impl Digest {
 /// # Safety
 ///
 /// `file` must be open.
-pub(super) unsafe fn digest<T: FileSystem>(
+pub(super) unsafe fn digest<T: Operations>(
     file: *mut bindings::file,
     registered: Registered<T>,
 ) -> Option<Digest> {
@@ -50,7 +56,7 @@ pub(super) unsafe fn digest<T: FileSystem>(
     // it was opened. The buffer is of the size that the function asks for.
     let len = unsafe {
         bindings::fsverity_get_digest(
-            bindings::rust_vfs_file_inode(registered.innermost(file)),
+            bindings::rust_vfs_file_inode(innermost(registered, file)),
             digest.bytes.as_mut_ptr(),
             &mut digest.algorithm,
             core::ptr::null_mut(),
@@ -60,16 +66,55 @@ pub(super) unsafe fn digest<T: FileSystem>(
     Some(digest)
 }
 
+/// The file that has what is read from an open file: that itself, or if it
+/// is one of a mount of type `T`, its backing file. For as long as the first
+/// is open, so is this one, and it is the same.
+///
+/// # Safety
+///
+/// `file` must be open.
+pub(super) unsafe fn innermost<T: Operations>(
+    registered: Registered<T>,
+    file: *mut bindings::file,
+) -> *mut bindings::file {
+    let mut file = file;
+    // As many rounds as mounts of type `T` stand on one another.
+    loop {
+        // SAFETY: The file is open, and so has a live inode.
+        let backing = unsafe {
+            let inode = bindings::rust_vfs_file_inode(file);
+            // By the type invariant the inode is then one of type `T`. The
+            // open file has a reference to it, which keeps its backing
+            // file open.
+            bindings::rust_vfs_is_on(inode, registered.as_ptr())
+                .then(|| T::opened(Inode::<T>::from_raw(inode)))
+                .flatten()
+        };
+        match backing {
+            Some(backing) => file = backing.as_ptr(),
+            None => return file,
+        }
+    }
+}
+
+impl BackingFile {
+    /// The fs-verity digest of what is read from it, if there is one.
+    pub(crate) fn verity_digest<T: Operations>(&self, registered: Registered<T>) -> Option<Digest> {
+        // SAFETY: The file is open.
+        unsafe { digest(self.as_ptr(), registered) }
+    }
+}
+
 /// The `s_vop` of a superblock of type `T`.
-pub(super) fn operations<T: FileSystem>() -> *const kernel::bindings::fsverity_operations {
-    core::ptr::from_ref(&Operations::<T>::TABLE).cast()
+pub(super) fn table<T: Operations>() -> *const kernel::bindings::fsverity_operations {
+    core::ptr::from_ref(&Tables::<T>::TABLE).cast()
 }
 
 /// The C entry points for the fs-verity information of inodes of file system
 /// type `T`.
-struct Operations<T>(PhantomData<T>);
+struct Tables<T>(PhantomData<T>);
 
-impl<T: FileSystem> Operations<T> {
+impl<T: Operations> Tables<T> {
     /// There is no Merkle tree to be had, as nothing is checked here.
     const TABLE: bindings::fsverity_operations = {
         // SAFETY: All-zeroes is a valid value of the type: no operation.
@@ -92,7 +137,7 @@ impl<T: FileSystem> Operations<T> {
         from_result(|| {
             // SAFETY: The caller holds a reference to the inode.
             let inode = unsafe { Inode::<T>::from_raw(inode) };
-            let file = T::backing(inode).ok_or(ENODATA)?;
+            let file = T::opened(inode).ok_or(ENODATA)?;
 
             // SAFETY: The backing file is open; the buffer is the caller's.
             Ok(unsafe { bindings::rust_vfs_verity_descriptor(file.as_ptr(), buf, size) })

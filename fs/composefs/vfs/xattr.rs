@@ -8,6 +8,28 @@ use super::{bindings, buffer, filesystem::FileSystem, inode::Inode};
 use core::marker::PhantomData;
 use kernel::{error::from_result, prelude::*};
 
+/// What a file system with extended attributes provides.
+pub(crate) trait Operations: FileSystem {
+    /// Reads the extended attribute `name` (less the prefix) of `namespace`
+    /// into `value`; returns its length. An empty `value` asks for the length.
+    ///
+    /// # Errors
+    ///
+    /// [`ENODATA`] if there is no such attribute, [`ERANGE`] if `value` is too
+    /// short.
+    ///
+    /// [`ENODATA`]: super::error::ENODATA
+    fn get(
+        inode: &Inode<Self>,
+        namespace: Namespace,
+        name: &[u8],
+        value: &mut [u8],
+    ) -> Result<usize>;
+
+    /// Adds the names of all extended attributes to `list`.
+    fn list(inode: &Inode<Self>, list: &mut List<'_>) -> Result;
+}
+
 /// The namespaces that a file system is asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Namespace {
@@ -86,7 +108,7 @@ impl List<'_> {
 ///
 /// Called by the VFS only, for a dentry of type `T` and a kernel buffer of
 /// `size` bytes, or null to ask for the size.
-pub(super) unsafe extern "C" fn list<T: FileSystem>(
+pub(super) unsafe extern "C" fn list<T: Operations>(
     dentry: *mut bindings::dentry,
     buffer: *mut c_char,
     size: usize,
@@ -112,13 +134,13 @@ pub(super) unsafe extern "C" fn list<T: FileSystem>(
             trusted,
             _buffer: PhantomData,
         };
-        T::list_xattrs(inode, &mut list)?;
+        T::list(inode, &mut list)?;
         isize::try_from(list.used).map_err(|_| ERANGE)
     })
 }
 
 /// The `s_xattr` of a superblock of type `T`.
-pub(super) fn handlers<T: FileSystem>() -> *const *const bindings::xattr_handler {
+pub(super) fn handlers<T: Operations>() -> *const *const bindings::xattr_handler {
     Handlers::<T>::TABLE.as_ptr()
 }
 
@@ -126,7 +148,7 @@ pub(super) fn handlers<T: FileSystem>() -> *const *const bindings::xattr_handler
 /// of a handler are its [`Namespace`].
 struct Handlers<T>(PhantomData<T>);
 
-impl<T: FileSystem> Handlers<T> {
+impl<T: Operations> Handlers<T> {
     const USER: bindings::xattr_handler = Self::handler(Namespace::User);
     const TRUSTED: bindings::xattr_handler = Self::handler(Namespace::Trusted);
     const SECURITY: bindings::xattr_handler = Self::handler(Namespace::Security);
@@ -186,7 +208,7 @@ impl<T: FileSystem> Handlers<T> {
                     core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size)
                 }
             };
-            let len = T::get_xattr(inode, namespace, buffer::bytes(name), buffer)?;
+            let len = <T as Operations>::get(inode, namespace, buffer::bytes(name), buffer)?;
             if size != 0 && len > size {
                 return Err(ERANGE);
             }

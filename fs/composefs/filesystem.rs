@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! Mounting: from the options of a mount to a superblock, and changing it.
+
+use crate::{
+    image::{Image, Manifest},
+    inode::{self, InodeData},
+    named::Named,
+    options::Options,
+    shown::Shown,
+    signature::TrustedKeys,
+    store::Store,
+    superblock::Super,
+    trust, uuid,
+    vfs::{
+        context::{errorf, Log, Param, Parsed},
+        filesystem::FileSystem,
+        frozen_file::FrozenFile,
+        parameters,
+        stacking::Registered,
+        superblock::{NewSuper, OptionWriter, SuperBlock},
+    },
+    Composefs,
+};
+use kernel::{prelude::*, str::CString};
+
+/// What `statfs(2)` calls the file system: the magic of an image's header.
+const MAGIC: u32 = 0xd078_629a;
+
+impl FileSystem for Composefs {
+    const NAME: &'static CStr = c"composefs";
+
+    type Shared = TrustedKeys;
+    type Options = Options;
+    type Super = Super;
+    type Inode = InodeData;
+
+    fn shared() -> Result<TrustedKeys> {
+        TrustedKeys::new()
+    }
+
+    fn options() -> Result<Options> {
+        Ok(Options::new())
+    }
+
+    fn parse_param(options: &mut Options, param: &Param<'_>, log: &Log<'_>) -> Result<Parsed> {
+        options.parse(param, log)
+    }
+
+    fn prepare(
+        keys: &TrustedKeys,
+        registered: Registered<Self>,
+        options: &mut Options,
+        source: Option<&CStr>,
+        log: &Log<'_>,
+    ) -> Result<NewSuper<Self>> {
+        let verity = options.verity(log)?;
+        let source = source.ok_or_else(|| {
+            errorf!(log, "no image was given to mount");
+            EINVAL
+        })?;
+
+        let file = FrozenFile::open(source, registered).inspect_err(|error| match *error {
+            EINVAL => errorf!(log, "{source}: not a regular file that can be read"),
+            ETXTBSY => errorf!(log, "{source}: image is open for writing"),
+            error => errorf!(log, "{source}: image cannot be opened: {error:?}"),
+        })?;
+        let provenance = trust::check_image(&file, source, options, keys, log)?;
+        let depth = file.stack_depth().inspect_err(|_| {
+            errorf!(log, "{source}: image is on too many stacked file systems");
+        })?;
+
+        let image = Image::open(Manifest::new(file)).map_err(|error| {
+            errorf!(log, "{source}: {error}");
+            error.at_mount()
+        })?;
+
+        let uuid = uuid::of(image.source()).map_err(|error| {
+            errorf!(log, "{source}: {error}");
+            error.at_mount()
+        })?;
+
+        let shown = Shown::new(options, provenance.digest.as_ref())?;
+        let (store, above) = Store::new(
+            &mut options.basedirs,
+            verity,
+            image.source().file(),
+            registered,
+            log,
+        )?;
+
+        let this = Super {
+            image,
+            store,
+            named: Named::new(),
+            source: CString::try_from(source)?,
+            shown,
+            is_signed: provenance.signer.is_some(),
+        };
+        let new = NewSuper {
+            magic: MAGIC,
+            uuid,
+            stack_depth: depth.max(above),
+            root: inode::read_root(&this)?,
+            data: KBox::new(this, GFP_KERNEL)?,
+        };
+        provenance.check_policy(source, log)?;
+        provenance.announce(source);
+        Ok(new)
+    }
+
+    fn reconfigure(sb: &SuperBlock<Self>, options: &mut Options, log: &Log<'_>) -> Result {
+        let this = sb.data();
+
+        this.shown.check_unchanged(options, log)?;
+        options.verity.map_or(Ok(()), |level| {
+            let image = this.image.source().file();
+            this.store.raise_level(level, image, log)
+        })
+    }
+
+    fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result {
+        let this = sb.data();
+
+        this.shown.write(this.store.level().get(), writer)
+    }
+
+    #[inline]
+    fn check_usable(sb: &SuperBlock<Self>) -> Result {
+        if !parameters::require_signatures() {
+            return Ok(());
+        }
+        let this = sb.data();
+        trust::check_signed(this.is_signed, &this.source)
+    }
+
+    fn lacks_verity(sb: &SuperBlock<Self>) -> bool {
+        let this = sb.data();
+        this.store.lacks_verity(this.image.source().file())
+    }
+}

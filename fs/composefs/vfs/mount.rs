@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0-only
+
+//! The way from mount options to a superblock.
+//!
+//! C header: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
+
+use super::{
+    bindings, buffer,
+    context::{errorf, FileRef, Log, Param, Parsed, Value},
+    filesystem::FileSystem,
+    registration::Registration,
+    super_operations::{self, Operations},
+    superblock::{NewSuper, SuperBlock},
+};
+use core::{marker::PhantomData, ptr::NonNull};
+use kernel::{
+    error::{from_result, to_result},
+    prelude::*,
+};
+
+/// What an fs_context of file system type `T` holds.
+struct Context<T: FileSystem> {
+    options: T::Options,
+    /// On its way from `get_tree()` to `fill_super()`.
+    prepared: Option<NewSuper<T>>,
+}
+
+/// The `init_fs_context` of file system type `T`.
+///
+/// # Safety
+///
+/// Called by the VFS only, with an fs_context that is being set up.
+pub(super) unsafe extern "C" fn init<T: Operations>(
+    fc: *mut kernel::bindings::fs_context,
+) -> c_int {
+    let fc = fc.cast::<bindings::fs_context>();
+
+    from_result(|| {
+        let context = Context::<T> {
+            options: T::options()?,
+            prepared: None,
+        };
+        let context = KBox::new(context, GFP_KERNEL)?;
+
+        // SAFETY: The VFS gives this task the fs_context to set up.
+        unsafe {
+            (*fc).fs_private = KBox::into_raw(context).cast();
+            (*fc).ops = &Tables::<T>::TABLE;
+        }
+        Ok(0)
+    })
+}
+
+/// The C entry points of an fs_context of file system type `T`. Its
+/// `fs_private` is a `KBox<Context<T>>`, from `init()` to `free()`.
+struct Tables<T>(PhantomData<T>);
+
+impl<T: Operations> Tables<T> {
+    const TABLE: bindings::fs_context_operations = bindings::fs_context_operations {
+        free: Some(Self::free),
+        dup: None,
+        parse_param: Some(Self::parse_param),
+        parse_monolithic: None,
+        get_tree: Some(Self::get_tree),
+        reconfigure: Some(Self::reconfigure),
+    };
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, once, when nobody else has the fs_context.
+    unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
+        // SAFETY: `fs_private` is the box that `init()` put there; the VFS
+        // calls this only where `init()` succeeded.
+        drop(unsafe { KBox::from_raw((*fc).fs_private.cast::<Context<T>>()) });
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
+    unsafe extern "C" fn parse_param(
+        fc: *mut bindings::fs_context,
+        param: *mut bindings::fs_parameter,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a live fs_context, which is not null.
+            let log = unsafe { Log::new(NonNull::new_unchecked(fc)) };
+
+            // SAFETY: `fs_private` is a box of this type (see the struct), and
+            // the caller's lock makes this the only reference.
+            let options = unsafe { &mut (*(*fc).fs_private.cast::<Context<T>>()).options };
+
+            // SAFETY: The VFS gives a parameter with a NUL-terminated key; it
+            // is alive until this function returns. The type says which member
+            // of the union is set; strings and files are not null then.
+            let param = unsafe {
+                let anon = &(*param).__bindgen_anon_1;
+                Param {
+                    key: buffer::c_str((*param).key),
+                    value: match (*param).type_() {
+                        bindings::fs_value_type_fs_value_is_flag => Value::Flag,
+                        bindings::fs_value_type_fs_value_is_string => {
+                            Value::String(buffer::c_str(anon.string))
+                        }
+                        bindings::fs_value_type_fs_value_is_file => {
+                            Value::File(FileRef::from_raw(anon.file))
+                        }
+                        _ => Value::Other,
+                    },
+                }
+            };
+
+            match T::parse_param(options, &param, &log)? {
+                Parsed::Taken => Ok(0),
+                Parsed::Unknown => Err(ENOPARAM),
+            }
+        })
+    }
+
+    /// Everything that may have to be waited for is done before there is a
+    /// superblock: `sync(2)`, for one, waits for all of them to be complete.
+    ///
+    /// # Safety
+    ///
+    /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
+    unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
+        from_result(|| {
+            // SAFETY: The VFS gives a live fs_context for the use of this
+            // task, which holds its file system type; `fs_private` is a box
+            // of this type (see the struct), to which no other reference
+            // exists during this block.
+            unsafe {
+                force_read_only(fc)?;
+                let log = Log::new(NonNull::new_unchecked(fc));
+                let source = (*fc).source;
+                let source = (!source.is_null()).then(|| buffer::c_str(source));
+                let registration = Registration::<T>::of_type((*fc).fs_type);
+
+                let context = &mut *(*fc).fs_private.cast::<Context<T>>();
+                let new = T::prepare(
+                    registration.shared(),
+                    registration.registered(),
+                    &mut context.options,
+                    source,
+                    &log,
+                )?;
+                context.prepared = Some(new);
+            }
+            // SAFETY: As above; `fill_super()` is for this type.
+            let result = to_result(unsafe { bindings::get_tree_nodev(fc, Some(Self::fill_super)) });
+
+            // What came to nothing is not kept for as long as the context is.
+            // SAFETY: As above.
+            unsafe { (*(*fc).fs_private.cast::<Context<T>>()).prepared = None };
+            result.map(|()| 0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by `get_tree_nodev()` only, with a superblock that nobody else
+    /// uses yet.
+    unsafe extern "C" fn fill_super(
+        sb: *mut bindings::super_block,
+        fc: *mut bindings::fs_context,
+    ) -> c_int {
+        from_result(|| {
+            // SAFETY: The pointers are live and this task's own to use for
+            // the call; `fs_private` is a box of this type (see the struct).
+            unsafe {
+                let context = (*fc).fs_private.cast::<Context<T>>();
+                let new = (*context).prepared.take().ok_or(EINVAL)?;
+
+                super_operations::fill::<T>(sb, new)?;
+            }
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, with `s_umount` of the superblock held for
+    /// writing.
+    unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
+        from_result(|| {
+            // SAFETY: The pointers are live and this task's own to use for
+            // the call; the root of a context for reconfiguration is that of
+            // a mounted superblock, of this type.
+            unsafe {
+                force_read_only(fc)?;
+                let log = Log::new(NonNull::new_unchecked(fc));
+                let options = &mut (*(*fc).fs_private.cast::<Context<T>>()).options;
+                let sb = SuperBlock::<T>::from_raw((*(*fc).root).d_sb);
+
+                T::reconfigure(sb, options, &log)?;
+            }
+            Ok(0)
+        })
+    }
+}
+
+/// Makes the superblock read-only, which it is unless something was said.
+///
+/// # Errors
+///
+/// [`EROFS`] if `rw` was asked for.
+///
+/// # Safety
+///
+/// `fc` must be a live fs_context that this task may change.
+unsafe fn force_read_only(fc: *mut bindings::fs_context) -> Result {
+    const READ_ONLY: c_uint = bindings::RUST_VFS_SB_RDONLY;
+
+    // SAFETY: See the contract of this function; the pointer is not null.
+    unsafe {
+        if (*fc).sb_flags_mask & READ_ONLY != 0 && (*fc).sb_flags & READ_ONLY == 0 {
+            let log = Log::new(NonNull::new_unchecked(fc));
+            errorf!(log, "rw: this file system can only be read");
+            return Err(EROFS);
+        }
+        (*fc).sb_flags |= READ_ONLY;
+    }
+    Ok(())
+}
