@@ -1,15 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! composefs: a read-only file system for verified images that share the
-//! content of their files.
+//! composefs: a read-only file system for verified images that share the content of their files.
 //!
-//! A mount is an image (`image.rs`: the metadata, in `format/`'s layout), a store
-//! (`store.rs`: directories of objects that are named by their fs-verity digest;
-//! `proof.rs`: what objects must prove) and a trust decision (`trust.rs`: what the
-//! image must prove; `signature.rs`: by whose word). `options.rs` reads them from the
-//! mount options, `filesystem.rs` puts them together, and `shown.rs` is what
-//! `/proc/mounts` says of them. Each kind of VFS object has a file of its own; `vfs/`
-//! is the only one with `unsafe` code.
+//! A mount is an image (`image.rs`: the metadata, in `format/`'s layout), a store (`store.rs`:
+//! directories of objects that are named by their fs-verity digest; `proof.rs`: what objects must
+//! prove) and a trust decision (`trust.rs`: what the image must prove; `signature.rs`: by whose
+//! word). `options.rs` reads them from the mount options, `filesystem.rs` puts them together, and
+//! `shown.rs` is what `/proc/mounts` says of them. Each kind of VFS object has a file of its own;
+//! `vfs/` is the only one with `unsafe` code.
 //!
 //! See `Documentation/filesystems/composefs.rst`.
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Directories. A position in one is that of the entry in the image, so it
-//! stays good when caches are dropped and when the image is mounted again.
+//! Directories. A position in one is that of the entry in the image, so it stays good when caches
+//! are dropped and when the image is mounted again.
 
 use crate::{
     inode::node,

@@ -2,11 +2,10 @@
 
 //! File handles: what they may lead to.
 //!
-//! The number in a handle comes from outside, and behind most numbers there is
-//! something that can be read as an inode: bytes of an xattr or a small file,
-//! say, which anybody may have written. So a number is good only if a directory
-//! has a name for it. To find that out takes a walk of the whole tree, which the
-//! first handle pays for whose inode is not in the cache.
+//! The number in a handle comes from outside, and behind most numbers there is something that can
+//! be read as an inode: bytes of an xattr or a small file, say, which anybody may have written. So
+//! a number is good only if a directory has a name for it. To find that out takes a walk of the
+//! whole tree, which the first handle pays for whose inode is not in the cache.
 
 use crate::{
     format::{NidSet, Search},
@@ -50,8 +49,8 @@ impl Operations for Composefs {
     }
 }
 
-/// Walks the tree. Gives what was found, and the last error for which a
-/// directory could not be read that may be readable another time.
+/// Walks the tree. Gives what was found, and the last error for which a directory could not be read
+/// that may be readable another time.
 fn find_named(sb: &Super) -> Result<(NidSet<Buffer>, Option<Error>)> {
     let size = sb.image.nid_set_size();
     if size > MEMORY_MAX {

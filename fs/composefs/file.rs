@@ -91,8 +91,8 @@ fn external(inode: &Inode<Composefs>) -> Result<External> {
         .ok_or(EUCLEAN)
 }
 
-/// Finds and checks the object of an inode. `user` is the file that is being
-/// opened, if this is for one.
+/// Finds and checks the object of an inode. `user` is the file that is being opened, if this is for
+/// one.
 #[inline(never)] // Later opens do without its stack frame.
 fn find_object<'a>(
     inode: &'a Inode<Composefs>,

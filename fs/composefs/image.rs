@@ -64,8 +64,8 @@ impl Error {
         }
     }
 
-    /// The error for a system call on an image that is mounted: whatever is
-    /// wrong with a part of it, it was not made so on purpose.
+    /// The error for a system call on an image that is mounted: whatever is wrong with a part of
+    /// it, it was not made so on purpose.
     pub(crate) fn at_use(self) -> kernel::error::Error {
         match self {
             Self::Read(error) => error,

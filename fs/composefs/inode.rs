@@ -39,8 +39,8 @@ impl InodeData {
     }
 }
 
-// There is one of these for each cached inode. With the VFS's 560 bytes that is
-// the most of which 14 go into 8 KiB.
+// There is one of these for each cached inode. With the VFS's 560 bytes that is the most of which
+// 14 go into 8 KiB.
 const _: () = assert!(size_of::<Option<InodeData>>() <= 24);
 
 /// Where the parts of an inode are in the image.
@@ -54,8 +54,8 @@ pub(crate) fn read_root(sb: &Super) -> Result<(u64, NewInode<Composefs>)> {
     let nid = sb.image.root();
     let root = read(sb, nid)?;
 
-    // SELinux asks for its label while others wait for the superblock to be
-    // complete: then it is in the page cache.
+    // SELinux asks for its label while others wait for the superblock to be complete: then it is in
+    // the page cache.
     let _ = sb.image.read_visible_xattr(
         &root.data.node.expand(nid, root.size),
         XattrIndex::Security,
@@ -82,8 +82,8 @@ fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
     let inode = sb.image.inode(nid).map_err(|error| sb.report(nid, error))?;
 
     if inode.is_whiteout() {
-        // A name leads here only if its entry gives another file type, and a
-        // file handle only if it was made up.
+        // A name leads here only if its entry gives another file type, and a file handle only if it
+        // was made up.
         return Err(sb.report(
             nid,
             format::Error::Corrupt("whiteout is given for something else").into(),

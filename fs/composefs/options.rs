@@ -16,8 +16,8 @@ use kernel::{prelude::*, str::CString};
 /// The most basedirs that a mount may have, as in overlayfs.
 const MAX_BASEDIRS: usize = 500;
 
-/// For how many of them there is room at first: the kernel zeroes what it
-/// gives, and that for the most would be half the cost of a mount.
+/// For how many of them there is room at first: the kernel zeroes what it gives, and that for the
+/// most would be half the cost of a mount.
 const FEW_BASEDIRS: usize = 8;
 
 /// What the mount options of one mount or remount say.
@@ -151,8 +151,8 @@ impl Options {
         self.verity = Some(level);
     }
 
-    /// Adds the directories in `paths`, with colons between them. A backslash
-    /// takes away the meaning of a colon or backslash that follows.
+    /// Adds the directories in `paths`, with colons between them. A backslash takes away the
+    /// meaning of a colon or backslash that follows.
     fn add_basedirs(&mut self, paths: &CStr, log: &Log<'_>) -> Result {
         let mut rest = Some(bytes(paths));
         while let Some(paths) = rest {
@@ -194,8 +194,8 @@ impl Options {
     }
 }
 
-/// Takes the first path off `paths`, with its escapes undone; also gives the
-/// rest behind the colon, if there is one.
+/// Takes the first path off `paths`, with its escapes undone; also gives the rest behind the colon,
+/// if there is one.
 fn unescape(paths: &[u8]) -> Result<(CString, Option<&[u8]>)> {
     let mut name = Buffer::zeroed(paths.len().saturating_add(1))?;
     let mut out = name.iter_mut();

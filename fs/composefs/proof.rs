@@ -66,8 +66,7 @@ impl Level {
         }
     }
 
-    /// Raises the level; the superblock's `s_umount` keeps others from doing
-    /// so at the same time.
+    /// Raises the level; the superblock's `s_umount` keeps others from doing so at the same time.
     ///
     /// # Errors
     ///
@@ -114,8 +113,8 @@ impl ProofState {
     }
 
     pub(crate) fn get(&self) -> Proof {
-        // It is about a backing file that is published on its own, and never
-        // replaced, so it need not be ordered with anything.
+        // It is about a backing file that is published on its own, and never replaced, so it need
+        // not be ordered with anything.
         match self.0.load(Relaxed) {
             proof if proof == Proof::Unknown as i32 => Proof::Unknown,
             proof if proof == Proof::NoDigest as i32 => Proof::NoDigest,

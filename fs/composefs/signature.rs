@@ -27,15 +27,15 @@ impl TrustedKeys {
         Ok(Self(Keyring::new(KEYRING)?))
     }
 
-    /// Checks that the file at `path` is a signature of the image with
-    /// `digest` by one of them. Returns who the signer is, in words.
+    /// Checks that the file at `path` is a signature of the image with `digest` by one of them.
+    /// Returns who the signer is, in words.
     ///
     /// # Errors
     ///
-    /// All described in `log`: those of reading the file; [`EBADMSG`] if it is
-    /// no signature, or a damaged one; [`ENOKEY`] if it is by a key that is
-    /// unknown, revoked or expired; [`EKEYREJECTED`] if it is one of something
-    /// else, or by an algorithm that the kernel has not got.
+    /// All described in `log`: those of reading the file; [`EBADMSG`] if it is no signature, or a
+    /// damaged one; [`ENOKEY`] if it is by a key that is unknown, revoked or expired;
+    /// [`EKEYREJECTED`] if it is one of something else, or by an algorithm that the kernel has not
+    /// got.
     pub(crate) fn check(&self, path: &CStr, digest: &Digest, log: &Log<'_>) -> Result<CString> {
         let signature = WholeFile::read(path, MAX_SIGNATURE_SIZE).map_err(|error| match error {
             EFBIG => {
@@ -64,8 +64,8 @@ impl TrustedKeys {
         CString::try_from_fmt(fmt!("{}", Shown(&signer)))
     }
 
-    /// Checks that `signature` is one of an image with `digest`, or of a file
-    /// with it if that is enough.
+    /// Checks that `signature` is one of an image with `digest`, or of a file with it if that is
+    /// enough.
     fn verify(&self, digest: &Digest, signature: &[u8]) -> Result<(), Refusal> {
         let of_file = || self.verify_bytes(&FormattedDigest::new(digest), signature);
         let of_image = || self.verify_bytes(&FormattedDigest::of_image(digest), signature);
@@ -81,15 +81,14 @@ impl TrustedKeys {
     }
 
     fn verify_bytes(&self, signed: &FormattedDigest, signature: &[u8]) -> Result {
-        // Without keys the answer is known, and the kernel's parsers need not
-        // see the message.
+        // Without keys the answer is known, and the kernel's parsers need not see the message.
         let own = if self.0.is_empty() {
             Err(ENOKEY)
         } else {
             self.0.verify(signed.as_bytes(), signature)
         };
-        // A key in the keyring that is no good any more stands for itself in
-        // some kinds of message; in others it is passed over.
+        // A key in the keyring that is no good any more stands for itself in some kinds of message;
+        // in others it is passed over.
         let own = own.map_err(|error| match error {
             EKEYEXPIRED | EKEYREVOKED => ENOKEY,
             error => error,

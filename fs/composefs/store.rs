@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! The store: from what an image says of a file to a backing file that was
-//! checked. This is the one place where objects are looked for.
+//! The store: from what an image says of a file to a backing file that was checked. This is the one
+//! place where objects are looked for.
 
 use crate::{
     digest::{Named, UnknownAlgorithm},
@@ -43,18 +43,17 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Store {
-    /// The store at `basedirs`, which is accessed with the credentials of the
-    /// current task; and how high that stands which reads from it. What objects
-    /// must prove is `asked`, if that was said.
+    /// The store at `basedirs`, which is accessed with the credentials of the current task; and how
+    /// high that stands which reads from it. What objects must prove is `asked`, if that was said.
     ///
-    /// Where no object can prove anything, and nobody has said that it must, it
-    /// need not: a mount on which each open fails is of no use.
+    /// Where no object can prove anything, and nobody has said that it must, it need not: a mount
+    /// on which each open fails is of no use.
     ///
     /// # Errors
     ///
-    /// All described in `log`: those of looking a basedir up; [`EINVAL`] if one
-    /// is on too many stacked file systems; [`EOPNOTSUPP`] if objects have to
-    /// prove something, and none of them can.
+    /// All described in `log`: those of looking a basedir up; [`EINVAL`] if one is on too many
+    /// stacked file systems; [`EOPNOTSUPP`] if objects have to prove something, and none of them
+    /// can.
     pub(crate) fn new(
         basedirs: &mut [Basedir],
         asked: Option<Verity>,
@@ -106,8 +105,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// All described in `log`: [`EINVAL`] if that would lower it;
-    /// [`EOPNOTSUPP`] if no object can prove as much.
+    /// All described in `log`: [`EINVAL`] if that would lower it; [`EOPNOTSUPP`] if no object can
+    /// prove as much.
     pub(crate) fn raise_level(
         &self,
         level: Verity,
@@ -157,8 +156,8 @@ impl Store {
         &self.level
     }
 
-    /// Opens an object: the first in the order of the basedirs that is what
-    /// it should be. One that is not does not hide one that is.
+    /// Opens an object: the first in the order of the basedirs that is what it should be. One that
+    /// is not does not hide one that is.
     fn open(&self, wanted: &Wanted<'_>, level: Verity) -> Result<ARef<BackingFile>, Refusal> {
         let mut refusal = Refusal::Missing;
         for basedir in self.basedirs.iter() {
@@ -185,8 +184,8 @@ impl Store {
 
     /// Checks that `file` is what is wanted, as far as `level` asks for it.
     ///
-    /// fs-verity has the file system check each block that is read from a
-    /// file, so it stays what it is found to be.
+    /// fs-verity has the file system check each block that is read from a file, so it stays what it
+    /// is found to be.
     fn check(&self, wanted: &Wanted<'_>, file: &BackingFile, level: Verity) -> Result<(), Refusal> {
         match (level, wanted.digest) {
             (Verity::Off, _) | (Verity::On, None) => {}
@@ -210,8 +209,8 @@ impl Store {
 
 /// The object of an inode: what was found and proven so far.
 ///
-/// They are fields of an inode, and not a part of their own of it, which would
-/// be larger than they are.
+/// They are fields of an inode, and not a part of their own of it, which would be larger than they
+/// are.
 pub(crate) struct Object<'a> {
     pub(crate) backing: &'a BackingSlot,
     pub(crate) proof: &'a ProofState,
@@ -224,13 +223,13 @@ impl<'a> Object<'a> {
         self.backing.get().filter(|_| self.proof.satisfies(level))
     }
 
-    /// Finds and checks it: on the first open, and again on the first one after
-    /// the level was raised.
+    /// Finds and checks it: on the first open, and again on the first one after the level was
+    /// raised.
     ///
-    /// If several tasks are the first, the file of one of them prevails, and the
-    /// others check that one too: theirs may have had to prove more. After the
-    /// level was raised from `off`, an object that does not prove enough stays
-    /// refused until the inode is evicted, even if there is a better one by then.
+    /// If several tasks are the first, the file of one of them prevails, and the others check that
+    /// one too: theirs may have had to prove more. After the level was raised from `off`, an object
+    /// that does not prove enough stays refused until the inode is evicted, even if there is a
+    /// better one by then.
     pub(crate) fn open(
         &self,
         store: &Store,
@@ -253,15 +252,13 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Whether an error says nothing of what was to be opened or read: the next try
-/// may succeed.
+/// Whether an error says nothing of what was to be opened or read: the next try may succeed.
 pub(crate) fn is_transient(error: Error) -> bool {
     matches!(error, ENOMEM | EINTR | ERESTARTSYS | EMFILE | ENFILE)
 }
 
-/// Whether an error says that the file may not be opened (its mode, a security
-/// module), or not yet (the key of an encrypted one), rather than that something
-/// is wrong with it.
+/// Whether an error says that the file may not be opened (its mode, a security module), or not yet
+/// (the key of an encrypted one), rather than that something is wrong with it.
 fn is_denial(error: Error) -> bool {
     matches!(error, EACCES | EPERM | ENOKEY)
 }

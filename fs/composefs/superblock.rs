@@ -24,8 +24,8 @@ pub(crate) struct Super {
 }
 
 impl Super {
-    /// Says in the kernel log what is wrong with inode `nid` of the image, and
-    /// gives the error for the system call that met it.
+    /// Says in the kernel log what is wrong with inode `nid` of the image, and gives the error for
+    /// the system call that met it.
     pub(crate) fn report(&self, nid: u64, error: image::Error) -> Error {
         if !matches!(error, image::Error::Read(error) if store::is_transient(error)) {
             pr_err_ratelimited!("{}: inode {nid}: {error}\n", &*self.source);

@@ -27,17 +27,16 @@ pub(crate) struct Provenance {
     pub(crate) signer: Option<CString>,
 }
 
-/// Checks that the image `file` is what the options say, and what the policy
-/// of the system asks for.
+/// Checks that the image `file` is what the options say, and what the policy of the system asks
+/// for.
 ///
-/// Once it is found to have a digest, its file system checks all that is ever
-/// read from it. The file stays open: it cannot become another one.
+/// Once it is found to have a digest, its file system checks all that is ever read from it. The
+/// file stays open: it cannot become another one.
 ///
 /// # Errors
 ///
-/// All described in `log`: [`EKEYREJECTED`] if it has to be signed and is not;
-/// [`EBADMSG`] if it has not got the digest; those of
-/// [`TrustedKeys::check()`].
+/// All described in `log`: [`EKEYREJECTED`] if it has to be signed and is not; [`EBADMSG`] if it
+/// has not got the digest; those of [`TrustedKeys::check()`].
 pub(crate) fn check_image(
     file: &FrozenFile<Composefs>,
     source: &CStr,
@@ -91,8 +90,8 @@ impl Provenance {
         Ok(())
     }
 
-    /// Checks once more that the image may be mounted if it is not signed: what
-    /// else there is to a mount may have taken long.
+    /// Checks once more that the image may be mounted if it is not signed: what else there is to a
+    /// mount may have taken long.
     ///
     /// # Errors
     ///
@@ -183,8 +182,8 @@ impl fmt::Display for Expected<'_> {
     }
 }
 
-/// Whether a mounted image may still be used where only signed ones may: that
-/// may be so since it was mounted only.
+/// Whether a mounted image may still be used where only signed ones may: that may be so since it
+/// was mounted only.
 ///
 /// # Errors
 ///

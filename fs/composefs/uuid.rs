@@ -2,8 +2,8 @@
 
 //! The UUID of a mounted image: one for each content, wherever it is mounted.
 //!
-//! overlayfs tells its layers by it, and `name_to_handle_at(2)`, NFS and fanotify
-//! know the file system by a number that is made from it.
+//! overlayfs tells its layers by it, and `name_to_handle_at(2)`, NFS and fanotify know the file
+//! system by a number that is made from it.
 
 use crate::{
     format::Source,
@@ -12,9 +12,9 @@ use crate::{
 
 /// In RFC 9562's layout for those that are made in a way of one's own, version 8.
 ///
-/// It is made from the fs-verity digest of the image. Without one, it is made from
-/// what its file system knows the file by, and from its first block, which has the
-/// superblock and the first inodes.
+/// It is made from the fs-verity digest of the image. Without one, it is made from what its file
+/// system knows the file by, and from its first block, which has the superblock and the first
+/// inodes.
 pub(crate) fn of(manifest: &Manifest) -> Result<[u8; 16], Error> {
     let digest = manifest.file().verity_digest();
     let mut uuid = match digest

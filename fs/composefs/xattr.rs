@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Extended attributes, as users of EROFS + overlayfs see them: overlayfs's
-//! own are hidden, and escaped ones shown by the name that they stand for.
+//! Extended attributes, as users of EROFS + overlayfs see them: overlayfs's own are hidden, and
+//! escaped ones shown by the name that they stand for.
 
 use crate::{
     format::{overlay, XattrFilter, XattrIndex},

@@ -11,8 +11,8 @@ pub(super) fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> 
 
 /// Compares byte strings as `memcmp()` does, eight bytes at a time.
 ///
-/// The order of slices itself is found by subtracting their lengths, in code of `core` that the kernel compiles with
-/// overflow checks and so with a reference to a panic.
+/// The order of slices itself is found by subtracting their lengths, in code of `core` that the
+/// kernel compiles with overflow checks and so with a reference to a panic.
 #[inline]
 pub(super) fn compare(a: &[u8], b: &[u8]) -> Ordering {
     let (mut a, mut b) = (a, b);
@@ -68,7 +68,8 @@ pub(super) fn has_slash_or_nul(bytes: &[u8]) -> bool {
     has(last)
 }
 
-/// Whether one of the eight bytes of `word` is 0: only then does subtracting 1 from each set a top bit that was clear.
+/// Whether one of the eight bytes of `word` is 0: only then does subtracting 1 from each set a top
+/// bit that was clear.
 #[inline]
 fn has_zero_byte(word: u64) -> bool {
     const ONES: u64 = u64::from_ne_bytes([0x01; 8]);

@@ -7,12 +7,13 @@ use super::source::offset_in_block;
 use super::{Error, FileType, Image, Node, Source, BLOCK_SIZE};
 
 impl<S: Source> Image<S> {
-    /// Copies content from byte `offset` on into `out`, and returns how many bytes those are: fewer than `out` has
-    /// room for only at the end of the file.
+    /// Copies content from byte `offset` on into `out`, and returns how many bytes those are: fewer
+    /// than `out` has room for only at the end of the file.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if the content is not in the image, or is a symlink target with a NUL in it; or the source's.
+    /// [`Error::Corrupt`] if the content is not in the image, or is a symlink target with a NUL in
+    /// it; or the source's.
     pub fn read_data(&self, node: &Node, offset: u64, out: &mut [u8]) -> Result<usize, S::Error> {
         if node.is_external() {
             return Err(Error::Corrupt("content is not in the image").into());
@@ -38,7 +39,8 @@ impl<S: Source> Image<S> {
         }
     }
 
-    /// The content from byte `at`, which is less than the size, up to the end of the content's block.
+    /// The content from byte `at`, which is less than the size, up to the end of the content's
+    /// block.
     #[inline]
     pub(super) fn data(&self, node: &Node, at: u64) -> Result<View<S::Block<'_>>, S::Error> {
         let index = at / BLOCK_SIZE;

@@ -88,8 +88,8 @@ impl Digest {
         }))
     }
 
-    /// Reads a digest from hex digits of either case: 64 are SHA-256, 128 are SHA-512; `sha256:` or `sha512:` before
-    /// them says which is wanted.
+    /// Reads a digest from hex digits of either case: 64 are SHA-256, 128 are SHA-512; `sha256:` or
+    /// `sha512:` before them says which is wanted.
     ///
     /// # Errors
     ///

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Directories: blocks of sorted entries, each block beginning with its dirents, the names after them.
+//! Directories: blocks of sorted entries, each block beginning with its dirents, the names after
+//! them.
 
 use core::cmp::Ordering;
 
@@ -37,13 +38,15 @@ pub struct Entry<'a> {
 }
 
 impl<S: Source> Image<S> {
-    /// Finds `name` in directory `dir`: a binary search over blocks, each fetched once, then within one.
+    /// Finds `name` in directory `dir`: a binary search over blocks, each fetched once, then within
+    /// one.
     ///
     /// A whiteout is a name that does not exist.
     ///
     /// # Errors
     ///
-    /// [`Error::Corrupt`] if `dir` is no directory or what was looked at is malformed, or the source's.
+    /// [`Error::Corrupt`] if `dir` is no directory or what was looked at is malformed, or the
+    /// source's.
     pub fn lookup(&self, dir: &Node, name: &[u8]) -> Result<Option<DirEntry>, S::Error> {
         check_directory(dir)?;
         let Some(view) = self.find_block(dir, name)? else {
@@ -81,10 +84,11 @@ impl<S: Source> Image<S> {
 
     /// Calls `emit` for the entries of `dir` from position `pos` on, until it returns false.
     ///
-    /// 0 is the position of the first entry. Entries come as they are stored, `.` and `..` among them, but without
-    /// whiteouts. Returns the position to go on from: that of the entry which `emit` did not take, or the size of the
-    /// directory at its end. A position is the byte offset of a dirent, as in EROFS, so it stays valid for as long as
-    /// the image; one within a dirent stands for the next.
+    /// 0 is the position of the first entry. Entries come as they are stored, `.` and `..` among
+    /// them, but without whiteouts. Returns the position to go on from: that of the entry which
+    /// `emit` did not take, or the size of the directory at its end. A position is the byte offset
+    /// of a dirent, as in EROFS, so it stays valid for as long as the image; one within a dirent
+    /// stands for the next.
     ///
     /// # Errors
     ///
@@ -182,7 +186,8 @@ impl<'a> Dirents<'a> {
         self.table.get(at..).unwrap_or_default()
     }
 
-    /// The name of the first of `dirents`, which ends where the next begins; the last ends with the block or at a NUL.
+    /// The name of the first of `dirents`, which ends where the next begins; the last ends with the
+    /// block or at a NUL.
     #[inline]
     fn name(&self, dirents: &[u8]) -> Result<&'a [u8], Error> {
         const BAD: Error = Error::Corrupt("directory entry name is out of place");

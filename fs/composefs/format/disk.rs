@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! The numbers and names of the format, for the parser and for writers.
 //!
-//! After `fs/erofs/erofs_fs.h` and `fs/overlayfs/overlayfs.h` of the kernel, and composefs 1.0 for its header. What is
-//! not here is not used by composefs.
+//! After `fs/erofs/erofs_fs.h` and `fs/overlayfs/overlayfs.h` of the kernel, and composefs 1.0 for
+//! its header. What is not here is not used by composefs.
 
 pub use super::field::Field;
 
@@ -60,7 +60,8 @@ pub mod superblock {
     pub const COMPAT_MTIME: u32 = 0x2;
     /// Compatible feature: inodes have filters of attribute names.
     pub const COMPAT_XATTR_FILTER: u32 = 0x4;
-    /// Incompatible feature: some files are in chunks. The writers of composefs use them, yet do not set this bit.
+    /// Incompatible feature: some files are in chunks. The writers of composefs use them, yet do
+    /// not set this bit.
     pub const INCOMPAT_CHUNKED_FILE: u32 = 0x4;
 
     /// The fields, counted from [`OFFSET`].
@@ -128,7 +129,8 @@ pub mod inode {
     /// Layout: chunks whose addresses are behind the inode.
     pub const CHUNKS: u16 = 4 << 1;
 
-    /// Lower half of the address field of a file in chunks: as binary logarithm, how many blocks a chunk has.
+    /// Lower half of the address field of a file in chunks: as binary logarithm, how many blocks a
+    /// chunk has.
     pub const CHUNK_BITS: u16 = 0x1f;
     /// Size of the address of a chunk.
     pub const CHUNK_ADDRESS_SIZE: usize = 4;
@@ -269,7 +271,8 @@ pub mod xattr {
     /// Longest name after its prefix.
     pub const NAME_MAX: usize = 255;
 
-    /// Added to the number of the prefix, this is the seed of the hash that picks the bit of a name in the filter.
+    /// Added to the number of the prefix, this is the seed of the hash that picks the bit of a name
+    /// in the filter.
     pub const FILTER_SEED: u32 = 0x25bb_e08f;
     /// How many bits a filter has.
     pub const FILTER_BITS: u32 = 32;
@@ -299,7 +302,8 @@ pub mod xattr {
 
 /// Attributes that mean something to overlayfs, by their whole names.
 ///
-/// In the image, what the source has of `trusted.overlay.*` is escaped, so that the names here are free.
+/// In the image, what the source has of `trusted.overlay.*` is escaped, so that the names here are
+/// free.
 pub mod overlay {
     /// What overlayfs keeps to itself begins with this.
     pub const PRIVATE: &[u8] = b"trusted.overlay.";
@@ -315,8 +319,8 @@ pub mod overlay {
     /// Mark of a root that hides what is below it.
     pub const OPAQUE: &[u8] = b"trusted.overlay.opaque";
 
-    /// A whiteout of the source is an empty regular file with these: the first for an overlayfs that is mounted as
-    /// usual, the second for one with `userxattr`.
+    /// A whiteout of the source is an empty regular file with these: the first for an overlayfs
+    /// that is mounted as usual, the second for one with `userxattr`.
     pub const WHITEOUT: [&[u8]; 2] = [
         b"trusted.overlay.overlay.whiteout",
         b"user.overlay.whiteout",

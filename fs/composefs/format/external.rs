@@ -2,12 +2,12 @@
 //! Regular files whose content is in the store.
 //!
 //! To EROFS they are files of one hole. What they hold is told to overlayfs by two attributes
-//! (`fs/overlayfs/overlayfs.h`): `trusted.overlay.metacopy`, with the fs-verity digest of the content, and
-//! `trusted.overlay.redirect`, with its path below a store.
+//! (`fs/overlayfs/overlayfs.h`): `trusted.overlay.metacopy`, with the fs-verity digest of the
+//! content, and `trusted.overlay.redirect`, with its path below a store.
 //!
-//! The chunk pointers of the hole are not looked at, no more than EROFS does where overlayfs has the content: they
-//! are missing, or elsewhere, for files that composefs-rs writes without digest in version 2, for files larger than a
-//! chunk of 8 TiB in version 2, and for files near 8 PiB.
+//! The chunk pointers of the hole are not looked at, no more than EROFS does where overlayfs has
+//! the content: they are missing, or elsewhere, for files that composefs-rs writes without digest
+//! in version 2, for files larger than a chunk of 8 TiB in version 2, and for files near 8 PiB.
 
 use super::disk::metacopy::{self, at};
 use super::disk::overlay;
@@ -25,7 +25,8 @@ const METACOPY_MAX: usize = metacopy::HEADER_SIZE + 64;
 pub struct External {
     /// The fs-verity digest that the content must have, if the image says.
     pub digest: Option<Digest>,
-    /// The path of the content below a store, if the image says: at most 4095 bytes, the first `/`, none NUL.
+    /// The path of the content below a store, if the image says: at most 4095 bytes, the first `/`,
+    /// none NUL.
     pub redirect: Option<XattrValue>,
 }
 
@@ -61,8 +62,8 @@ impl<S: Source> Image<S> {
         Ok(Some(External { digest, redirect }))
     }
 
-    /// Whether the image gives a digest for a regular file in the store: what [`external`](Self::external) says of it,
-    /// without a look at the rest.
+    /// Whether the image gives a digest for a regular file in the store: what
+    /// [`external`](Self::external) says of it, without a look at the rest.
     ///
     /// # Errors
     ///
@@ -115,7 +116,8 @@ impl<S: Source> Image<S> {
     }
 }
 
-/// The digest in the value of a metacopy attribute: `struct ovl_metacopy`, or nothing where there is no digest.
+/// The digest in the value of a metacopy attribute: `struct ovl_metacopy`, or nothing where there
+/// is no digest.
 fn parse_metacopy(bytes: &[u8]) -> Result<Option<Digest>, Error> {
     if bytes.is_empty() {
         return Ok(None);

@@ -16,8 +16,9 @@ impl<S: Source> Image<S> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotComposefs`] if this is something else, [`Error::Unsupported`] if it uses what composefs images do
-    /// not, [`Error::Corrupt`] if it is damaged or truncated; or the source's errors.
+    /// [`Error::NotComposefs`] if this is something else, [`Error::Unsupported`] if it uses what
+    /// composefs images do not, [`Error::Corrupt`] if it is damaged or truncated; or the source's
+    /// errors.
     pub fn open(source: S) -> Result<Self, S::Error> {
         if source.size() == 0 {
             return Err(Error::NotComposefs("file is empty").into());

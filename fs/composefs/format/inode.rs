@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Inodes: compact ones of 32 bytes and extended ones of 64, in slots of 32 bytes counted from the image's start.
+//! Inodes: compact ones of 32 bytes and extended ones of 64, in slots of 32 bytes counted from the
+//! image's start.
 
 use super::disk::inode::{at, compact, extended};
 use super::disk::inode::{
@@ -13,7 +14,8 @@ use super::{Error, FileType, Image, Source, BLOCK_SIZE};
 /// What the format of an inode can say.
 const FORMAT_KNOWN: u16 = EXTENDED | LAYOUT;
 
-/// Inodes start at multiples of 32, so one that straddles two blocks does so exactly there, in its middle.
+/// Inodes start at multiples of 32, so one that straddles two blocks does so exactly there, in its
+/// middle.
 const MIDDLE: usize = SLOT_SIZE as usize;
 /// Fields of an extended inode after its middle, counted from there.
 const MTIME: Field<u64> = extended::MTIME.from(MIDDLE);
@@ -28,7 +30,8 @@ const SYMLINK_MAX: u64 = 4095;
 pub struct Time {
     /// Seconds.
     pub sec: i64,
-    /// Nanoseconds to add to them. Writers of composefs store what a dump says, which may be a second and more.
+    /// Nanoseconds to add to them. Writers of composefs store what a dump says, which may be a
+    /// second and more.
     pub nsec: u32,
 }
 
@@ -172,7 +175,8 @@ pub struct Inode {
     pub node: Node,
     /// Type and permissions.
     pub mode: u16,
-    /// Number of names, as the writer counted them. For a directory that counts less than other file systems do.
+    /// Number of names, as the writer counted them. For a directory that counts less than other
+    /// file systems do.
     pub nlink: u32,
     /// Owner.
     pub uid: u32,
@@ -203,7 +207,8 @@ impl Inode {
 }
 
 impl<S: Source> Image<S> {
-    /// Reads inode `nid` and checks all that it says about itself: format, type, and that its parts lie in the image.
+    /// Reads inode `nid` and checks all that it says about itself: format, type, and that its parts
+    /// lie in the image.
     ///
     /// # Errors
     ///
@@ -343,7 +348,8 @@ impl Raw {
 }
 
 impl Node {
-    /// Checks that size and layout fit the type of the file, and that data which the image holds lies inside it.
+    /// Checks that size and layout fit the type of the file, and that data which the image holds
+    /// lies inside it.
     #[inline]
     fn check_content(&self, superblock: &Superblock) -> Result<(), Error> {
         match (self.file_type, self.layout()) {
@@ -371,7 +377,8 @@ impl Node {
     }
 
     fn check_chunks(&self) -> Result<(), Error> {
-        // The upper half is reserved; for files near 8 PiB both writers leave part of a block number in it.
+        // The upper half is reserved; for files near 8 PiB both writers leave part of a block
+        // number in it.
         let format = (self.address & 0xffff) as u16;
         if format & !CHUNK_BITS != 0 {
             return Err(Error::Unsupported("chunk format with indexes"));
@@ -382,7 +389,8 @@ impl Node {
         Ok(())
     }
 
-    /// Checks that blocks and tail lie in the image. Every size that passes is one that the image has room for.
+    /// Checks that blocks and tail lie in the image. Every size that passes is one that the image
+    /// has room for.
     fn check_extents(&self, superblock: &Superblock) -> Result<(), Error> {
         let mut blocks = self.size.div_ceil(BLOCK_SIZE);
         if self.has_tail() && blocks != 0 {

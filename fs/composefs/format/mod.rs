@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! Parser of composefs manifest images.
 //!
-//! An image is a 32-byte composefs header and an EROFS file system that holds metadata only: the content of a larger
-//! regular file is an object in a store, named by the file's `trusted.overlay.*` attributes. The layout follows
-//! `fs/erofs/erofs_fs.h` of the kernel; what the writers of composefs never produce (compression, devices, long
-//! attribute prefixes, 48-bit addresses…) is refused.
+//! An image is a 32-byte composefs header and an EROFS file system that holds metadata only: the
+//! content of a larger regular file is an object in a store, named by the file's
+//! `trusted.overlay.*` attributes. The layout follows `fs/erofs/erofs_fs.h` of the kernel; what the
+//! writers of composefs never produce (compression, devices, long attribute prefixes, 48-bit
+//! addresses…) is refused.
 //!
-//! This is one source for the kernel driver and the tools: it uses nothing but `core`, allocates nothing, contains no
-//! unsafe code, and cannot panic whatever an image holds. Bytes come from a [`Source`], one block at a time, and are
-//! used in place. Only what is asked for is looked at and checked, so the cost of every call is bounded by the bytes
-//! that it concerns.
+//! This is one source for the kernel driver and the tools: it uses nothing but `core`, allocates
+//! nothing, contains no unsafe code, and cannot panic whatever an image holds. Bytes come from a
+//! [`Source`], one block at a time, and are used in place. Only what is asked for is looked at and
+//! checked, so the cost of every call is bounded by the bytes that it concerns.
 
 #![deny(
     clippy::arithmetic_side_effects,
@@ -22,7 +23,8 @@
     clippy::unreachable,
     clippy::unwrap_used
 )]
-// The kernel crate has this as a private module: there rustc wants no plain `pub`, and not all of it is in use.
+// The kernel crate has this as a private module: there rustc wants no plain `pub`, and not all of
+// it is in use.
 #![allow(unreachable_pub, unused_imports)]
 
 mod bytes;

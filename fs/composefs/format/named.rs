@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! Which inodes a path leads to.
 //!
-//! Numbers of inodes are those of slots, and whatever lies in a slot can be taken for an inode: the value of an
-//! attribute, say, or a small file. So a number that does not come from a directory is to be looked for in all of them.
+//! Numbers of inodes are those of slots, and whatever lies in a slot can be taken for an inode: the
+//! value of an attribute, say, or a small file. So a number that does not come from a directory is
+//! to be looked for in all of them.
 
 use core::ops::{Deref, DerefMut};
 
@@ -48,8 +49,8 @@ fn place(nid: u64) -> (usize, u8) {
     (byte, 1 << (nid % 8))
 }
 
-/// A search of the whole tree for the inodes that it consists of. Who searches keeps the list of directories that are
-/// yet to be read, which is the root's number at first.
+/// A search of the whole tree for the inodes that it consists of. Who searches keeps the list of
+/// directories that are yet to be read, which is the root's number at first.
 pub struct Search<'a, S: Source, M> {
     image: &'a Image<S>,
     found: NidSet<M>,
@@ -69,8 +70,8 @@ impl<'a, S: Source, M: DerefMut<Target = [u8]>> Search<'a, S, M> {
         }
     }
 
-    /// Adds the inodes that directory `nid` names, and calls `unread` for each directory among them that was not found
-    /// before, until it returns false.
+    /// Adds the inodes that directory `nid` names, and calls `unread` for each directory among them
+    /// that was not found before, until it returns false.
     ///
     /// # Errors
     ///
@@ -78,7 +79,8 @@ impl<'a, S: Source, M: DerefMut<Target = [u8]>> Search<'a, S, M> {
     pub fn read(&mut self, nid: u64, unread: &mut dyn FnMut(u64) -> bool) -> Result<(), S::Error> {
         let dir = self.image.inode(nid)?.node;
         check_directory(&dir)?;
-        // All are read once, so that the work is bounded by the size of the image, unless they share their blocks.
+        // All are read once, so that the work is bounded by the size of the image, unless they
+        // share their blocks.
         self.budget = self
             .budget
             .checked_sub(dir.size())

@@ -1,19 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 //! Detached signatures of images: what is signed, and who says so.
 //!
-//! A signature is a PKCS#7 message (`SignedData` of RFC 2315, or of RFC 5652 with version 1) in DER, without content.
-//! Its cryptography is left to the kernel or to a library. What is here sees to it that a message has one signer, who
-//! can be named, and nothing behind its end: `asn1_ber_decoder()` in the kernel does not ask for either.
+//! A signature is a PKCS#7 message (`SignedData` of RFC 2315, or of RFC 5652 with version 1) in
+//! DER, without content. Its cryptography is left to the kernel or to a library. What is here sees
+//! to it that a message has one signer, who can be named, and nothing behind its end:
+//! `asn1_ber_decoder()` in the kernel does not ask for either.
 
 use core::fmt;
 
 use super::{bytes::copy, digest::hex_digit, Digest};
 
-/// Size of the largest signature that is read, in bytes: `asn1_ber_decoder()` in the kernel takes no larger message. One
-/// with a chain of three RSA certificates has some 5,000.
+/// Size of the largest signature that is read, in bytes: `asn1_ber_decoder()` in the kernel takes
+/// no larger message. One with a chain of three RSA certificates has some 5,000.
 pub const MAX_SIGNATURE_SIZE: usize = 65_535;
 
-/// What a signature signs: the kernel's `struct fsverity_formatted_digest`, alone or as one of an image.
+/// What a signature signs: the kernel's `struct fsverity_formatted_digest`, alone or as one of an
+/// image.
 pub struct FormattedDigest {
     bytes: [u8; Self::MAX],
     len: usize,
@@ -24,12 +26,14 @@ impl FormattedDigest {
     const IMAGE: &[u8; 16] = b"composefs-image\0";
     const MAX: usize = Self::IMAGE.len() + Self::MAGIC.len() + 4 + 64;
 
-    /// What says that a file has this fs-verity digest. It is signed for images, and for files of any kind.
+    /// What says that a file has this fs-verity digest. It is signed for images, and for files of
+    /// any kind.
     pub fn new(digest: &Digest) -> Self {
         Self::with_prefix(&[], digest)
     }
 
-    /// What says that an image has this fs-verity digest. Nothing else that is signed begins like this.
+    /// What says that an image has this fs-verity digest. Nothing else that is signed begins like
+    /// this.
     pub fn of_image(digest: &Digest) -> Self {
         Self::with_prefix(Self::IMAGE, digest)
     }
@@ -116,7 +120,8 @@ impl<'a> Signer<'a> {
     ///
     /// # Errors
     ///
-    /// [`MalformedSignature`] unless `message` is one PKCS#7 `SignedData` in DER with one signer, and nothing else.
+    /// [`MalformedSignature`] unless `message` is one PKCS#7 `SignedData` in DER with one signer,
+    /// and nothing else.
     pub fn of(message: &'a [u8]) -> Result<Self, MalformedSignature> {
         const NOT_PKCS7: MalformedSignature =
             MalformedSignature("signature is not a PKCS#7 message in DER");
@@ -214,7 +219,8 @@ impl fmt::Display for Signer<'_> {
                 write_hex(f, serial)?;
                 f.write_str(" by \"")?;
                 for (&byte, _) in readable_name(issuer).unwrap_or(b"?").iter().zip(0..NAME) {
-                    // Whatever may be in a name, the line in the log stays one, and the name in its quotes.
+                    // Whatever may be in a name, the line in the log stays one, and the name in its
+                    // quotes.
                     let is_plain = matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
                     fmt::Write::write_char(f, if is_plain { char::from(byte) } else { '?' })?;
                 }
@@ -236,8 +242,8 @@ impl<'a> Der<'a> {
         self.0.is_empty()
     }
 
-    /// Takes the next element: its tag and its content. Tags have one byte, lengths at most four bytes, as short as they can
-    /// be.
+    /// Takes the next element: its tag and its content. Tags have one byte, lengths at most four
+    /// bytes, as short as they can be.
     fn element(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;

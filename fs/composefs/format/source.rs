@@ -28,7 +28,8 @@ pub trait Source {
     fn block(&self, index: u64) -> Result<Self::Block<'_>, Self::Error>;
 }
 
-/// Looks at an image through one block at a time, and fetches that block once for as long as it is looked at.
+/// Looks at an image through one block at a time, and fetches that block once for as long as it is
+/// looked at.
 pub(super) struct Window<'a, S: Source> {
     image: &'a Image<S>,
     index: u64,
@@ -71,7 +72,8 @@ impl<'a, S: Source> Window<'a, S> {
     }
 }
 
-/// The image ends within a block that its superblock counts; [`Image::open`] refuses such, so the file has shrunk.
+/// The image ends within a block that its superblock counts; [`Image::open`] refuses such, so the
+/// file has shrunk.
 pub(super) const SHORT_BLOCK: Error = Error::Corrupt("image is shorter than it was when opened");
 
 /// The offset of image position `pos` within its block.

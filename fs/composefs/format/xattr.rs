@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Extended attributes as stored: some follow their inode, others are shared and referred to by number.
+//! Extended attributes as stored: some follow their inode, others are shared and referred to by
+//! number.
 //!
-//! An entry is a header of 4 bytes (length of the name, prefix of the name, length of the value), the name without its
-//! prefix, and the value, padded to a multiple of 4. Names and values may straddle blocks; headers cannot.
+//! An entry is a header of 4 bytes (length of the name, prefix of the name, length of the value),
+//! the name without its prefix, and the value, padded to a multiple of 4. Names and values may
+//! straddle blocks; headers cannot.
 
 use super::bytes::{array, copy};
 use super::disk::xattr::{self, at, entry, ENTRY_SIZE, NAME_MAX};
@@ -36,7 +38,8 @@ impl XattrValue {
 }
 
 impl<S: Source> Image<S> {
-    /// Looks for the attribute with the prefix `index` and `name` after it, as stored, not as overlayfs shows it.
+    /// Looks for the attribute with the prefix `index` and `name` after it, as stored, not as
+    /// overlayfs shows it.
     ///
     /// Where the image has filters of names, most absent ones are known from the inode's alone.
     ///
@@ -56,11 +59,12 @@ impl<S: Source> Image<S> {
         })
     }
 
-    /// Reads the attribute with the name that users see through overlayfs, see [`overlay`], into the start of `out`,
-    /// unless it is longer. Returns its length; `None` if there is no such attribute.
+    /// Reads the attribute with the name that users see through overlayfs, see [`overlay`], into
+    /// the start of `out`, unless it is longer. Returns its length; `None` if there is no such
+    /// attribute.
     ///
-    /// `filter` is that of the inode if it is known from an earlier call, else it becomes known: with it, most absent
-    /// names cost no look at the image.
+    /// `filter` is that of the inode if it is known from an earlier call, else it becomes known:
+    /// with it, most absent names cost no look at the image.
     ///
     /// # Errors
     ///
@@ -131,8 +135,8 @@ impl<S: Source> Image<S> {
         Ok(len)
     }
 
-    /// Calls `emit` for every attribute as stored, the inode's own first, then the shared ones, with the prefix, the
-    /// name after it and the value, until `emit` returns false.
+    /// Calls `emit` for every attribute as stored, the inode's own first, then the shared ones,
+    /// with the prefix, the name after it and the value, until `emit` returns false.
     ///
     /// # Errors
     ///
@@ -300,7 +304,8 @@ impl<'a, S: Source> Entries<'a, S> {
         Ok(true)
     }
 
-    /// What follows the prefix in the name of `entry`; `buffer` is used where that straddles blocks.
+    /// What follows the prefix in the name of `entry`; `buffer` is used where that straddles
+    /// blocks.
     #[inline]
     fn name<'n>(
         &'n mut self,

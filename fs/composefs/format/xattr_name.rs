@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-//! Names of extended attributes as stored: a number for the prefix, and the rest; and the filter of names in an inode.
+//! Names of extended attributes as stored: a number for the prefix, and the rest; and the filter of
+//! names in an inode.
 
 use super::disk::xattr::{FILTER_BITS, FILTER_SEED};
 use super::xxh32::xxh32;
@@ -38,7 +39,8 @@ impl XattrIndex {
         }
     }
 
-    /// The bit of an inode's filter that the attribute with this prefix and `name` after it clears, 0 to 31.
+    /// The bit of an inode's filter that the attribute with this prefix and `name` after it clears,
+    /// 0 to 31.
     pub fn filter_bit(self, name: &[u8]) -> u32 {
         let seed = FILTER_SEED.wrapping_add(u32::from(self as u8));
         xxh32(name, seed) % FILTER_BITS
@@ -63,8 +65,8 @@ impl XattrIndex {
     }
 }
 
-/// Which attributes an inode is known to lack, by the [`filter_bit`](XattrIndex::filter_bit) of their names. No bit is
-/// set where the image has no filters, nor by default.
+/// Which attributes an inode is known to lack, by the [`filter_bit`](XattrIndex::filter_bit) of
+/// their names. No bit is set where the image has no filters, nor by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct XattrFilter(u32);
 

@@ -2,8 +2,7 @@
 
 //! POSIX access control lists, kept as extended attributes.
 //!
-//! The VFS asks for them only where an inode may have any (see
-//! `NewInode::may_have_acl`).
+//! The VFS asks for them only where an inode may have any (see `NewInode::may_have_acl`).
 //!
 //! C header: [`include/linux/posix_acl.h`](srctree/include/linux/posix_acl.h)
 
@@ -20,8 +19,8 @@ use kernel::{error::from_err_ptr, prelude::*};
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for an inode of type `T` to which there is a
-/// reference unless `rcu` is set.
+/// Called by the VFS only, for an inode of type `T` to which there is a reference unless `rcu` is
+/// set.
 pub(super) unsafe extern "C" fn get<T: inode::Operations + xattr::Operations>(
     inode: *mut bindings::inode,
     kind: c_int,

@@ -8,8 +8,8 @@ use super::bindings;
 use core::ptr::NonNull;
 use kernel::{prelude::*, types::NotThreadSafe};
 
-/// A record of type `AUDIT_INTEGRITY_DATA` about the current task, which is
-/// written when this is dropped.
+/// A record of type `AUDIT_INTEGRITY_DATA` about the current task, which is written when this is
+/// dropped.
 ///
 /// # Invariants
 ///
@@ -17,19 +17,17 @@ use kernel::{prelude::*, types::NotThreadSafe};
 pub(crate) struct Record(NonNull<bindings::audit_buffer>, NotThreadSafe);
 
 impl Record {
-    /// Begins a record about the operation `operation`; `None` if nobody
-    /// wants to know.
+    /// Begins a record about the operation `operation`; `None` if nobody wants to know.
     pub(crate) fn begin(operation: &'static CStr) -> Option<Self> {
-        // SAFETY: The string is NUL-terminated. The buffer, if there is one,
-        // is this task's.
+        // SAFETY: The string is NUL-terminated. The buffer, if there is one, is this task's.
         let buffer = unsafe { bindings::rust_vfs_audit_begin(operation.as_char_ptr()) };
         NonNull::new(buffer).map(|buffer| Self(buffer, NotThreadSafe))
     }
 
     /// Adds ` name="value"`, or the value in hex if it is not plain text.
     pub(crate) fn field(&self, name: &'static CStr, value: &CStr) {
-        // SAFETY: The buffer is this task's by the type invariant, and the
-        // strings are NUL-terminated.
+        // SAFETY: The buffer is this task's by the type invariant, and the strings are
+        // NUL-terminated.
         unsafe {
             bindings::rust_vfs_audit_field(
                 self.0.as_ptr(),

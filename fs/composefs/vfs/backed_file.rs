@@ -2,11 +2,10 @@
 
 //! Regular files whose content is that of a file of another file system.
 //!
-//! All users of an inode share one open backing file, and with it the page cache
-//! of the file behind it. A mapping has a file of its own, because that carries the
-//! path that `/proc/PID/maps` shows; it borrows what the shared one has open. Where
-//! that cannot be shared (see `rust_vfs_adopt_backing_file()`), each user's file has
-//! an open one behind it, for all purposes.
+//! All users of an inode share one open backing file, and with it the page cache of the file behind
+//! it. A mapping has a file of its own, because that carries the path that `/proc/PID/maps` shows;
+//! it borrows what the shared one has open. Where that cannot be shared (see
+//! `rust_vfs_adopt_backing_file()`), each user's file has an open one behind it, for all purposes.
 
 use super::{
     backing::{self, BackingFile, BackingSlot},
@@ -26,12 +25,12 @@ use kernel::{
 
 /// What a file system with such files provides.
 pub(crate) trait Operations: inode_operations::Operations + backing::Operations {
-    /// Finds the backing file of `inode`. Called for each open; `user` is
-    /// the file that is being opened.
+    /// Finds the backing file of `inode`. Called for each open; `user` is the file that is being
+    /// opened.
     fn open<'a>(inode: &'a Inode<Self>, user: FileRef<'_>) -> Result<&'a BackingFile>;
 
-    /// Whether the content of an inode is, or will be when it is opened, known
-    /// to have a digest that the file system vouches for.
+    /// Whether the content of an inode is, or will be when it is opened, known to have a digest
+    /// that the file system vouches for.
     fn is_verified(inode: &Inode<Self>) -> bool;
 
     /// On whose behalf backing files are opened and read.
@@ -54,9 +53,8 @@ impl<T: Operations> Kind<T> {
 
 /// The C entry points of such files of file system type `T`.
 ///
-/// The `private_data` of an open file is null, or a reference to a backing file
-/// that is not shared: one that was opened with it, or the one of its mappings. It
-/// is set at most once.
+/// The `private_data` of an open file is null, or a reference to a backing file that is not shared:
+/// one that was opened with it, or the one of its mappings. It is set at most once.
 struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
@@ -96,12 +94,11 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with an inode of type `T` and a file of it that
-    /// is being opened.
+    /// Called by the VFS only, with an inode of type `T` and a file of it that is being opened.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
-            // SAFETY: The file that is being opened holds a reference to the
-            // inode, and is alive itself.
+            // SAFETY: The file that is being opened holds a reference to the inode, and is alive
+            // itself.
             let (inode, user) = unsafe { (Inode::<T>::from_raw(inode), FileRef::from_raw(file)) };
 
             inode.check_usable()?;
@@ -110,8 +107,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: Inode and file are live; there is a backing file.
             to_result(unsafe { bindings::rust_vfs_load_verity(inode.as_ptr(), file) })?;
 
-            // SAFETY: The user's file is this task's until it is open, and
-            // the backing file is open.
+            // SAFETY: The user's file is this task's until it is open, and the backing file is
+            // open.
             if unsafe { bindings::rust_vfs_adopt_backing_file(file, backing.as_ptr()) } {
                 // SAFETY: `file` is live, and of type `T`.
                 unsafe { Self::open_own(inode, backing, file)? };
@@ -124,8 +121,8 @@ impl<T: Operations> Tables<T> {
     ///
     /// Called by the VFS only, for the last reference to an open file.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
-        // SAFETY: `private_data` is as the struct says, and nobody else uses
-        // the file any more: the slot can be taken over.
+        // SAFETY: `private_data` is as the struct says, and nobody else uses the file any more: the
+        // slot can be taken over.
         unsafe { bindings::rust_vfs_put_private_file(file) };
         0
     }
@@ -141,8 +138,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The file of the request is open.
             let (inode, file) = unsafe { Self::readable((*iocb).ki_filp)? };
 
-            // SAFETY: The VFS gives a request and a buffer for the call; the
-            // file is a backing file and outlives the call, as the inode does.
+            // SAFETY: The VFS gives a request and a buffer for the call; the file is a backing file
+            // and outlives the call, as the inode does.
             Ok(unsafe {
                 bindings::rust_vfs_backing_read_iter(
                     file.as_ptr(),
@@ -168,8 +165,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The file is open.
             let (inode, file) = unsafe { Self::readable(user)? };
 
-            // SAFETY: The VFS gives a position and a pipe for the call; the
-            // file is a backing file and outlives the call, as the inode does.
+            // SAFETY: The VFS gives a position and a pipe for the call; the file is a backing file
+            // and outlives the call, as the inode does.
             Ok(unsafe {
                 bindings::rust_vfs_backing_splice_read(
                     user,
@@ -186,8 +183,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a mapping of an open file of type `T` that
-    /// is being set up.
+    /// Called by the VFS only, with a mapping of an open file of type `T` that is being set up.
     unsafe extern "C" fn mmap(
         user: *mut bindings::file,
         vma: *mut bindings::vm_area_struct,
@@ -199,8 +195,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The file is open, and of type `T`.
             let file = unsafe { Self::mapped(inode, shared, user)? };
 
-            // SAFETY: The VFS gives a mapping for the call, of `user`; the
-            // file is a backing file, and the mapping takes a reference to it.
+            // SAFETY: The VFS gives a mapping for the call, of `user`; the file is a backing file,
+            // and the mapping takes a reference to it.
             to_result(unsafe {
                 bindings::backing_file_mmap(file.as_ptr(), vma, &mut Self::context(inode))
             })?;
@@ -210,8 +206,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T` that is about to be
-    /// mapped.
+    /// Called by the VFS only, for an open file of type `T` that is about to be mapped.
     unsafe extern "C" fn get_unmapped_area(
         user: *mut bindings::file,
         address: c_ulong,
@@ -239,12 +234,10 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// `user` must be a live file of type `T`, for the lifetime that the caller
-    /// chooses.
+    /// `user` must be a live file of type `T`, for the lifetime that the caller chooses.
     unsafe fn own<'a>(user: *mut bindings::file) -> &'a BackingSlot {
-        // SAFETY: `private_data` has the layout of a `BackingSlot` and is as
-        // the struct says; it lives as long as the file, and is only accessed
-        // through this type until `release()`.
+        // SAFETY: `private_data` has the layout of a `BackingSlot` and is as the struct says; it
+        // lives as long as the file, and is only accessed through this type until `release()`.
         unsafe { &*(&raw const (*user).private_data).cast() }
     }
 
@@ -258,8 +251,8 @@ impl<T: Operations> Tables<T> {
         shared: &BackingFile,
         user: *mut bindings::file,
     ) -> Result {
-        // SAFETY: `user` and `shared` are live; the path of the latter is
-        // valid while it is, and of a regular file.
+        // SAFETY: `user` and `shared` are live; the path of the latter is valid while it is, and of
+        // a regular file.
         let own = unsafe {
             let mut path = pin_init::zeroed();
             bindings::rust_vfs_path_of_file(shared.as_ptr(), &mut path);
@@ -277,8 +270,8 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// `user` must be an open file of `inode`, for the lifetime that the caller
-    /// chooses; `shared` must be the backing file of `inode`.
+    /// `user` must be an open file of `inode`, for the lifetime that the caller chooses; `shared`
+    /// must be the backing file of `inode`.
     unsafe fn mapped<'a>(
         inode: &Inode<T>,
         shared: &BackingFile,
@@ -289,9 +282,8 @@ impl<T: Operations> Tables<T> {
         if let Some(file) = own.get() {
             return Ok(file);
         }
-        // SAFETY: `user` is open. If it had needed a file of its own, it would
-        // have one. Its inode keeps its backing file, which is never replaced,
-        // until it is evicted.
+        // SAFETY: `user` is open. If it had needed a file of its own, it would have one. Its inode
+        // keeps its backing file, which is never replaced, until it is evicted.
         let borrowed = unsafe { shared.borrow_for(user, T::credential(inode))? };
         Ok(own.publish(borrowed).0)
     }
@@ -313,8 +305,7 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// `user` must be an open file of type `T`, for the lifetime that the
-    /// caller chooses.
+    /// `user` must be an open file of type `T`, for the lifetime that the caller chooses.
     unsafe fn opened<'a>(user: *mut bindings::file) -> Result<(&'a Inode<T>, &'a BackingFile)> {
         // SAFETY: The open file holds a reference to the inode.
         let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_file_inode(user)) };
@@ -376,9 +367,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The file is open.
             let (inode, file) = unsafe { Self::opened(user)? };
 
-            // SAFETY: The superblock of the inode is live. The backing file is
-            // open; the argument is an address of the caller's, and treated as
-            // such.
+            // SAFETY: The superblock of the inode is live. The backing file is open; the argument
+            // is an address of the caller's, and treated as such.
             Ok(unsafe {
                 let sb = inode.super_block().as_ptr();
                 let registered = Registration::<T>::of(sb).registered();
@@ -403,8 +393,7 @@ impl<T: Operations> Tables<T> {
             inode.check_usable()?;
             let file = <T as backing::Operations>::opened(inode).ok_or(EIO)?;
 
-            // SAFETY: The backing file is open, and the VFS gives a place for
-            // the extents.
+            // SAFETY: The backing file is open, and the VFS gives a place for the extents.
             Ok(T::credential(inode).scoped(|| unsafe {
                 bindings::rust_vfs_backing_fiemap(file.as_ptr(), info, start, len)
             }))
@@ -421,8 +410,8 @@ impl<T: Operations> Tables<T> {
         request: u32,
         flags: c_uint,
     ) -> c_int {
-        // SAFETY: The dentry of the path is positive and holds its inode;
-        // `stat` is this task's to fill in.
+        // SAFETY: The dentry of the path is positive and holds its inode; `stat` is this task's to
+        // fill in.
         unsafe {
             let result = inode_operations::getattr::<T>(idmap, path, stat, request, flags);
             (*stat).attributes_mask |= VERITY;
@@ -443,8 +432,8 @@ impl<T: Operations> Tables<T> {
         attributes: *mut bindings::file_kattr,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The dentry is positive and holds its inode; the
-            // attributes are this task's to fill in.
+            // SAFETY: The dentry is positive and holds its inode; the attributes are this task's to
+            // fill in.
             unsafe {
                 let inode = Inode::<T>::from_raw((*dentry).d_inode);
                 inode.check_usable()?;

@@ -21,8 +21,8 @@ pub(crate) trait Operations: FileSystem {
     /// The backing file of an inode, if it has one and it was opened.
     fn opened(inode: &Inode<Self>) -> Option<&BackingFile>;
 
-    /// The backing file of an inode, opened if it was not yet; `None` if it has
-    /// none. Errors are for the log only.
+    /// The backing file of an inode, opened if it was not yet; `None` if it has none. Errors are
+    /// for the log only.
     fn find(inode: &Inode<Self>) -> Result<Option<&BackingFile>>;
 }
 
@@ -30,14 +30,13 @@ pub(crate) trait Operations: FileSystem {
 ///
 /// # Invariants
 ///
-/// A file that `backing_file_open()` made, of a regular file, open for
-/// reading; or one that [`BackingFile::borrow_for`] made from such a file, which
-/// is open for as long as this lives.
+/// A file that `backing_file_open()` made, of a regular file, open for reading; or one that
+/// [`BackingFile::borrow_for`] made from such a file, which is open for as long as this lives.
 #[repr(transparent)]
 pub(crate) struct BackingFile(Opaque<bindings::file>);
 
-// SAFETY: A `struct file` may be used from any task; its position, the only
-// thing with a rule about that, is not used.
+// SAFETY: A `struct file` may be used from any task; its position, the only thing with a rule about
+// that, is not used.
 unsafe impl Send for BackingFile {}
 
 // SAFETY: As for `Send`.
@@ -52,8 +51,7 @@ unsafe impl AlwaysRefCounted for BackingFile {
 
     /// # Safety
     ///
-    /// As the trait says: `obj` is live, and the caller's reference is not
-    /// used any more.
+    /// As the trait says: `obj` is live, and the caller's reference is not used any more.
     unsafe fn dec_ref(obj: NonNull<Self>) {
         // SAFETY: The caller gives back a reference that it owns.
         unsafe { bindings::fput(obj.cast().as_ptr()) };
@@ -61,11 +59,11 @@ unsafe impl AlwaysRefCounted for BackingFile {
 }
 
 impl BackingFile {
-    /// Opens the file at `path` with `credential`, which is also in force
-    /// meanwhile: security modules label a file by who opens it.
+    /// Opens the file at `path` with `credential`, which is also in force meanwhile: security
+    /// modules label a file by who opens it.
     ///
-    /// `user` is the file that `/proc` and security modules are to see in
-    /// place of this one; its path is held until the backing file is closed.
+    /// `user` is the file that `/proc` and security modules are to see in place of this one; its
+    /// path is held until the backing file is closed.
     ///
     /// # Safety
     ///
@@ -92,14 +90,13 @@ impl BackingFile {
         Ok(unsafe { ARef::from_raw(file.cast()) })
     }
 
-    /// A file with the content of this one and the path of `user`, for a mapping.
-    /// Nothing is opened, and nothing but memory waited for.
+    /// A file with the content of this one and the path of `user`, for a mapping. Nothing is
+    /// opened, and nothing but memory waited for.
     ///
     /// # Safety
     ///
-    /// `user` must be an open file for which `rust_vfs_adopt_backing_file()` has
-    /// said that it needs none of its own, and of an inode that holds `self` for
-    /// as long as it lives.
+    /// `user` must be an open file for which `rust_vfs_adopt_backing_file()` has said that it needs
+    /// none of its own, and of an inode that holds `self` for as long as it lives.
     pub(super) unsafe fn borrow_for(
         &self,
         user: *const bindings::file,
@@ -112,8 +109,8 @@ impl BackingFile {
         let file = NonNull::new(file).ok_or(ENOMEM)?;
 
         // SAFETY: The reference is the one that was just made.
-        // INVARIANT: The new file holds the path of `user`, the path its inode,
-        // and the inode `self`.
+        // INVARIANT: The new file holds the path of `user`, the path its inode, and the inode
+        // `self`.
         Ok(unsafe { ARef::from_raw(file.cast()) })
     }
 
@@ -134,13 +131,13 @@ impl BackingFile {
     }
 }
 
-/// A place for a backing file that is filled at most once. It has the layout
-/// of a pointer, with null for an empty one.
+/// A place for a backing file that is filled at most once. It has the layout of a pointer, with
+/// null for an empty one.
 ///
 /// # Invariants
 ///
-/// The pointer is null, or of a [`BackingFile`] to which the slot owns a
-/// reference. Once it is not null it does not change.
+/// The pointer is null, or of a [`BackingFile`] to which the slot owns a reference. Once it is not
+/// null it does not change.
 #[repr(transparent)]
 pub(crate) struct BackingSlot(Atomic<*mut BackingFile>);
 
@@ -159,8 +156,8 @@ impl BackingSlot {
         Some(unsafe { file.as_ref() })
     }
 
-    /// Fills the slot unless another task was first. Returns what is in it,
-    /// and whether that is `file`.
+    /// Fills the slot unless another task was first. Returns what is in it, and whether that is
+    /// `file`.
     pub(crate) fn publish(&self, file: ARef<BackingFile>) -> (&BackingFile, bool) {
         let ours = ARef::into_raw(file);
 

@@ -2,8 +2,8 @@
 
 //! Byte buffers and strings.
 //!
-//! `KVec` and `CStr` have methods that can panic on paths that are never
-//! taken; this module imports no panic, so it does without those.
+//! `KVec` and `CStr` have methods that can panic on paths that are never taken; this module imports
+//! no panic, so it does without those.
 
 use super::bindings;
 use core::{
@@ -86,11 +86,11 @@ pub(crate) fn bytes(string: &CStr) -> &[u8] {
 ///
 /// # Safety
 ///
-/// `ptr` must point at a NUL-terminated string that does not change during the
-/// lifetime that the caller chooses.
+/// `ptr` must point at a NUL-terminated string that does not change during the lifetime that the
+/// caller chooses.
 pub(super) unsafe fn c_str<'a>(ptr: *const c_char) -> &'a CStr {
-    // SAFETY: The caller vouches for the string; its length and the NUL make
-    // up an object in memory, whose size cannot overflow.
+    // SAFETY: The caller vouches for the string; its length and the NUL make up an object in
+    // memory, whose size cannot overflow.
     unsafe {
         let len = bindings::strlen(ptr);
         CStr::from_bytes_with_nul_unchecked(slice::from_raw_parts(ptr.cast(), len.wrapping_add(1)))

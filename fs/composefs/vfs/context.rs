@@ -11,8 +11,8 @@ use super::{
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{error::from_err_ptr, fmt, prelude::*, str::CString, types::NotThreadSafe};
 
-/// Where errors are described to whoever mounts: what `mount` prints, or the
-/// kernel log if the mount was made by `mount(2)`.
+/// Where errors are described to whoever mounts: what `mount` prints, or the kernel log if the
+/// mount was made by `mount(2)`.
 pub(crate) struct Log<'a> {
     fc: NonNull<bindings::fs_context>,
     _context: PhantomData<&'a bindings::fs_context>,
@@ -22,8 +22,8 @@ pub(crate) struct Log<'a> {
 impl Log<'_> {
     /// # Safety
     ///
-    /// `fc` must be live for the lifetime that the caller chooses for the
-    /// result, and held by the current task.
+    /// `fc` must be live for the lifetime that the caller chooses for the result, and held by the
+    /// current task.
     pub(super) unsafe fn new(fc: NonNull<bindings::fs_context>) -> Self {
         Self {
             fc,
@@ -38,13 +38,12 @@ impl Log<'_> {
         let Ok(message) = CString::try_from_fmt(args) else {
             return;
         };
-        // SAFETY: `fc` is live and held by this task (see `new()`), and the
-        // message is copied.
+        // SAFETY: `fc` is live and held by this task (see `new()`), and the message is copied.
         unsafe { bindings::rust_vfs_fc_error(self.fc.as_ptr(), message.as_char_ptr()) };
     }
 
-    /// Adds a warning, which the kernel log gets as well: not every program that
-    /// mounts has a look at what was said where nothing failed. Use [`warnf`].
+    /// Adds a warning, which the kernel log gets as well: not every program that mounts has a look
+    /// at what was said where nothing failed. Use [`warnf`].
     pub(crate) fn warn(&self, args: fmt::Arguments<'_>) {
         let Ok(message) = CString::try_from_fmt(args) else {
             return;
@@ -115,8 +114,8 @@ impl FileRef<'_> {
     pub(crate) fn path(&self) -> Result<CString> {
         let mut buffer = Buffer::zeroed(bindings::PATH_MAX as usize)?;
 
-        // SAFETY: The file is alive, and the buffer has the size that is
-        // given. The result is an error or a NUL-terminated string in it.
+        // SAFETY: The file is alive, and the buffer has the size that is given. The result is an
+        // error or a NUL-terminated string in it.
         let path = unsafe {
             let path = from_err_ptr(bindings::file_path(
                 self.as_ptr(),

@@ -14,8 +14,7 @@ use core::ptr::NonNull;
 /// Owns a reference to the `struct cred`.
 pub(crate) struct Credential(NonNull<bindings::cred>);
 
-// SAFETY: A `struct cred` that is in use by a task does not change; its
-// reference count is atomic.
+// SAFETY: A `struct cred` that is in use by a task does not change; its reference count is atomic.
 unsafe impl Send for Credential {}
 
 // SAFETY: As for `Send`.
@@ -24,8 +23,7 @@ unsafe impl Sync for Credential {}
 impl Credential {
     /// The subjective credentials of the current task.
     pub(crate) fn current() -> Self {
-        // SAFETY: There are no preconditions. The pointer is not null, and
-        // comes with a reference.
+        // SAFETY: There are no preconditions. The pointer is not null, and comes with a reference.
         let ptr = unsafe { bindings::rust_vfs_current_cred() };
 
         // SAFETY: A task always has credentials.
@@ -34,13 +32,13 @@ impl Credential {
 
     /// Runs `f` with the current task acting with these credentials.
     pub(crate) fn scoped<R>(&self, f: impl FnOnce() -> R) -> R {
-        // SAFETY: `self` keeps the credentials alive until they are replaced
-        // again below. Kernel code does not unwind, so they are.
+        // SAFETY: `self` keeps the credentials alive until they are replaced again below. Kernel
+        // code does not unwind, so they are.
         let previous = unsafe { bindings::rust_vfs_override_creds(self.as_ptr()) };
         let result = f();
 
-        // SAFETY: `previous` was in force in this task before; calls of this
-        // function nest, so what is in force now is what was set above.
+        // SAFETY: `previous` was in force in this task before; calls of this function nest, so what
+        // is in force now is what was set above.
         unsafe { bindings::rust_vfs_revert_creds(previous) };
         result
     }

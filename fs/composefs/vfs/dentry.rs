@@ -22,10 +22,10 @@ impl<T: Operations> Tables<T> {
         table
     };
 
-    /// The dentry whose inode has the content: that of the backing file, which is
-    /// opened for this if it was not yet, so this may sleep (all callers can:
-    /// uprobes, IMA, IPE, BPF). Where there is none, or it is not to be had, the
-    /// dentry itself, of whose inode nothing of that can be had either.
+    /// The dentry whose inode has the content: that of the backing file, which is opened for this
+    /// if it was not yet, so this may sleep (all callers can: uprobes, IMA, IPE, BPF). Where there
+    /// is none, or it is not to be had, the dentry itself, of whose inode nothing of that can be
+    /// had either.
     ///
     /// # Safety
     ///

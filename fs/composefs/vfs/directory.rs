@@ -16,12 +16,11 @@ use kernel::{
 
 /// What a file system with directories provides.
 pub(crate) trait Operations: inode_operations::Operations {
-    /// The number of the inode that `name` stands for in `dir`, if any. The
-    /// name is neither `.` nor `..`, and 1 to 255 bytes long.
+    /// The number of the inode that `name` stands for in `dir`, if any. The name is neither `.` nor
+    /// `..`, and 1 to 255 bytes long.
     fn lookup(dir: &Inode<Self>, name: &[u8]) -> Result<Option<u64>>;
 
-    /// Hands the entries of `dir` from `emitter.position()` on to `emitter`
-    /// until it is full.
+    /// Hands the entries of `dir` from `emitter.position()` on to `emitter` until it is full.
     fn read_dir(dir: &Inode<Self>, emitter: &mut Emitter<'_>) -> Result;
 }
 
@@ -43,8 +42,8 @@ impl<T: Operations> Kind<T> {
 pub(crate) struct Emitter<'a>(&'a mut bindings::dir_context);
 
 impl Emitter<'_> {
-    /// Where to go on: 0 at first, then what [`Emitter::set_position`] was
-    /// given or what a user sought to.
+    /// Where to go on: 0 at first, then what [`Emitter::set_position`] was given or what a user
+    /// sought to.
     pub(crate) fn position(&self) -> u64 {
         // The VFS allows no negative position in a directory.
         self.0.pos.max(0) as u64
@@ -55,14 +54,12 @@ impl Emitter<'_> {
         self.0.pos = position.min(i64::MAX as u64) as i64;
     }
 
-    /// Hands on the entry at `position`, and goes on at `position + 1`; false
-    /// if there is no more room, and the entry must be handed on again.
-    /// `file_type` is one of `DT_*`.
+    /// Hands on the entry at `position`, and goes on at `position + 1`; false if there is no more
+    /// room, and the entry must be handed on again. `file_type` is one of `DT_*`.
     pub(crate) fn emit(&mut self, position: u64, name: &[u8], ino: u64, file_type: u8) -> bool {
         self.set_position(position);
 
-        // A name that is longer than any is not one, and the VFS computes with
-        // its length.
+        // A name that is longer than any is not one, and the VFS computes with its length.
         if name.len() > bindings::NAME_MAX as usize {
             return false;
         }
@@ -77,8 +74,8 @@ impl Emitter<'_> {
             )
         };
         if is_taken {
-            // Also if what follows turns out to be damaged: without this,
-            // readers would be given this entry again, and for ever.
+            // Also if what follows turns out to be damaged: without this, readers would be given
+            // this entry again, and for ever.
             self.set_position(position.saturating_add(1));
         }
         is_taken
@@ -107,8 +104,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a directory of type `T` and a dentry in it
-    /// whose name does not change during the call.
+    /// Called by the VFS only, for a directory of type `T` and a dentry in it whose name does not
+    /// change during the call.
     unsafe extern "C" fn lookup(
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
@@ -118,8 +115,8 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The VFS holds a reference to the directory.
             let dir = unsafe { Inode::<T>::from_raw(dir) };
 
-            // SAFETY: The dentry is being looked up, so it is not renamed;
-            // its name has `len` bytes.
+            // SAFETY: The dentry is being looked up, so it is not renamed; its name has `len`
+            // bytes.
             let name = unsafe {
                 let mut len = 0;
                 let name = bindings::rust_vfs_dentry_name(dentry, &mut len);
@@ -133,8 +130,8 @@ impl<T: Operations> Tables<T> {
                 Some(ino) => Inode::get(dir.super_block(), ino)?.into_raw(),
                 None => core::ptr::null_mut(),
             };
-            // SAFETY: `d_splice_alias()` consumes the reference to the inode;
-            // null makes the dentry negative.
+            // SAFETY: `d_splice_alias()` consumes the reference to the inode; null makes the dentry
+            // negative.
             let alias = from_err_ptr(unsafe { bindings::d_splice_alias(inode, dentry) });
             alias.map_err(|error| {
                 if error.to_errno() == -(bindings::ELOOP as c_int) {
@@ -149,8 +146,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open directory of type `T`, with a
-    /// context that is the caller's own.
+    /// Called by the VFS only, for an open directory of type `T`, with a context that is the
+    /// caller's own.
     unsafe extern "C" fn iterate_shared(
         file: *mut bindings::file,
         ctx: *mut bindings::dir_context,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Error codes that the `kernel` crate has only from 7.3 on. Those that it
-//! always had are in its prelude.
+//! Error codes that the `kernel` crate has only from 7.3 on. Those that it always had are in its
+//! prelude.
 //!
 //! C header: [`include/uapi/asm-generic/errno.h`](srctree/include/uapi/asm-generic/errno.h)
 
@@ -20,14 +20,14 @@ mod before_7_3 {
     use core::num::NonZeroI32;
     use kernel::error::Error;
 
-    /// There is no other constant way to an [`Error`] that has no name yet,
-    /// and constants are what patterns need.
+    /// There is no other constant way to an [`Error`] that has no name yet, and constants are what
+    /// patterns need.
     const fn error(errno: u32) -> Error {
         assert!(errno > 0 && errno < bindings::MAX_ERRNO);
         match NonZeroI32::new(-(errno as i32)) {
-            // SAFETY: `Error` is a struct of one `NonZeroI32`, and no larger,
-            // as the types' sizes are compared here; so it is laid out as that.
-            // The number is in the range that it may have.
+            // SAFETY: `Error` is a struct of one `NonZeroI32`, and no larger, as the types' sizes
+            // are compared here; so it is laid out as that. The number is in the range that it may
+            // have.
             Some(errno) => unsafe { core::mem::transmute::<NonZeroI32, Error>(errno) },
             None => kernel::error::code::EINVAL,
         }

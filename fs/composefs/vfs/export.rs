@@ -2,13 +2,12 @@
 
 //! File handles, for `open_by_handle_at(2)` and NFS.
 //!
-//! A handle is the number of an inode, and that of a directory it is in if
-//! that is asked for, in the kernel's `FILEID_INO64_GEN` layouts: 32-bit words
-//! with the high half of a number first, and a generation, which is always 0
-//! because numbers are not used again.
+//! A handle is the number of an inode, and that of a directory it is in if that is asked for, in
+//! the kernel's `FILEID_INO64_GEN` layouts: 32-bit words with the high half of a number first, and
+//! a generation, which is always 0 because numbers are not used again.
 //!
-//! Whoever decodes one may have made it up: an NFS client, for one. So there is
-//! a rule for the cache of inodes: only those are in it that a path leads to.
+//! Whoever decodes one may have made it up: an NFS client, for one. So there is a rule for the
+//! cache of inodes: only those are in it that a path leads to.
 //!
 //! C header: [`include/linux/exportfs.h`](srctree/include/linux/exportfs.h)
 
@@ -33,8 +32,8 @@ pub(crate) trait Operations: inode::Operations {
     /// The number of the directory that `dir` is in.
     fn parent(dir: &Inode<Self>) -> Result<u64>;
 
-    /// Whether a path leads from the root to the inode with number `ino`. Asked
-    /// before one is read for a file handle, which anybody can make up.
+    /// Whether a path leads from the root to the inode with number `ino`. Asked before one is read
+    /// for a file handle, which anybody can make up.
     fn is_named(sb: &SuperBlock<Self>, ino: u64) -> Result<bool>;
 }
 
@@ -59,16 +58,14 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for inodes of type `T` and a buffer of
-    /// `max_len` words.
+    /// Called by the VFS only, for inodes of type `T` and a buffer of `max_len` words.
     unsafe extern "C" fn encode(
         inode: *mut bindings::inode,
         handle: *mut u32,
         max_len: *mut c_int,
         parent: *mut bindings::inode,
     ) -> c_int {
-        // SAFETY: The VFS holds references to the inodes, and gives a length
-        // to read and to set.
+        // SAFETY: The VFS holds references to the inodes, and gives a length to read and to set.
         let (inodes, len) = unsafe {
             let parent = (!parent.is_null()).then(|| Inode::<T>::from_raw(parent));
             ([Some(Inode::<T>::from_raw(inode)), parent], &mut *max_len)
@@ -97,8 +94,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a mounted superblock of type `T` and a
-    /// handle of `len` words.
+    /// Called by the VFS only, for a mounted superblock of type `T` and a handle of `len` words.
     unsafe extern "C" fn decode(
         sb: *mut bindings::super_block,
         handle: *mut bindings::fid,

@@ -38,9 +38,8 @@ pub(crate) trait FileSystem: Sized + 'static {
     fn parse_param(options: &mut Self::Options, param: &Param<'_>, log: &Log<'_>)
         -> Result<Parsed>;
 
-    /// Makes what becomes a superblock of `source`, the first argument of
-    /// `mount`. All that has to be opened and read for a mount is opened and
-    /// read here. Errors are described in `log`.
+    /// Makes what becomes a superblock of `source`, the first argument of `mount`. All that has to
+    /// be opened and read for a mount is opened and read here. Errors are described in `log`.
     fn prepare(
         shared: &Self::Shared,
         registered: Registered<Self>,
@@ -55,9 +54,8 @@ pub(crate) trait FileSystem: Sized + 'static {
     /// Writes the options in force, as `/proc/mounts` shows them.
     fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result;
 
-    /// Fails if a superblock that is mounted is of no use any more, for a
-    /// reason that is the same for all that is on it. Asked before anything
-    /// is read from it, so it should be quick.
+    /// Fails if a superblock that is mounted is of no use any more, for a reason that is the same
+    /// for all that is on it. Asked before anything is read from it, so it should be quick.
     fn check_usable(sb: &SuperBlock<Self>) -> Result;
 
     /// Whether no file that gets its content from elsewhere can have fs-verity.

@@ -16,17 +16,17 @@ use kernel::{
     prelude::*,
 };
 
-/// How many pages are read at once where one is missing: 128 KiB of 4-KiB
-/// pages, the kernel's default read-ahead window.
+/// How many pages are read at once where one is missing: 128 KiB of 4-KiB pages, the kernel's
+/// default read-ahead window.
 const WINDOW: u32 = 32;
 
 /// A regular file that nobody can write to while this lives.
 ///
 /// # Invariants
 ///
-/// The kernel can read the file, and write access to it is denied:
-/// `i_writecount` is below zero on account of this value. `has_page_cache` is
-/// what `rust_vfs_has_page_cache()` says of it. Without `copies` it has fs-verity.
+/// The kernel can read the file, and write access to it is denied: `i_writecount` is below zero on
+/// account of this value. `has_page_cache` is what `rust_vfs_has_page_cache()` says of it. Without
+/// `copies` it has fs-verity.
 pub(crate) struct FrozenFile<T: FileSystem> {
     file: RegularFile,
     registered: Registered<T>,
@@ -40,8 +40,8 @@ impl<T: FileSystem> FrozenFile<T> {
     ///
     /// # Errors
     ///
-    /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one that
-    /// the kernel cannot read; [`ETXTBSY`] if it is open for writing.
+    /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one that the kernel cannot
+    /// read; [`ETXTBSY`] if it is open for writing.
     pub(crate) fn open(path: &CStr, registered: Registered<T>) -> Result<Self> {
         let file = RegularFile::open(path)?;
 
@@ -83,8 +83,8 @@ impl<T: FileSystem> FrozenFile<T> {
 
     /// The UUID of its file system; all zeroes if that has none.
     pub(crate) fn file_system(&self) -> [u8; 16] {
-        // SAFETY: The file is open, so its inode and the superblock are live.
-        // The UUID is set before there are files.
+        // SAFETY: The file is open, so its inode and the superblock are live. The UUID is set
+        // before there are files.
         unsafe {
             (*(*bindings::rust_vfs_file_inode(self.file.as_ptr())).i_sb)
                 .s_uuid
@@ -92,8 +92,7 @@ impl<T: FileSystem> FrozenFile<T> {
         }
     }
 
-    /// When its content was changed last: seconds since the epoch, and
-    /// nanoseconds.
+    /// When its content was changed last: seconds since the epoch, and nanoseconds.
     pub(crate) fn modified(&self) -> (i64, u32) {
         let mut nanoseconds = 0;
         // SAFETY: The file is open, and the number there to be written to.
@@ -124,8 +123,8 @@ impl<T: FileSystem> FrozenFile<T> {
         unsafe { verity::digest(self.file.as_ptr(), self.registered) }
     }
 
-    /// The superblock that the file is on if it has fs-verity, else null. It is
-    /// live as long as `self`.
+    /// The superblock that the file is on if it has fs-verity, else null. It is live as long as
+    /// `self`.
     pub(super) fn verity_super_block(&self) -> *const bindings::super_block {
         if self.copies.is_some() {
             return core::ptr::null();
@@ -134,13 +133,12 @@ impl<T: FileSystem> FrozenFile<T> {
         unsafe { (*bindings::rust_vfs_file_inode(self.file.as_ptr())).i_sb }
     }
 
-    /// The bytes of the file from `offset` on: `len` of them, or those up to
-    /// the end of the file.
+    /// The bytes of the file from `offset` on: `len` of them, or those up to the end of the file.
     ///
     /// # Errors
     ///
-    /// Those of reading the file; [`EINVAL`] if the bytes cross a page
-    /// boundary or none of them is inside the file.
+    /// Those of reading the file; [`EINVAL`] if the bytes cross a page boundary or none of them is
+    /// inside the file.
     pub(crate) fn view(&self, offset: u64, len: usize) -> Result<StableBytes> {
         let rest = self.size().checked_sub(offset).filter(|&rest| rest > 0);
         let len = len.min(usize::try_from(rest.ok_or(EINVAL)?).unwrap_or(usize::MAX));
@@ -155,9 +153,8 @@ impl<T: FileSystem> FrozenFile<T> {
         }
 
         let mut start = core::ptr::null();
-        // SAFETY: The file is open, the bytes lie in one page, and `start` is
-        // there to be written to. By the type invariant the kernel can read
-        // the file, and what is said of it is so.
+        // SAFETY: The file is open, the bytes lie in one page, and `start` is there to be written
+        // to. By the type invariant the kernel can read the file, and what is said of it is so.
         let folio = from_err_ptr(unsafe {
             bindings::rust_vfs_look_at(
                 self.file.as_ptr(),
@@ -171,26 +168,21 @@ impl<T: FileSystem> FrozenFile<T> {
         })?;
         let folio = NonNull::new(folio).ok_or(EIO)?;
 
-        // SAFETY: The function gave a reference to the folio, and says where
-        // the bytes are, which it has read. The folio is either a copy that
-        // nobody else has, or in the page cache of a file with fs-verity, where
-        // the bytes do not change because all of this holds:
+        // SAFETY: The function gave a reference to the folio, and says where the bytes are, which
+        // it has read. The folio is either a copy that nobody else has, or in the page cache of a
+        // file with fs-verity, where the bytes do not change because all of this holds:
         //
-        // - The folio is up to date, so its file system does not read into it
-        //   any more.
-        // - Nobody writes to it through the file. fs-verity is enabled only
-        //   while nobody could, which includes mappings; from then on the
-        //   file cannot be opened for writing, nor can its size be changed; and
-        //   it stays enabled.
-        // - It is not pinned, so nobody writes to it by another way that they
-        //   got hold of before fs-verity was enabled: a buffer that they had
-        //   registered, or a read in flight. Nobody gets hold of one now: that
-        //   would take a writable mapping.
+        // - The folio is up to date, so its file system does not read into it any more.
+        // - Nobody writes to it through the file. fs-verity is enabled only while nobody could,
+        //   which includes mappings; from then on the file cannot be opened for writing, nor can
+        //   its size be changed; and it stays enabled.
+        // - It is not pinned, so nobody writes to it by another way that they got hold of before
+        //   fs-verity was enabled: a buffer that they had registered, or a read in flight. Nobody
+        //   gets hold of one now: that would take a writable mapping.
         // - It is not reused, split or moved while there is a reference.
         //
-        // What else changes folios that are up to date happens on file systems
-        // without fs-verity: the server of FUSE stores into them, and XFS zeroes
-        // parts of them where it deduplicates.
+        // What else changes folios that are up to date happens on file systems without fs-verity:
+        // the server of FUSE stores into them, and XFS zeroes parts of them where it deduplicates.
         let bytes = unsafe { StableBytes::from_raw(folio, start.cast(), len) };
         if let Some(copies) = &self.copies {
             copies.keep(offset, &bytes);
@@ -201,8 +193,8 @@ impl<T: FileSystem> FrozenFile<T> {
 
 impl<T: FileSystem> Drop for FrozenFile<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant write access is denied on account of
-        // this value, and the file is open.
+        // SAFETY: By the type invariant write access is denied on account of this value, and the
+        // file is open.
         unsafe { bindings::rust_vfs_allow_write_access(self.file.as_ptr()) };
     }
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Regular files whose content the file system itself reads into their page
-//! cache.
+//! Regular files whose content the file system itself reads into their page cache.
 
 use super::{
     bindings,
@@ -13,8 +12,8 @@ use kernel::{error::from_result, prelude::*};
 
 /// What a file system with such files provides.
 pub(crate) trait Operations: inode_operations::Operations {
-    /// Reads the content at `offset` into `out`. Returns the number of bytes
-    /// read, which is less than asked for only at the end of the file.
+    /// Reads the content at `offset` into `out`. Returns the number of bytes read, which is less
+    /// than asked for only at the end of the file.
     fn read(inode: &Inode<Self>, offset: u64, out: &mut [u8]) -> Result<usize>;
 }
 
@@ -64,8 +63,7 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The file is live and holds its inode.
             unsafe { Self::check_usable(file)? };
 
-            // SAFETY: The file is this task's until it is open, and what reads
-            // it is `read_iter()`.
+            // SAFETY: The file is this task's until it is open, and what reads it is `read_iter()`.
             unsafe { bindings::rust_vfs_read_from_cache(file) };
             Ok(0)
         })
@@ -87,8 +85,7 @@ impl<T: Operations> Tables<T> {
         iter: *mut bindings::iov_iter,
     ) -> isize {
         from_result(|| {
-            // SAFETY: The file of the request is open; the arguments are
-            // passed on.
+            // SAFETY: The file of the request is open; the arguments are passed on.
             unsafe {
                 Self::check_usable((*iocb).ki_filp)?;
                 Ok(bindings::rust_vfs_cached_read_iter(iocb, iter))
@@ -119,8 +116,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a mapping of an open file of type `T` that
-    /// is being set up.
+    /// Called by the VFS only, with a mapping of an open file of type `T` that is being set up.
     unsafe extern "C" fn mmap(
         file: *mut bindings::file,
         vma: *mut bindings::vm_area_struct,
@@ -136,20 +132,18 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a folio of the page cache of a file of
-    /// type `T` that is locked and not up to date.
+    /// Called by the VFS only, with a folio of the page cache of a file of type `T` that is locked
+    /// and not up to date.
     unsafe extern "C" fn read_folio(
         _file: *mut bindings::file,
         folio: *mut bindings::folio,
     ) -> c_int {
         let result = || -> Result {
-            // SAFETY: A folio in the page cache keeps its inode alive while
-            // it is locked.
+            // SAFETY: A folio in the page cache keeps its inode alive while it is locked.
             let inode = unsafe { Inode::<T>::from_raw(bindings::rust_vfs_folio_inode(folio)) };
 
-            // SAFETY: The folio is locked and not up to date: nobody else
-            // reads or writes its memory, which is mapped (there is no high
-            // memory, see Kconfig) and initialised here.
+            // SAFETY: The folio is locked and not up to date: nobody else reads or writes its
+            // memory, which is mapped (there is no high memory, see Kconfig) and initialised here.
             let (position, out) = unsafe {
                 let address = bindings::rust_vfs_folio_address(folio).cast::<u8>();
                 let size = bindings::rust_vfs_folio_size(folio);

@@ -10,12 +10,10 @@ use kernel::{prelude::*, str::CString, types::Opaque};
 
 /// What a file system provides that has inodes.
 pub(crate) trait Operations: FileSystem {
-    /// Reads the inode with number `ino`. Called once for each inode that is
-    /// not in the cache.
+    /// Reads the inode with number `ino`. Called once for each inode that is not in the cache.
     fn read(sb: &SuperBlock<Self>, ino: u64) -> Result<NewInode<Self>>;
 
-    /// The error for `inode`, about which the VFS has found out `what`: the file
-    /// system is damaged.
+    /// The error for `inode`, about which the VFS has found out `what`: the file system is damaged.
     fn damaged(inode: &Inode<Self>, what: &'static str) -> Error;
 }
 
@@ -31,21 +29,19 @@ pub(super) struct Slot<T: FileSystem> {
 ///
 /// # Invariants
 ///
-/// It is the `inode` of a [`Slot<T>`] whose `data` is set and does not change
-/// for as long as there is a reference to the inode. The superblock of the
-/// inode fulfils the invariants of [`SuperBlock<T>`].
+/// It is the `inode` of a [`Slot<T>`] whose `data` is set and does not change for as long as there
+/// is a reference to the inode. The superblock of the inode fulfils the invariants of
+/// [`SuperBlock<T>`].
 #[repr(transparent)]
 pub(crate) struct Inode<T: FileSystem>(Opaque<bindings::inode>, PhantomData<T>);
 
 impl<T: FileSystem> Inode<T> {
     /// # Safety
     ///
-    /// `inode` must be an inode of a superblock of type `T`, for which
-    /// `Inode::get()` has returned, and which is referenced (not only found by
-    /// RCU path walk) for `'a`.
+    /// `inode` must be an inode of a superblock of type `T`, for which `Inode::get()` has returned,
+    /// and which is referenced (not only found by RCU path walk) for `'a`.
     pub(super) unsafe fn from_raw<'a>(inode: *mut bindings::inode) -> &'a Self {
-        // SAFETY: `Self` is transparent over `inode`, and the caller vouches
-        // for the rest.
+        // SAFETY: `Self` is transparent over `inode`, and the caller vouches for the rest.
         unsafe { &*inode.cast() }
     }
 
@@ -61,15 +57,15 @@ impl<T: FileSystem> Inode<T> {
 
     /// Its size in bytes, as it was given in [`NewInode`].
     pub(crate) fn size(&self) -> u64 {
-        // SAFETY: The inode is live, and its size, which is never negative,
-        // does not change: nothing can be written.
+        // SAFETY: The inode is live, and its size, which is never negative, does not change:
+        // nothing can be written.
         unsafe { (*self.as_ptr()).i_size as u64 }
     }
 
     /// What the file system keeps for it.
     pub(crate) fn data(&self) -> &T::Inode {
-        // SAFETY: By the type invariant this is part of a `Slot<T>`, and its
-        // data is set and only read.
+        // SAFETY: By the type invariant this is part of a `Slot<T>`, and its data is set and only
+        // read.
         unsafe {
             let slot = kernel::container_of!(&raw const self.0, Slot<T>, inode);
             (*slot).data.as_ref().unwrap_unchecked()
@@ -78,8 +74,8 @@ impl<T: FileSystem> Inode<T> {
 
     /// The superblock that it belongs to.
     pub(crate) fn super_block(&self) -> &SuperBlock<T> {
-        // SAFETY: An inode does not outlive its superblock, nor does `i_sb`
-        // change; the rest is the type invariant.
+        // SAFETY: An inode does not outlive its superblock, nor does `i_sb` change; the rest is the
+        // type invariant.
         unsafe { SuperBlock::from_raw((*self.as_ptr()).i_sb) }
     }
 
@@ -99,13 +95,12 @@ impl<T: FileSystem> Inode<T> {
         // SAFETY: The superblock is live.
         let inode = unsafe { bindings::rust_vfs_ilookup(sb.as_ptr(), ino) };
 
-        // INVARIANT: The reference is this task's. It was waited for the inode
-        // to be unlocked; one that could not be read is not given.
+        // INVARIANT: The reference is this task's. It was waited for the inode to be unlocked; one
+        // that could not be read is not given.
         NonNull::new(inode.cast()).map(InodeRef)
     }
 
-    /// Finds the inode with number `ino` in the cache, or puts there what
-    /// `read` finds.
+    /// Finds the inode with number `ino` in the cache, or puts there what `read` finds.
     pub(super) fn get_or(
         sb: &SuperBlock<T>,
         ino: u64,
@@ -118,8 +113,8 @@ impl<T: FileSystem> Inode<T> {
         // SAFETY: The reference that `iget_locked()` gave.
         if unsafe { bindings::rust_vfs_inode_is_new(inode) } {
             match read() {
-                // SAFETY: A new inode is locked and this task's to set up, and
-                // it is part of a `Slot<T>`, as all inodes of `sb`.
+                // SAFETY: A new inode is locked and this task's to set up, and it is part of a
+                // `Slot<T>`, as all inodes of `sb`.
                 Ok(new) => unsafe { new.init(inode) },
                 Err(error) => {
                     // SAFETY: As above. The reference is given back.
@@ -128,21 +123,21 @@ impl<T: FileSystem> Inode<T> {
                 }
             }
         }
-        // INVARIANT: Another task that found the inode has waited for it to
-        // be unlocked, and started again if reading it had failed.
+        // INVARIANT: Another task that found the inode has waited for it to be unlocked, and
+        // started again if reading it had failed.
         // SAFETY: The inode is not null, see above.
         let inode = InodeRef(unsafe { NonNull::new_unchecked(inode.cast::<Inode<T>>()) });
 
-        // It may be of no use since it was asked for: what is cached of new
-        // inodes, nobody has had forgotten.
+        // It may be of no use since it was asked for: what is cached of new inodes, nobody has had
+        // forgotten.
         inode.check_usable()?;
         Ok(inode)
     }
 }
 
 impl<T: Operations> Inode<T> {
-    /// Finds the inode with number `ino` in the cache, or reads it. It must be
-    /// one that a path leads to.
+    /// Finds the inode with number `ino` in the cache, or reads it. It must be one that a path
+    /// leads to.
     pub(super) fn get(sb: &SuperBlock<T>, ino: u64) -> Result<InodeRef<T>> {
         Self::get_or(sb, ino, || T::read(sb, ino))
     }
@@ -180,8 +175,8 @@ impl<T: FileSystem> Drop for InodeRef<T> {
 
 /// What an inode is; decides which operations it has.
 ///
-/// The constructors are next to those operations, for example
-/// `Kind::directory()` in `directory.rs`.
+/// The constructors are next to those operations, for example `Kind::directory()` in
+/// `directory.rs`.
 pub(crate) struct Kind<T: FileSystem> {
     pub(super) file_type: u32,
     pub(super) inode_operations: &'static bindings::inode_operations,
@@ -225,8 +220,8 @@ impl<T: FileSystem> NewInode<T> {
     unsafe fn init(self, inode: *mut bindings::inode) {
         let mode = (u32::from(self.mode) & !bindings::S_IFMT | self.kind.file_type) as u16;
 
-        // SAFETY: `inode` is part of a `Slot<T>` that is this task's to set
-        // up. The tables are static.
+        // SAFETY: `inode` is part of a `Slot<T>` that is this task's to set up. The tables are
+        // static.
         unsafe {
             let slot = kernel::container_of!(Opaque::cast_from(inode), Slot<T>, inode).cast_mut();
             (*slot).data = Some(self.data);
@@ -265,8 +260,7 @@ fn as_ptr<O>(table: Option<&'static O>) -> *const O {
 ///
 /// # Invariants
 ///
-/// It is a live slab cache of objects of the size and alignment of
-/// [`Slot<T>`].
+/// It is a live slab cache of objects of the size and alignment of [`Slot<T>`].
 pub(super) struct InodeCache<T: FileSystem>(NonNull<bindings::kmem_cache>, PhantomData<T>);
 
 impl<T: FileSystem> InodeCache<T> {
@@ -278,8 +272,8 @@ impl<T: FileSystem> InodeCache<T> {
         args.align = layout.align() as c_uint;
         args.ctor = Some(Self::construct);
 
-        // SAFETY: The name is NUL-terminated, and copied; the constructor is
-        // for objects of this size.
+        // SAFETY: The name is NUL-terminated, and copied; the constructor is for objects of this
+        // size.
         let cache = unsafe {
             bindings::__kmem_cache_create_args(
                 name.as_char_ptr(),
@@ -309,12 +303,12 @@ impl<T: FileSystem> InodeCache<T> {
 
 impl<T: FileSystem> Drop for InodeCache<T> {
     fn drop(&mut self) {
-        // SAFETY: May be called from any context that can sleep. It waits for
-        // the inodes that `free()` is still to give back.
+        // SAFETY: May be called from any context that can sleep. It waits for the inodes that
+        // `free()` is still to give back.
         unsafe { bindings::rcu_barrier() };
 
-        // SAFETY: By the type invariant the cache is live. Its inodes were
-        // those of superblocks, of which there are none.
+        // SAFETY: By the type invariant the cache is live. Its inodes were those of superblocks, of
+        // which there are none.
         unsafe { bindings::kmem_cache_destroy(self.as_ptr()) };
     }
 }
@@ -333,16 +327,15 @@ pub(super) unsafe fn alloc<T: FileSystem>(
     if slot.is_null() {
         return core::ptr::null_mut();
     }
-    // SAFETY: The object is a new `Slot<T>`; what its `data` was before is
-    // not dropped.
+    // SAFETY: The object is a new `Slot<T>`; what its `data` was before is not dropped.
     unsafe {
         (&raw mut (*slot).data).write(None);
         Opaque::cast_into(&raw const (*slot).inode)
     }
 }
 
-/// The `destroy_inode` of a superblock: frees what can be freed before the
-/// RCU grace period. Code that runs in RCU path walk does not touch `data`.
+/// The `destroy_inode` of a superblock: frees what can be freed before the RCU grace period. Code
+/// that runs in RCU path walk does not touch `data`.
 ///
 /// # Safety
 ///
@@ -361,8 +354,8 @@ pub(super) unsafe extern "C" fn destroy<T: FileSystem>(inode: *mut bindings::ino
 ///
 /// Called by the VFS only, an RCU grace period after `destroy()`.
 pub(super) unsafe extern "C" fn free<T: FileSystem>(inode: *mut bindings::inode) {
-    // SAFETY: Nobody else uses the inode. It came from `alloc()`, which took
-    // it from a slab cache; the allocator knows which.
+    // SAFETY: Nobody else uses the inode. It came from `alloc()`, which took it from a slab cache;
+    // the allocator knows which.
     unsafe {
         bindings::rust_vfs_inode_free_link(inode);
         let slot = kernel::container_of!(Opaque::cast_from(inode), Slot<T>, inode);

@@ -30,8 +30,8 @@ pub(super) const fn common<T: Operations>() -> bindings::inode_operations {
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a path of type `T` whose dentry is positive,
-/// with a `stat` to fill in.
+/// Called by the VFS only, for a path of type `T` whose dentry is positive, with a `stat` to fill
+/// in.
 pub(super) unsafe extern "C" fn getattr<T: Operations>(
     idmap: *mut bindings::mnt_idmap,
     path: *const bindings::path,
@@ -40,14 +40,13 @@ pub(super) unsafe extern "C" fn getattr<T: Operations>(
     _flags: c_uint,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: The dentry of the path holds its inode; `stat` is this
-        // task's.
+        // SAFETY: The dentry of the path holds its inode; `stat` is this task's.
         unsafe {
             let inode = (*(*path).dentry).d_inode;
             Inode::<T>::from_raw(inode).check_usable()?;
             bindings::generic_fillattr(idmap, request, inode, stat);
-            // Not immutable: that would say that nothing can be written to a
-            // file of an overlay above this.
+            // Not immutable: that would say that nothing can be written to a file of an overlay
+            // above this.
             bindings::generic_fill_statx_attr(inode, stat);
         }
         Ok(0)
@@ -58,15 +57,13 @@ pub(super) unsafe extern "C" fn getattr<T: Operations>(
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a dentry of type `T` that is positive, with
-/// attributes to fill in.
+/// Called by the VFS only, for a dentry of type `T` that is positive, with attributes to fill in.
 unsafe extern "C" fn no_flags<T: Operations>(
     dentry: *mut bindings::dentry,
     attributes: *mut bindings::file_kattr,
 ) -> c_int {
     from_result(|| {
-        // SAFETY: The dentry holds its inode; the attributes are this task's
-        // to fill in.
+        // SAFETY: The dentry holds its inode; the attributes are this task's to fill in.
         unsafe {
             Inode::<T>::from_raw((*dentry).d_inode).check_usable()?;
             bindings::rust_vfs_fileattr_verity(attributes, false);

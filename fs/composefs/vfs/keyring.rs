@@ -14,9 +14,8 @@ use kernel::{
 
 /// A keyring that an administrator fills with X.509 certificates.
 ///
-/// It has the permissions of `.fs-verity`: root (of the initial user
-/// namespace) may view, read, search and add to it, and change or restrict
-/// it with `keyctl(1)`.
+/// It has the permissions of `.fs-verity`: root (of the initial user namespace) may view, read,
+/// search and add to it, and change or restrict it with `keyctl(1)`.
 ///
 /// # Invariants
 ///
@@ -43,23 +42,21 @@ impl Keyring {
         unsafe { bindings::rust_vfs_keyring_is_empty(self.0.as_ptr()) }
     }
 
-    /// Checks that the PKCS#7 message `signature` signs `data`, which is not
-    /// part of it, with a key that is in this keyring, or that a chain of
-    /// certificates leads to from one.
+    /// Checks that the PKCS#7 message `signature` signs `data`, which is not part of it, with a key
+    /// that is in this keyring, or that a chain of certificates leads to from one.
     ///
     /// # Errors
     ///
-    /// Those of `verify_pkcs7_signature()`: [`ENOKEY`] if there is no such
-    /// key, `EKEYREJECTED` if it did not sign this, [`EBADMSG`] or others if
-    /// the message is malformed, `ENOPKG` if it needs an algorithm that the
-    /// kernel has not got.
+    /// Those of `verify_pkcs7_signature()`: [`ENOKEY`] if there is no such key, `EKEYREJECTED` if
+    /// it did not sign this, [`EBADMSG`] or others if the message is malformed, `ENOPKG` if it
+    /// needs an algorithm that the kernel has not got.
     pub(crate) fn verify(&self, data: &[u8], signature: &[u8]) -> Result {
         // SAFETY: By the type invariant the keyring is live.
         unsafe { verify(data, signature, self.0.as_ptr()) }
     }
 
-    /// As [`verify()`](Self::verify), with the certificates that were built
-    /// into the kernel and those that they have vouched for.
+    /// As [`verify()`](Self::verify), with the certificates that were built into the kernel and
+    /// those that they have vouched for.
     pub(crate) fn verify_by_system(data: &[u8], signature: &[u8]) -> Result {
         // SAFETY: Null stands for those.
         unsafe { verify(data, signature, core::ptr::null_mut()) }
@@ -70,8 +67,7 @@ impl Keyring {
 ///
 /// `keyring` must be live, or null.
 unsafe fn verify(data: &[u8], signature: &[u8], keyring: *mut bindings::key) -> Result {
-    // SAFETY: The slices are of these lengths, and the caller vouches for the
-    // keyring.
+    // SAFETY: The slices are of these lengths, and the caller vouches for the keyring.
     to_result(unsafe {
         bindings::rust_vfs_verify_pkcs7(
             data.as_ptr().cast(),
@@ -85,10 +81,9 @@ unsafe fn verify(data: &[u8], signature: &[u8], keyring: *mut bindings::key) -> 
 
 impl Drop for Keyring {
     fn drop(&mut self) {
-        // A user may have linked to it from elsewhere. It is to be of no use
-        // there any more, and to let go of its keys.
-        // SAFETY: By the type invariant the keyring is live, and there is a
-        // reference to give back.
+        // A user may have linked to it from elsewhere. It is to be of no use there any more, and to
+        // let go of its keys.
+        // SAFETY: By the type invariant the keyring is live, and there is a reference to give back.
         unsafe {
             bindings::key_revoke(self.0.as_ptr());
             bindings::key_put(self.0.as_ptr());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Messages about errors at run time: rate-limited, because what causes them
-//! may be under the control of a user.
+//! Messages about errors at run time: rate-limited, because what causes them may be under the
+//! control of a user.
 
 use super::bindings;
 

@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Sound, safe abstractions over the Linux VFS, as much of it as a read-only
-//! file system needs that takes its metadata from one file and the content of
-//! its files from others.
+//! Sound, safe abstractions over the Linux VFS, as much of it as a read-only file system needs that
+//! takes its metadata from one file and the content of its files from others.
 //!
-//! This is the only place of the driver with `unsafe` code. It knows nothing
-//! of composefs. What differs between kernel versions ends here, in the C files
-//! and `error.rs`.
+//! This is the only place of the driver with `unsafe` code. It knows nothing of composefs. What
+//! differs between kernel versions ends here, in the C files and `error.rs`.
 //!
-//! A file system implements [`FileSystem`], and one trait for each kind of
-//! object that it has: [`directory::Operations`], [`symlink::Operations`],
-//! [`inline_file::Operations`], [`backed_file::Operations`].
-//! [`Module`] is the kernel module around it.
+//! A file system implements [`FileSystem`], and one trait for each kind of object that it has:
+//! [`directory::Operations`], [`symlink::Operations`], [`inline_file::Operations`],
+//! [`backed_file::Operations`]. [`Module`] is the kernel module around it.
 
 mod acl;
 pub(crate) mod audit;

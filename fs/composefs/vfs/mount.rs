@@ -51,8 +51,8 @@ pub(super) unsafe extern "C" fn init<T: Operations>(
     })
 }
 
-/// The C entry points of an fs_context of file system type `T`. Its
-/// `fs_private` is a `KBox<Context<T>>`, from `init()` to `free()`.
+/// The C entry points of an fs_context of file system type `T`. Its `fs_private` is a
+/// `KBox<Context<T>>`, from `init()` to `free()`.
 struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
@@ -69,8 +69,8 @@ impl<T: Operations> Tables<T> {
     ///
     /// Called by the VFS only, once, when nobody else has the fs_context.
     unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
-        // SAFETY: `fs_private` is the box that `init()` put there; the VFS
-        // calls this only where `init()` succeeded.
+        // SAFETY: `fs_private` is the box that `init()` put there; the VFS calls this only where
+        // `init()` succeeded.
         drop(unsafe { KBox::from_raw((*fc).fs_private.cast::<Context<T>>()) });
     }
 
@@ -85,13 +85,13 @@ impl<T: Operations> Tables<T> {
             // SAFETY: The VFS gives a live fs_context, which is not null.
             let log = unsafe { Log::new(NonNull::new_unchecked(fc)) };
 
-            // SAFETY: `fs_private` is a box of this type (see the struct), and
-            // the caller's lock makes this the only reference.
+            // SAFETY: `fs_private` is a box of this type (see the struct), and the caller's lock
+            // makes this the only reference.
             let options = unsafe { &mut (*(*fc).fs_private.cast::<Context<T>>()).options };
 
-            // SAFETY: The VFS gives a parameter with a NUL-terminated key; it
-            // is alive until this function returns. The type says which member
-            // of the union is set; strings and files are not null then.
+            // SAFETY: The VFS gives a parameter with a NUL-terminated key; it is alive until this
+            // function returns. The type says which member of the union is set; strings and files
+            // are not null then.
             let param = unsafe {
                 let anon = &(*param).__bindgen_anon_1;
                 Param {
@@ -116,18 +116,17 @@ impl<T: Operations> Tables<T> {
         })
     }
 
-    /// Everything that may have to be waited for is done before there is a
-    /// superblock: `sync(2)`, for one, waits for all of them to be complete.
+    /// Everything that may have to be waited for is done before there is a superblock: `sync(2)`,
+    /// for one, waits for all of them to be complete.
     ///
     /// # Safety
     ///
     /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
-            // SAFETY: The VFS gives a live fs_context for the use of this
-            // task, which holds its file system type; `fs_private` is a box
-            // of this type (see the struct), to which no other reference
-            // exists during this block.
+            // SAFETY: The VFS gives a live fs_context for the use of this task, which holds its
+            // file system type; `fs_private` is a box of this type (see the struct), to which no
+            // other reference exists during this block.
             unsafe {
                 force_read_only(fc)?;
                 let log = Log::new(NonNull::new_unchecked(fc));
@@ -157,15 +156,14 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by `get_tree_nodev()` only, with a superblock that nobody else
-    /// uses yet.
+    /// Called by `get_tree_nodev()` only, with a superblock that nobody else uses yet.
     unsafe extern "C" fn fill_super(
         sb: *mut bindings::super_block,
         fc: *mut bindings::fs_context,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The pointers are live and this task's own to use for
-            // the call; `fs_private` is a box of this type (see the struct).
+            // SAFETY: The pointers are live and this task's own to use for the call; `fs_private`
+            // is a box of this type (see the struct).
             unsafe {
                 let context = (*fc).fs_private.cast::<Context<T>>();
                 let new = (*context).prepared.take().ok_or(EINVAL)?;
@@ -178,13 +176,11 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with `s_umount` of the superblock held for
-    /// writing.
+    /// Called by the VFS only, with `s_umount` of the superblock held for writing.
     unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
-            // SAFETY: The pointers are live and this task's own to use for
-            // the call; the root of a context for reconfiguration is that of
-            // a mounted superblock, of this type.
+            // SAFETY: The pointers are live and this task's own to use for the call; the root of a
+            // context for reconfiguration is that of a mounted superblock, of this type.
             unsafe {
                 force_read_only(fc)?;
                 let log = Log::new(NonNull::new_unchecked(fc));

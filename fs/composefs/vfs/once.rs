@@ -15,8 +15,8 @@ pub(crate) struct Once<T> {
     state: UnsafeCell<c_ulong>,
 }
 
-// SAFETY: `state` is only accessed by atomic operations on bits. What is made
-// by one task is used, and may be dropped, by others.
+// SAFETY: `state` is only accessed by atomic operations on bits. What is made by one task is used,
+// and may be dropped, by others.
 unsafe impl<T: Send + Sync> Sync for Once<T> {}
 
 impl<T> Once<T> {
@@ -28,13 +28,13 @@ impl<T> Once<T> {
         }
     }
 
-    /// The value, which `make` makes unless it is there. One task at a time
-    /// does that, while others wait for what comes of it.
+    /// The value, which `make` makes unless it is there. One task at a time does that, while others
+    /// wait for what comes of it.
     ///
     /// # Errors
     ///
-    /// Those of `make`, after which there is still no value; [`EINTR`] if the
-    /// task was killed while it waited.
+    /// Those of `make`, after which there is still no value; [`EINTR`] if the task was killed while
+    /// it waited.
     pub(crate) fn get_or_make(&self, make: impl FnOnce() -> Result<T>) -> Result<&T> {
         if let Some(value) = self.value.as_ref() {
             return Ok(value);
@@ -57,8 +57,8 @@ struct Turn<'a, T>(&'a Once<T>);
 
 impl<'a, T> Turn<'a, T> {
     fn take(once: &'a Once<T>) -> Result<Self> {
-        // SAFETY: The word is only accessed by atomic operations on bits, and
-        // is borrowed for longer than this call.
+        // SAFETY: The word is only accessed by atomic operations on bits, and is borrowed for
+        // longer than this call.
         to_result(unsafe { bindings::rust_vfs_lock_bit(once.state.get()) })?;
 
         // INVARIANT: The bit was clear, and is set now.
@@ -68,8 +68,7 @@ impl<'a, T> Turn<'a, T> {
 
 impl<T> Drop for Turn<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: As in `take()`. By the type invariant the bit is this task's
-        // to clear.
+        // SAFETY: As in `take()`. By the type invariant the bit is this task's to clear.
         unsafe { bindings::rust_vfs_unlock_bit(self.0.state.get()) };
     }
 }

@@ -103,14 +103,14 @@ impl Directory {
     }
 }
 
-/// Directories, seen through mounts of their own: what is mounted or unmounted
-/// elsewhere does not change what is below them, and nothing is written.
+/// Directories, seen through mounts of their own: what is mounted or unmounted elsewhere does not
+/// change what is below them, and nothing is written.
 ///
 /// # Invariants
 ///
-/// Each of `mounts` is a private clone of a mount whose root is the directory,
-/// and that of `files` at the same place is the directory, opened through it
-/// with `O_PATH`. References to all of them are owned.
+/// Each of `mounts` is a private clone of a mount whose root is the directory, and that of `files`
+/// at the same place is the directory, opened through it with `O_PATH`. References to all of them
+/// are owned.
 pub(crate) struct PrivateDirectories {
     mounts: KVVec<*mut bindings::vfsmount>,
     files: KVVec<NonNull<bindings::file>>,
@@ -135,20 +135,19 @@ impl PrivateDirectories {
     ///
     /// # Errors
     ///
-    /// [`EPERM`] or [`EINVAL`] if the current task may not mount what is there
-    /// elsewhere; [`ENOMEM`], also if there is no more room.
+    /// [`EPERM`] or [`EINVAL`] if the current task may not mount what is there elsewhere;
+    /// [`ENOMEM`], also if there is no more room.
     pub(crate) fn push(&mut self, directory: &Directory) -> Result {
         // SAFETY: The path is valid.
         let mount = unsafe { bindings::rust_vfs_clone_private_mount(&directory.0 .0) };
         let mut mount = from_err_ptr(mount)?;
 
-        // `O_PATH` because the backing files that are opened in the name of
-        // this file shall raise no fsnotify events, as it does not: an open
-        // that serves everyone is nobody's access, and a fanotify listener
-        // must not have to permit what it opened itself. (Before 7.3, backing
+        // `O_PATH` because the backing files that are opened in the name of this file shall raise
+        // no fsnotify events, as it does not: an open that serves everyone is nobody's access, and
+        // a fanotify listener must not have to permit what it opened itself. (Before 7.3, backing
         // files raise events nevertheless, those of overlayfs as well.)
-        // SAFETY: The mount is live, and holds its root; the credentials are
-        // those of the current task.
+        // SAFETY: The mount is live, and holds its root; the credentials are those of the current
+        // task.
         let file = from_err_ptr(unsafe {
             let root = bindings::path {
                 mnt: mount,
@@ -163,8 +162,7 @@ impl PrivateDirectories {
         .and_then(|file| NonNull::new(file).ok_or(ENOENT));
 
         match file {
-            // Where there is room for the file, the mount is not added without
-            // it.
+            // Where there is room for the file, the mount is not added without it.
             // INVARIANT: Both were just made, from the same directory.
             Ok(file)
                 if self.files.len() < self.files.capacity()
@@ -208,8 +206,8 @@ impl Drop for PrivateDirectories {
         if self.mounts.is_empty() {
             return;
         }
-        // SAFETY: By the type invariant there are references to give back.
-        // Files that were opened below hold references of their own.
+        // SAFETY: By the type invariant there are references to give back. Files that were opened
+        // below hold references of their own.
         unsafe {
             bindings::kern_unmount_array(self.mounts.as_mut_ptr(), self.mounts.len() as c_uint);
         }
@@ -228,22 +226,20 @@ pub(crate) struct PrivateDirectory<'a> {
 }
 
 impl PrivateDirectory<'_> {
-    /// Opens the regular file `name`, a path below the directory, as
-    /// `credential` may. Leading slashes do not matter.
+    /// Opens the regular file `name`, a path below the directory, as `credential` may. Leading
+    /// slashes do not matter.
     ///
     /// # Errors
     ///
-    /// Those of looking the name up, [`ELOOP`] at a symlink among them and
-    /// [`EXDEV`] where `..` leads out; [`EINVAL`] if it is no regular file;
-    /// those of opening it.
+    /// Those of looking the name up, [`ELOOP`] at a symlink among them and [`EXDEV`] where `..`
+    /// leads out; [`EINVAL`] if it is no regular file; those of opening it.
     pub(crate) fn open_file(
         &self,
         name: &CStr,
         credential: &Credential,
     ) -> Result<ARef<BackingFile>> {
         let path = credential.scoped(|| {
-            // SAFETY: The mount is live; `owned` is written to, and read only
-            // if that succeeded.
+            // SAFETY: The mount is live; `owned` is written to, and read only if that succeeded.
             let path = unsafe {
                 let mut owned = pin_init::zeroed();
                 to_result(bindings::rust_vfs_lookup_beneath(
@@ -263,13 +259,12 @@ impl PrivateDirectory<'_> {
             Ok(path)
         })?;
 
-        // SAFETY: The directory is open, and the path valid and of a regular
-        // file.
+        // SAFETY: The directory is open, and the path valid and of a regular file.
         unsafe { BackingFile::open(self.file.as_ptr(), &path.0, credential) }
     }
 
-    /// Whether it is certain that no file below it can have fs-verity. That `other`
-    /// has it may spare asking.
+    /// Whether it is certain that no file below it can have fs-verity. That `other` has it may
+    /// spare asking.
     pub(crate) fn lacks_verity<T: FileSystem>(
         &self,
         other: &FrozenFile<T>,

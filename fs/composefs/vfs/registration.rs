@@ -8,8 +8,8 @@ use super::{bindings, filesystem::FileSystem, inode::InodeCache, stacking::Regis
 use core::ptr::NonNull;
 use kernel::{error::to_result, prelude::*, types::Opaque};
 
-/// A `struct file_system_type` that is registered, with the slab cache of its
-/// inodes and what its superblocks share, which outlive it.
+/// A `struct file_system_type` that is registered, with the slab cache of its inodes and what its
+/// superblocks share, which outlive it.
 ///
 /// # Invariants
 ///
@@ -23,12 +23,12 @@ pub(super) struct Registration<T: FileSystem> {
     shared: T::Shared,
 }
 
-// SAFETY: `fs_type` is only accessed by the VFS, under its own locks, and the
-// slab allocator may be called from any task.
+// SAFETY: `fs_type` is only accessed by the VFS, under its own locks, and the slab allocator may be
+// called from any task.
 unsafe impl<T: FileSystem> Send for Registration<T> {}
 
-// SAFETY: As for `Send`; what is reached through `&self` is the address of the
-// cache, and `shared`, which is `Sync`.
+// SAFETY: As for `Send`; what is reached through `&self` is the address of the cache, and `shared`,
+// which is `Sync`.
 unsafe impl<T: FileSystem> Sync for Registration<T> {}
 
 impl<T: FileSystem> Registration<T> {
@@ -59,9 +59,8 @@ impl<T: FileSystem> Registration<T> {
                     (*slot).init_fs_context = Some(init);
                     (*slot).kill_sb = Some(kill);
                 }
-                // SAFETY: `slot` is fully initialised, pinned, and lives until
-                // it is unregistered in `drop()`. What its superblocks use
-                // was made above.
+                // SAFETY: `slot` is fully initialised, pinned, and lives until it is unregistered
+                // in `drop()`. What its superblocks use was made above.
                 let result = to_result(unsafe { bindings::register_filesystem(slot) });
                 match result {
                     // SAFETY: As above; `drop()` takes it back.
@@ -77,13 +76,11 @@ impl<T: FileSystem> Registration<T> {
     ///
     /// # Safety
     ///
-    /// `sb` must point at a superblock of the file system type `T` that is
-    /// live for `'a`.
+    /// `sb` must point at a superblock of the file system type `T` that is live for `'a`.
     pub(super) unsafe fn of<'a>(sb: *const bindings::super_block) -> &'a Self {
-        // SAFETY: `sb` is live according to the contract of this function.
-        // Every superblock of type `T` was made through the `fs_type` of a
-        // `Registration<T>`: there is no other place that hands out
-        // `context::init::<T>`. Superblocks hold a reference to the module.
+        // SAFETY: `sb` is live according to the contract of this function. Every superblock of type
+        // `T` was made through the `fs_type` of a `Registration<T>`: there is no other place that
+        // hands out `context::init::<T>`. Superblocks hold a reference to the module.
         unsafe { Self::of_type((*sb).s_type) }
     }
 
@@ -91,18 +88,17 @@ impl<T: FileSystem> Registration<T> {
     ///
     /// # Safety
     ///
-    /// `fs_type` must be that of a `Registration<T>`, whose module there must
-    /// be a reference to for `'a`.
+    /// `fs_type` must be that of a `Registration<T>`, whose module there must be a reference to for
+    /// `'a`.
     pub(super) unsafe fn of_type<'a>(fs_type: *mut bindings::file_system_type) -> &'a Self {
-        // SAFETY: See the contract of this function; the registration lies in
-        // the memory of its module by the type invariant.
+        // SAFETY: See the contract of this function; the registration lies in the memory of its
+        // module by the type invariant.
         unsafe { &*kernel::container_of!(Opaque::cast_from(fs_type), Self, fs_type) }
     }
 
     /// What was registered.
     pub(super) fn registered(&self) -> Registered<T> {
-        // SAFETY: A reference is not null. Superblocks of this type are of type
-        // `T`, see `of()`.
+        // SAFETY: A reference is not null. Superblocks of this type are of type `T`, see `of()`.
         unsafe { Registered::from_raw(NonNull::new_unchecked(self.fs_type.get())) }
     }
 
@@ -120,10 +116,9 @@ impl<T: FileSystem> Registration<T> {
 #[pinned_drop]
 impl<T: FileSystem> PinnedDrop for Registration<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: `fs_type` was registered by `new()`. There are no users of
-        // the type: superblocks and fs_contexts hold a reference to the
-        // module, whose memory this lies in by the type invariant, and that is
-        // given up only when there are none.
+        // SAFETY: `fs_type` was registered by `new()`. There are no users of the type: superblocks
+        // and fs_contexts hold a reference to the module, whose memory this lies in by the type
+        // invariant, and that is given up only when there are none.
         unsafe {
             bindings::rust_vfs_set_ratchet_type(core::ptr::null_mut());
             bindings::unregister_filesystem(self.fs_type.get());

@@ -15,8 +15,8 @@ use kernel::{error::from_err_ptr, prelude::*};
 /// Owns a reference to an open regular file.
 pub(super) struct RegularFile(NonNull<bindings::file>);
 
-// SAFETY: A `struct file` may be used from any task; its position, the only
-// thing with a rule about that, is not used.
+// SAFETY: A `struct file` may be used from any task; its position, the only thing with a rule about
+// that, is not used.
 unsafe impl Send for RegularFile {}
 
 // SAFETY: As for `Send`.
@@ -33,8 +33,8 @@ impl RegularFile {
         let file = from_err_ptr(unsafe {
             bindings::filp_open(
                 path.as_char_ptr(),
-                // What is no regular file is refused below; until then, no
-                // FIFO waits for its writer, and no terminal becomes ours.
+                // What is no regular file is refused below; until then, no FIFO waits for its
+                // writer, and no terminal becomes ours.
                 (bindings::O_RDONLY
                     | bindings::O_LARGEFILE
                     | bindings::O_NONBLOCK

@@ -6,8 +6,8 @@ use super::{bindings, inode::Kind, inode_operations, inode_operations::Operation
 use core::marker::PhantomData;
 
 impl<T: Operations> Kind<T> {
-    /// A device, FIFO or socket; `None` if `file_type`, the `S_IFMT` part of
-    /// a mode, is of something else.
+    /// A device, FIFO or socket; `None` if `file_type`, the `S_IFMT` part of a mode, is of
+    /// something else.
     pub(crate) fn special(file_type: u16, rdev: u32) -> Option<Self> {
         let file_type = u32::from(file_type) & bindings::S_IFMT;
 
@@ -26,8 +26,8 @@ impl<T: Operations> Kind<T> {
     }
 }
 
-/// The C entry points of devices, FIFOs and sockets of file system type `T`;
-/// their file operations are those of what they stand for.
+/// The C entry points of devices, FIFOs and sockets of file system type `T`; their file operations
+/// are those of what they stand for.
 struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {

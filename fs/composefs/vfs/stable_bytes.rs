@@ -10,16 +10,15 @@ use kernel::{new_spinlock, prelude::*, sync::SpinLock};
 ///
 /// # Invariants
 ///
-/// Owns a reference to `folio`. `start` is the address of `len` bytes of it
-/// that are initialised, and do not change for as long as there is a reference.
+/// Owns a reference to `folio`. `start` is the address of `len` bytes of it that are initialised,
+/// and do not change for as long as there is a reference.
 pub(crate) struct StableBytes {
     folio: NonNull<bindings::folio>,
     start: *const u8,
     len: usize,
 }
 
-// SAFETY: The reference count of a folio is atomic, and its bytes are only
-// read.
+// SAFETY: The reference count of a folio is atomic, and its bytes are only read.
 unsafe impl Send for StableBytes {}
 
 // SAFETY: As for `Send`.
@@ -28,8 +27,8 @@ unsafe impl Sync for StableBytes {}
 impl StableBytes {
     /// # Safety
     ///
-    /// The caller hands over a reference to `folio`, and vouches for the rest
-    /// of the type's invariants.
+    /// The caller hands over a reference to `folio`, and vouches for the rest of the type's
+    /// invariants.
     pub(super) unsafe fn from_raw(
         folio: NonNull<bindings::folio>,
         start: *const u8,
@@ -42,8 +41,8 @@ impl StableBytes {
 
 impl Clone for StableBytes {
     fn clone(&self) -> Self {
-        // SAFETY: By the type invariant there is a reference, so the folio is
-        // live, and may be given one more.
+        // SAFETY: By the type invariant there is a reference, so the folio is live, and may be
+        // given one more.
         unsafe { bindings::rust_vfs_folio_get(self.folio.as_ptr()) };
 
         // INVARIANT: The reference was just taken.
@@ -55,8 +54,8 @@ impl Deref for StableBytes {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        // SAFETY: By the type invariant. The memory is mapped: there is no
-        // high memory, see Kconfig.
+        // SAFETY: By the type invariant. The memory is mapped: there is no high memory, see
+        // Kconfig.
         unsafe { core::slice::from_raw_parts(self.start, self.len) }
     }
 }
@@ -68,12 +67,12 @@ impl Drop for StableBytes {
     }
 }
 
-/// How many copies are kept: the block of inodes and that of the directory that
-/// a walk is at, for each of some walks.
+/// How many copies are kept: the block of inodes and that of the directory that a walk is at, for
+/// each of some walks.
 const SLOTS: usize = 16;
 
-/// The copies that were made last of parts of a file, by where they are in it.
-/// To make one costs as much as all the rest of a lookup.
+/// The copies that were made last of parts of a file, by where they are in it. To make one costs as
+/// much as all the rest of a lookup.
 pub(super) struct Copies(Pin<KBox<SpinLock<Slots>>>);
 
 type Slots = [Option<(u64, StableBytes)>; SLOTS];

@@ -10,8 +10,8 @@ use kernel::prelude::*;
 ///
 /// # Invariants
 ///
-/// It is the `fs_type` of a registration of `T`: superblocks of this type, and
-/// no others, are of type `T`. It is compared with others, and not looked at.
+/// It is the `fs_type` of a registration of `T`: superblocks of this type, and no others, are of
+/// type `T`. It is compared with others, and not looked at.
 pub(crate) struct Registered<T>(NonNull<bindings::file_system_type>, PhantomData<fn() -> T>);
 
 // SAFETY: Only the address is used.
@@ -60,8 +60,7 @@ impl<T> Registered<T> {
     }
 }
 
-/// How many file systems are stacked on one another, not counting the one at
-/// the bottom.
+/// How many file systems are stacked on one another, not counting the one at the bottom.
 ///
 /// # Invariants
 ///

@@ -62,8 +62,8 @@ pub(super) unsafe fn fill<T: Operations>(
         return Err(EUCLEAN);
     }
 
-    // SAFETY: `d_make_root()` consumes the reference to the inode, also when
-    // it fails. `sb` is still this task's.
+    // SAFETY: `d_make_root()` consumes the reference to the inode, also when it fails. `sb` is
+    // still this task's.
     unsafe {
         (*sb).s_root = bindings::d_make_root(root.into_raw());
         if (*sb).s_root.is_null() {
@@ -89,9 +89,8 @@ pub(super) unsafe extern "C" fn kill<T: FileSystem>(sb: *mut bindings::super_blo
     // SAFETY: The superblock was made by `get_tree_nodev()`.
     unsafe { bindings::kill_anon_super(sb) };
 
-    // SAFETY: The VFS holds `sb` until this function returns. There are no
-    // inodes any more, and so nobody who could use `s_fs_info`; it is null if
-    // `fill()` did not get to setting it.
+    // SAFETY: The VFS holds `sb` until this function returns. There are no inodes any more, and so
+    // nobody who could use `s_fs_info`; it is null if `fill()` did not get to setting it.
     unsafe {
         let data = (*sb).s_fs_info.cast::<T::Super>();
         if !data.is_null() {
@@ -127,14 +126,13 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, for a dentry of a mounted superblock of type
-    /// `T`.
+    /// Called by the VFS only, for a dentry of a mounted superblock of type `T`.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         buf: *mut kernel::bindings::kstatfs,
     ) -> c_int {
-        // SAFETY: The dentry is live, and its superblock was filled. The VFS gives
-        // a buffer that is zeroed, to write to.
+        // SAFETY: The dentry is live, and its superblock was filled. The VFS gives a buffer that is
+        // zeroed, to write to.
         unsafe {
             let sb = (*dentry).d_sb;
             let buf = buf.cast::<bindings::kstatfs>();
@@ -149,8 +147,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a dentry of a mounted superblock of type
-    /// `T`.
+    /// Called by the VFS only, for a dentry of a mounted superblock of type `T`.
     unsafe extern "C" fn show_options(
         seq: *mut bindings::seq_file,
         root: *mut bindings::dentry,

@@ -27,11 +27,10 @@ pub(crate) struct SuperBlock<T: FileSystem>(Opaque<bindings::super_block>, Phant
 impl<T: FileSystem> SuperBlock<T> {
     /// # Safety
     ///
-    /// `sb` must be a superblock of type `T` on which `fill()` has succeeded
-    /// up to setting `s_fs_info`, and live for `'a`.
+    /// `sb` must be a superblock of type `T` on which `fill()` has succeeded up to setting
+    /// `s_fs_info`, and live for `'a`.
     pub(super) unsafe fn from_raw<'a>(sb: *mut bindings::super_block) -> &'a Self {
-        // SAFETY: `Self` is transparent over `super_block`, and the caller
-        // vouches for the rest.
+        // SAFETY: `Self` is transparent over `super_block`, and the caller vouches for the rest.
         unsafe { &*sb.cast() }
     }
 
@@ -61,14 +60,14 @@ impl<T: FileSystem> Registered<T> {
     ///
     /// # Safety
     ///
-    /// `inode` must be live for `'a`, and if it is of type `T`, its superblock
-    /// must have been mounted.
+    /// `inode` must be live for `'a`, and if it is of type `T`, its superblock must have been
+    /// mounted.
     pub(super) unsafe fn super_block_of<'a>(
         self,
         inode: *const bindings::inode,
     ) -> Option<&'a SuperBlock<T>> {
-        // SAFETY: A live inode has a live superblock. By the type invariant it
-        // is then one of type `T`.
+        // SAFETY: A live inode has a live superblock. By the type invariant it is then one of type
+        // `T`.
         unsafe {
             bindings::rust_vfs_is_on(inode, self.as_ptr())
                 .then(|| SuperBlock::from_raw((*inode).i_sb))
@@ -100,8 +99,8 @@ pub(crate) struct OptionWriter<'a> {
 impl OptionWriter<'_> {
     /// # Safety
     ///
-    /// `seq` must be live, and this task's, for the lifetime that the caller
-    /// chooses for the result.
+    /// `seq` must be live, and this task's, for the lifetime that the caller chooses for the
+    /// result.
     pub(super) unsafe fn new(seq: *mut bindings::seq_file) -> Self {
         Self {
             seq,

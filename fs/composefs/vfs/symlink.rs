@@ -13,9 +13,9 @@ use kernel::prelude::*;
 
 /// What a file system with symbolic links provides.
 pub(crate) trait Operations: inode_operations::Operations {
-    /// Reads the target into `target`, which is as long as the size of the
-    /// inode, but at most `PATH_MAX - 1` bytes. Called again for an inode
-    /// only after it was evicted, or if several tasks are first.
+    /// Reads the target into `target`, which is as long as the size of the inode, but at most
+    /// `PATH_MAX - 1` bytes. Called again for an inode only after it was evicted, or if several
+    /// tasks are first.
     fn read_link(inode: &Inode<Self>, target: &mut [u8]) -> Result;
 }
 
@@ -43,13 +43,11 @@ impl<T: Operations> Tables<T> {
         table
     };
 
-    /// Reads the target and caches it in `i_link`, where later walks find it
-    /// without a call.
+    /// Reads the target and caches it in `i_link`, where later walks find it without a call.
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, for a symlink of type `T`, with no dentry in
-    /// RCU path walk.
+    /// Called by the VFS only, for a symlink of type `T`, with no dentry in RCU path walk.
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
         inode: *mut bindings::inode,
@@ -63,8 +61,8 @@ impl<T: Operations> Tables<T> {
             let this = unsafe { Inode::<T>::from_raw(inode) };
             this.check_usable()?;
 
-            // Path walk has looked already, but not `vfs_get_link()`, by which
-            // overlayfs and NFS come here.
+            // Path walk has looked already, but not `vfs_get_link()`, by which overlayfs and NFS
+            // come here.
             // SAFETY: The inode is live. What is cached is freed with it.
             let cached = unsafe { bindings::rust_vfs_inode_link(inode) };
             if !cached.is_null() {
@@ -82,16 +80,16 @@ impl<T: Operations> Tables<T> {
             let link = unsafe { bindings::rust_vfs_zalloc_link(size.wrapping_add(1)) };
             let link = NonNull::new(link.cast::<u8>()).ok_or(ENOMEM)?;
 
-            // SAFETY: The memory was just allocated, and initialised with
-            // zeroes; that of the terminating NUL is left alone.
+            // SAFETY: The memory was just allocated, and initialised with zeroes; that of the
+            // terminating NUL is left alone.
             let target = unsafe { slice::from_raw_parts_mut(link.as_ptr(), size) };
             if let Err(error) = T::read_link(this, target) {
                 // SAFETY: The memory came from `kzalloc()` above.
                 unsafe { bindings::kfree(link.as_ptr().cast()) };
                 return Err(error);
             }
-            // SAFETY: The string is NUL-terminated, came from `kzalloc()`, and
-            // is freed with the inode, which is live.
+            // SAFETY: The string is NUL-terminated, came from `kzalloc()`, and is freed with the
+            // inode, which is live.
             Ok(unsafe { bindings::rust_vfs_inode_publish_link(inode, link.as_ptr().cast()) })
         };
         link().unwrap_or_else(|error| error.to_ptr::<c_char>().cast_const())

@@ -2,10 +2,10 @@
 
 //! What fs-verity says about a file.
 //!
-//! It checks the content of our files where that is read: as an object's. They need
-//! no information of their own for that, and have none, but where IMA's policy
-//! has a rule for the file: it asks for the digest of the very inode that is open,
-//! not of the one with the content, as IPE does. Then they have the object's.
+//! It checks the content of our files where that is read: as an object's. They need no information
+//! of their own for that, and have none, but where IMA's policy has a rule for the file: it asks
+//! for the digest of the very inode that is open, not of the one with the content, as IPE does.
+//! Then they have the object's.
 //!
 //! C header: [`include/linux/fsverity.h`](srctree/include/linux/fsverity.h)
 
@@ -36,8 +36,8 @@ impl Digest {
 
 /// The digest of what is read from an open file, if it has fs-verity.
 ///
-/// From then on every byte that is read from the file is checked against it by
-/// the file system that has it, and it cannot be written to.
+/// From then on every byte that is read from the file is checked against it by the file system that
+/// has it, and it cannot be written to.
 ///
 /// # Safety
 ///
@@ -51,9 +51,9 @@ pub(super) unsafe fn digest<T: Operations>(
         bytes: [0; bindings::FS_VERITY_MAX_DIGEST_SIZE as usize],
         len: 0,
     };
-    // SAFETY: The file is open, as the one that has its content is.
-    // The inode of that is live, and has loaded its fs-verity information when
-    // it was opened. The buffer is of the size that the function asks for.
+    // SAFETY: The file is open, as the one that has its content is. The inode of that is live, and
+    // has loaded its fs-verity information when it was opened. The buffer is of the size that the
+    // function asks for.
     let len = unsafe {
         bindings::fsverity_get_digest(
             bindings::rust_vfs_file_inode(innermost(registered, file)),
@@ -66,9 +66,9 @@ pub(super) unsafe fn digest<T: Operations>(
     Some(digest)
 }
 
-/// The file that has what is read from an open file: that itself, or if it
-/// is one of a mount of type `T`, its backing file. For as long as the first
-/// is open, so is this one, and it is the same.
+/// The file that has what is read from an open file: that itself, or if it is one of a mount of
+/// type `T`, its backing file. For as long as the first is open, so is this one, and it is the
+/// same.
 ///
 /// # Safety
 ///
@@ -83,9 +83,8 @@ pub(super) unsafe fn innermost<T: Operations>(
         // SAFETY: The file is open, and so has a live inode.
         let backing = unsafe {
             let inode = bindings::rust_vfs_file_inode(file);
-            // By the type invariant the inode is then one of type `T`. The
-            // open file has a reference to it, which keeps its backing
-            // file open.
+            // By the type invariant the inode is then one of type `T`. The open file has a
+            // reference to it, which keeps its backing file open.
             bindings::rust_vfs_is_on(inode, registered.as_ptr())
                 .then(|| T::opened(Inode::<T>::from_raw(inode)))
                 .flatten()
@@ -110,8 +109,7 @@ pub(super) fn table<T: Operations>() -> *const kernel::bindings::fsverity_operat
     core::ptr::from_ref(&Tables::<T>::TABLE).cast()
 }
 
-/// The C entry points for the fs-verity information of inodes of file system
-/// type `T`.
+/// The C entry points for the fs-verity information of inodes of file system type `T`.
 struct Tables<T>(PhantomData<T>);
 
 impl<T: Operations> Tables<T> {
@@ -127,8 +125,7 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by fs-verity only, for an inode of type `T` and a buffer of `size`
-    /// bytes.
+    /// Called by fs-verity only, for an inode of type `T` and a buffer of `size` bytes.
     unsafe extern "C" fn descriptor(
         inode: *mut bindings::inode,
         buf: *mut c_void,

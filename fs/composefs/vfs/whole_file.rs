@@ -13,13 +13,12 @@ pub(crate) struct WholeFile {
 }
 
 impl WholeFile {
-    /// Reads the regular file at `path` with the credentials of the current
-    /// task.
+    /// Reads the regular file at `path` with the credentials of the current task.
     ///
     /// # Errors
     ///
-    /// Those of `open(2)` and `read(2)`; [`EINVAL`] if it is not a regular
-    /// file; [`EFBIG`] if it has more than `limit` bytes.
+    /// Those of `open(2)` and `read(2)`; [`EINVAL`] if it is not a regular file; [`EFBIG`] if it
+    /// has more than `limit` bytes.
     pub(crate) fn read(path: &CStr, limit: usize) -> Result<Self> {
         // One more byte, to see that it is too long.
         let mut buffer = Buffer::zeroed(limit.checked_add(1).ok_or(EFBIG)?)?;

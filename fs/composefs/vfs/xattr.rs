@@ -10,13 +10,12 @@ use kernel::{error::from_result, prelude::*};
 
 /// What a file system with extended attributes provides.
 pub(crate) trait Operations: FileSystem {
-    /// Reads the extended attribute `name` (less the prefix) of `namespace`
-    /// into `value`; returns its length. An empty `value` asks for the length.
+    /// Reads the extended attribute `name` (less the prefix) of `namespace` into `value`; returns
+    /// its length. An empty `value` asks for the length.
     ///
     /// # Errors
     ///
-    /// [`ENODATA`] if there is no such attribute, [`ERANGE`] if `value` is too
-    /// short.
+    /// [`ENODATA`] if there is no such attribute, [`ERANGE`] if `value` is too short.
     ///
     /// [`ENODATA`]: super::error::ENODATA
     fn get(
@@ -68,8 +67,8 @@ pub(crate) struct List<'a> {
 }
 
 impl List<'_> {
-    /// Adds the attribute `name` (less the prefix) of `namespace`, unless the
-    /// caller may not see it.
+    /// Adds the attribute `name` (less the prefix) of `namespace`, unless the caller may not see
+    /// it.
     ///
     /// # Errors
     ///
@@ -89,8 +88,8 @@ impl List<'_> {
             if end > self.size {
                 return Err(ERANGE);
             }
-            // SAFETY: `list()` vouches for `size` bytes at `buffer`, and the
-            // range was just checked to lie in them.
+            // SAFETY: `list()` vouches for `size` bytes at `buffer`, and the range was just checked
+            // to lie in them.
             unsafe {
                 self.buffer
                     .add(self.used)
@@ -106,16 +105,16 @@ impl List<'_> {
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a dentry of type `T` and a kernel buffer of
-/// `size` bytes, or null to ask for the size.
+/// Called by the VFS only, for a dentry of type `T` and a kernel buffer of `size` bytes, or null to
+/// ask for the size.
 pub(super) unsafe extern "C" fn list<T: Operations>(
     dentry: *mut bindings::dentry,
     buffer: *mut c_char,
     size: usize,
 ) -> isize {
     from_result(|| {
-        // SAFETY: A dentry that is in use for this is positive, and holds its
-        // inode. The other function has no preconditions.
+        // SAFETY: A dentry that is in use for this is positive, and holds its inode. The other
+        // function has no preconditions.
         let (inode, trusted) = unsafe {
             (
                 Inode::<T>::from_raw((*dentry).d_inode),
@@ -144,8 +143,8 @@ pub(super) fn handlers<T: Operations>() -> *const *const bindings::xattr_handler
     Handlers::<T>::TABLE.as_ptr()
 }
 
-/// The C entry points of the attributes of file system type `T`. The `flags`
-/// of a handler are its [`Namespace`].
+/// The C entry points of the attributes of file system type `T`. The `flags` of a handler are its
+/// [`Namespace`].
 struct Handlers<T>(PhantomData<T>);
 
 impl<T: Operations> Handlers<T> {
@@ -173,8 +172,8 @@ impl<T: Operations> Handlers<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an inode of type `T`, with the name less
-    /// the prefix and a kernel buffer of `size` bytes.
+    /// Called by the VFS only, for an inode of type `T`, with the name less the prefix and a kernel
+    /// buffer of `size` bytes.
     unsafe extern "C" fn get(
         handler: *const bindings::xattr_handler,
         _dentry: *mut bindings::dentry,
@@ -184,8 +183,8 @@ impl<T: Operations> Handlers<T> {
         size: usize,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The handler is one of those above, and the VFS gives a
-            // NUL-terminated name and an inode that it holds.
+            // SAFETY: The handler is one of those above, and the VFS gives a NUL-terminated name
+            // and an inode that it holds.
             let (namespace, name, inode) = unsafe {
                 (
                     match (*handler).flags {
@@ -201,8 +200,8 @@ impl<T: Operations> Handlers<T> {
             let buffer = if size == 0 || buffer.is_null() {
                 &mut []
             } else {
-                // SAFETY: The VFS gives a buffer of this size, which is this
-                // task's own; it is initialised first.
+                // SAFETY: The VFS gives a buffer of this size, which is this task's own; it is
+                // initialised first.
                 unsafe {
                     buffer.cast::<u8>().write_bytes(0, size);
                     core::slice::from_raw_parts_mut(buffer.cast::<u8>(), size)
