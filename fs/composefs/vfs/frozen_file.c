@@ -12,6 +12,16 @@
 
 #include "helpers.h"
 
+void rust_vfs_folio_get(struct folio *folio)
+{
+	folio_get(folio);
+}
+
+void rust_vfs_folio_put(struct folio *folio)
+{
+	folio_put(folio);
+}
+
 int rust_vfs_deny_write_access(struct file *file)
 {
 	return deny_write_access(file);
