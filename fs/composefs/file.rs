@@ -11,16 +11,15 @@ use crate::{
         backed_file,
         backing::{self, BackingFile},
         buffer::Buffer,
-        context::FileRef,
-        credential::Credential,
         error::EUCLEAN,
         inline_file,
         inode::Inode,
         log::pr_err_ratelimited,
+        path,
     },
     Composefs,
 };
-use kernel::prelude::*;
+use kernel::{cred::Credential, fs::LocalFile, prelude::*};
 
 impl inline_file::Operations for Composefs {
     fn read(inode: &Inode<Self>, offset: u64, out: &mut [u8]) -> Result<usize> {
@@ -33,7 +32,7 @@ impl inline_file::Operations for Composefs {
 }
 
 impl backed_file::Operations for Composefs {
-    fn open<'a>(inode: &'a Inode<Self>, user: FileRef<'_>) -> Result<&'a BackingFile> {
+    fn open<'a>(inode: &'a Inode<Self>, user: &LocalFile) -> Result<&'a BackingFile> {
         let level = inode.super_block().data().store.level().get();
 
         match inode.data().object().opened(level) {
@@ -96,7 +95,7 @@ fn external(inode: &Inode<Composefs>) -> Result<External> {
 #[inline(never)] // Later opens do without its stack frame.
 fn find_object<'a>(
     inode: &'a Inode<Composefs>,
-    user: Option<FileRef<'_>>,
+    user: Option<&LocalFile>,
     level: Verity,
 ) -> Result<&'a BackingFile> {
     let sb = inode.super_block().data();
@@ -121,7 +120,7 @@ fn find_object<'a>(
     object.open(&sb.store, &wanted, level).map_err(|refusal| {
         if refusal.is_fault() {
             let complaint = Complaint(&wanted, &refusal);
-            match user.and_then(|user| user.path().ok()) {
+            match user.and_then(|user| path::shown(user).ok()) {
                 Some(name) => pr_err_ratelimited!("{}: {complaint}\n", &*name),
                 None => pr_err_ratelimited!("inode {}: {complaint}\n", inode.number()),
             }

@@ -18,11 +18,11 @@ use crate::{
         frozen_file::FrozenFile,
         parameters,
         stacking::Registered,
-        superblock::{NewSuper, OptionWriter, SuperBlock},
+        superblock::{NewSuper, SuperBlock},
     },
     Composefs,
 };
-use kernel::{prelude::*, str::CString};
+use kernel::{prelude::*, seq_file::SeqFile, str::CString};
 
 /// What `statfs(2)` calls the file system: the magic of an image's header.
 const MAGIC: u32 = 0xd078_629a;
@@ -119,10 +119,10 @@ impl FileSystem for Composefs {
         })
     }
 
-    fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result {
+    fn show_options(sb: &SuperBlock<Self>, seq: &SeqFile) -> Result {
         let this = sb.data();
 
-        this.shown.write(this.store.level().get(), writer)
+        this.shown.write(this.store.level().get(), seq)
     }
 
     #[inline]

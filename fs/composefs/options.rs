@@ -8,7 +8,7 @@ use crate::{
     vfs::{
         buffer::{bytes, Buffer},
         context::{errorf, Log, Param, Parsed, Value},
-        path::Directory,
+        path::{self, Directory},
     },
 };
 use kernel::{prelude::*, str::CString};
@@ -55,10 +55,10 @@ impl Options {
         match (bytes(param.key), &param.value) {
             (b"basedir", Value::String(paths)) => self.add_basedirs(paths, log)?,
             (b"basedir", Value::File(file)) => {
-                let name = file.path().inspect_err(|error| {
+                let name = path::shown(file).inspect_err(|error| {
                     errorf!(log, "basedir: has no path that can be shown: {error:?}");
                 })?;
-                let directory = Directory::from_file(*file).inspect_err(|error| {
+                let directory = Directory::from_file(file).inspect_err(|error| {
                     errorf!(log, "basedir {}: cannot be used: {error:?}", &*name);
                 })?;
                 self.add_basedir(name, Some(directory), log)?;

@@ -10,10 +10,10 @@ use crate::{
     vfs::{
         buffer::{bytes, Buffer},
         context::{errorf, Log},
-        superblock::OptionWriter,
+        superblock::show_option,
     },
 };
-use kernel::{prelude::*, str::CString};
+use kernel::{prelude::*, seq_file::SeqFile, str::CString};
 
 /// What `/proc/mounts` shows; a remount with these options changes nothing.
 pub(crate) struct Shown {
@@ -33,18 +33,18 @@ impl Shown {
     }
 
     /// Shows them, and the level in force.
-    pub(crate) fn write(&self, verity: Verity, writer: &OptionWriter<'_>) -> Result {
+    pub(crate) fn write(&self, verity: Verity, seq: &SeqFile) -> Result {
         if let Some(basedir) = &self.basedir {
-            writer.show(c"basedir", basedir);
+            show_option(seq, c"basedir", basedir);
         }
         if let Some(digest) = &self.digest {
             let digest = CString::try_from_fmt(fmt!("{}", Named(digest)))?;
-            writer.show(c"digest", &digest);
+            show_option(seq, c"digest", &digest);
         }
         if let Some(signature) = &self.signature {
-            writer.show(c"signature", signature);
+            show_option(seq, c"signature", signature);
         }
-        writer.show(c"verity", verity.name());
+        show_option(seq, c"verity", verity.name());
         Ok(())
     }
 

@@ -11,7 +11,7 @@ use crate::{
     vfs::{
         backing::{BackingFile, BackingSlot},
         context::{errorf, warnf, Log},
-        credential::Credential,
+        credential,
         error::{ENOKEY, EOPNOTSUPP},
         frozen_file::FrozenFile,
         path::{Directory, PrivateDirectories},
@@ -19,7 +19,7 @@ use crate::{
     },
     Composefs,
 };
-use kernel::{fmt, prelude::*, sync::aref::ARef};
+use kernel::{cred::Credential, fmt, prelude::*, sync::aref::ARef};
 
 /// What helps where there is no fs-verity.
 const REMEDY: &str = "put the objects on ext4 (after tune2fs -O verity), btrfs or f2fs";
@@ -27,7 +27,7 @@ const REMEDY: &str = "put the objects on ext4 (after tune2fs -O verity), btrfs o
 /// Directories of objects, and what objects in them must prove.
 pub(crate) struct Store {
     basedirs: PrivateDirectories,
-    credential: Credential,
+    credential: ARef<Credential>,
     level: Level,
     registered: Registered<Composefs>,
 }
@@ -82,7 +82,7 @@ impl Store {
 
         let mut this = Self {
             basedirs: directories,
-            credential: Credential::current(),
+            credential: credential::current(),
             level: Level::new(asked.unwrap_or(Verity::On)),
             registered,
         };

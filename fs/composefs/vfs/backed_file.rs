@@ -9,9 +9,7 @@
 
 use super::{
     backing::{self, BackingFile, BackingSlot},
-    bindings,
-    context::FileRef,
-    credential::Credential,
+    bindings, credential,
     inode::{Inode, Kind},
     inode_operations,
     registration::Registration,
@@ -19,7 +17,9 @@ use super::{
 };
 use core::marker::PhantomData;
 use kernel::{
+    cred::Credential,
     error::{from_result, to_result},
+    fs::LocalFile,
     prelude::*,
 };
 
@@ -27,7 +27,7 @@ use kernel::{
 pub(crate) trait Operations: inode_operations::Operations + backing::Operations {
     /// Finds the backing file of `inode`. Called for each open; `user` is the file that is being
     /// opened.
-    fn open<'a>(inode: &'a Inode<Self>, user: FileRef<'_>) -> Result<&'a BackingFile>;
+    fn open<'a>(inode: &'a Inode<Self>, user: &LocalFile) -> Result<&'a BackingFile>;
 
     /// Whether the content of an inode is, or will be when it is opened, known to have a digest
     /// that the file system vouches for.
@@ -99,7 +99,8 @@ impl<T: Operations> Tables<T> {
         from_result(|| {
             // SAFETY: The file that is being opened holds a reference to the inode, and is alive
             // itself.
-            let (inode, user) = unsafe { (Inode::<T>::from_raw(inode), FileRef::from_raw(file)) };
+            let (inode, user) =
+                unsafe { (Inode::<T>::from_raw(inode), LocalFile::from_raw_file(file)) };
 
             inode.check_usable()?;
             let backing = T::open(inode, user)?;
@@ -327,7 +328,7 @@ impl<T: Operations> Tables<T> {
             let (inode, file) = unsafe { Self::opened(user)? };
 
             // SAFETY: Both files are open.
-            Ok(T::credential(inode).scoped(|| unsafe {
+            Ok(credential::scoped(T::credential(inode), || unsafe {
                 bindings::rust_vfs_backing_llseek(user, file.as_ptr(), offset, whence)
             }))
         })
@@ -347,7 +348,7 @@ impl<T: Operations> Tables<T> {
             let (inode, file) = unsafe { Self::opened(user)? };
 
             // SAFETY: The backing file is open.
-            Ok(T::credential(inode).scoped(|| unsafe {
+            Ok(credential::scoped(T::credential(inode), || unsafe {
                 bindings::rust_vfs_backing_fadvise(file.as_ptr(), offset, len, advice)
             }))
         })
@@ -394,7 +395,7 @@ impl<T: Operations> Tables<T> {
             let file = <T as backing::Operations>::opened(inode).ok_or(EIO)?;
 
             // SAFETY: The backing file is open, and the VFS gives a place for the extents.
-            Ok(T::credential(inode).scoped(|| unsafe {
+            Ok(credential::scoped(T::credential(inode), || unsafe {
                 bindings::rust_vfs_backing_fiemap(file.as_ptr(), info, start, len)
             }))
         })

@@ -4,9 +4,10 @@
 //!
 //! C header: [`include/linux/backing-file.h`](srctree/include/linux/backing-file.h)
 
-use super::{bindings, credential::Credential, filesystem::FileSystem, inode::Inode};
+use super::{bindings, credential, filesystem::FileSystem, inode::Inode};
 use core::ptr::NonNull;
 use kernel::{
+    cred::Credential,
     error::from_err_ptr,
     prelude::*,
     sync::{
@@ -80,7 +81,7 @@ impl BackingFile {
         let exec = unsafe { (*user).f_flags } as c_int & bindings::RUST_VFS_O_EXEC;
 
         // SAFETY: See the contract of this function; the credential is alive.
-        let file = from_err_ptr(credential.scoped(|| unsafe {
+        let file = from_err_ptr(credential::scoped(credential, || unsafe {
             bindings::backing_file_open(user, flags | exec, path, credential.as_ptr())
         }))?;
         let file = NonNull::new(file).ok_or(ENOENT)?;
@@ -103,7 +104,7 @@ impl BackingFile {
         credential: &Credential,
     ) -> Result<ARef<Self>> {
         // SAFETY: See the contract of this function; the credential is alive.
-        let file = from_err_ptr(credential.scoped(|| unsafe {
+        let file = from_err_ptr(credential::scoped(credential, || unsafe {
             bindings::rust_vfs_borrow_backing_file(user, self.as_ptr(), credential.as_ptr())
         }))?;
         let file = NonNull::new(file).ok_or(ENOMEM)?;

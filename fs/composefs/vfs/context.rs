@@ -4,12 +4,9 @@
 //!
 //! C header: [`include/linux/fs_context.h`](srctree/include/linux/fs_context.h)
 
-use super::{
-    bindings,
-    buffer::{self, Buffer},
-};
+use super::bindings;
 use core::{marker::PhantomData, ptr::NonNull};
-use kernel::{error::from_err_ptr, fmt, prelude::*, str::CString, types::NotThreadSafe};
+use kernel::{fmt, fs::LocalFile, prelude::*, str::CString, types::NotThreadSafe};
 
 /// Where errors are described to whoever mounts: what `mount` prints, or the kernel log if the
 /// mount was made by `mount(2)`.
@@ -84,48 +81,9 @@ pub(crate) enum Value<'a> {
     /// Text: `-o verity=on`.
     String(&'a CStr),
     /// An open file, from `FSCONFIG_SET_FD`.
-    File(FileRef<'a>),
+    File(&'a LocalFile),
     /// A kind that this file system has no use for.
     Other,
-}
-
-/// A borrowed `struct file`.
-#[derive(Clone, Copy)]
-pub(crate) struct FileRef<'a>(NonNull<bindings::file>, PhantomData<&'a bindings::file>);
-
-impl FileRef<'_> {
-    /// # Safety
-    ///
-    /// `file` must be alive for the lifetime that the caller chooses.
-    pub(super) unsafe fn from_raw(file: *mut bindings::file) -> Self {
-        // SAFETY: A live file is not null.
-        Self(unsafe { NonNull::new_unchecked(file) }, PhantomData)
-    }
-
-    pub(super) fn as_ptr(&self) -> *mut bindings::file {
-        self.0.as_ptr()
-    }
-
-    /// Its path, as the current task sees it.
-    ///
-    /// # Errors
-    ///
-    /// [`ENAMETOOLONG`] if it is longer than `PATH_MAX`, [`ENOMEM`].
-    pub(crate) fn path(&self) -> Result<CString> {
-        let mut buffer = Buffer::zeroed(bindings::PATH_MAX as usize)?;
-
-        // SAFETY: The file is alive, and the buffer has the size that is given. The result is an
-        // error or a NUL-terminated string in it.
-        let path = unsafe {
-            let path = from_err_ptr(bindings::file_path(
-                self.as_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len() as c_int,
-            ))?;
-            buffer::c_str(path)
-        };
-        Ok(CString::try_from(path)?)
-    }
 }
 
 /// Whether a mount option was one of the file system's own.

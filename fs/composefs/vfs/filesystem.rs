@@ -7,9 +7,9 @@
 use super::{
     context::{Log, Param, Parsed},
     stacking::Registered,
-    superblock::{NewSuper, OptionWriter, SuperBlock},
+    superblock::{NewSuper, SuperBlock},
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, seq_file::SeqFile};
 
 /// A read-only file system whose superblocks have no block device.
 pub(crate) trait FileSystem: Sized + 'static {
@@ -52,7 +52,7 @@ pub(crate) trait FileSystem: Sized + 'static {
     fn reconfigure(sb: &SuperBlock<Self>, options: &mut Self::Options, log: &Log<'_>) -> Result;
 
     /// Writes the options in force, as `/proc/mounts` shows them.
-    fn show_options(sb: &SuperBlock<Self>, writer: &OptionWriter<'_>) -> Result;
+    fn show_options(sb: &SuperBlock<Self>, seq: &SeqFile) -> Result;
 
     /// Fails if a superblock that is mounted is of no use any more, for a reason that is the same
     /// for all that is on it. Asked before anything is read from it, so it should be quick.

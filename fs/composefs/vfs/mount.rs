@@ -6,7 +6,7 @@
 
 use super::{
     bindings, buffer,
-    context::{errorf, FileRef, Log, Param, Parsed, Value},
+    context::{errorf, Log, Param, Parsed, Value},
     filesystem::FileSystem,
     registration::Registration,
     super_operations::{self, Operations},
@@ -15,6 +15,7 @@ use super::{
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
     error::{from_result, to_result},
+    fs::LocalFile,
     prelude::*,
 };
 
@@ -102,7 +103,7 @@ impl<T: Operations> Tables<T> {
                             Value::String(buffer::c_str(anon.string))
                         }
                         bindings::fs_value_type_fs_value_is_file => {
-                            Value::File(FileRef::from_raw(anon.file))
+                            Value::File(LocalFile::from_raw_file(anon.file))
                         }
                         _ => Value::Other,
                     },

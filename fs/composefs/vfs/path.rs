@@ -8,16 +8,19 @@
 use super::{
     backing::BackingFile,
     bindings,
-    context::FileRef,
-    credential::Credential,
+    buffer::{self, Buffer},
+    credential,
     filesystem::FileSystem,
     frozen_file::FrozenFile,
     stacking::{Registered, StackDepth},
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
+    cred::Credential,
     error::{from_err_ptr, to_result},
+    fs::LocalFile,
     prelude::*,
+    str::CString,
     sync::aref::ARef,
 };
 
@@ -43,6 +46,29 @@ impl Drop for OwnedPath {
         // SAFETY: By the type invariant there are references to give back.
         unsafe { bindings::path_put(&self.0) };
     }
+}
+
+/// The path of an open file, as the current task sees it.
+///
+/// # Errors
+///
+/// [`ENAMETOOLONG`] if it is longer than `PATH_MAX`, [`ENOMEM`].
+///
+/// [`ENAMETOOLONG`]: super::error::ENAMETOOLONG
+pub(crate) fn shown(file: &LocalFile) -> Result<CString> {
+    let mut buffer = Buffer::zeroed(bindings::PATH_MAX as usize)?;
+
+    // SAFETY: The file is alive, and the buffer has the size that is given. The result is an error
+    // or a NUL-terminated string in it.
+    let path = unsafe {
+        let path = from_err_ptr(bindings::file_path(
+            file.as_ptr(),
+            buffer.as_mut_ptr().cast(),
+            buffer.len() as c_int,
+        ))?;
+        buffer::c_str(path)
+    };
+    Ok(CString::try_from(path)?)
 }
 
 /// A directory that someone named.
@@ -73,7 +99,7 @@ impl Directory {
     /// # Errors
     ///
     /// [`ENOTDIR`] if it is none.
-    pub(crate) fn from_file(file: FileRef<'_>) -> Result<Self> {
+    pub(crate) fn from_file(file: &LocalFile) -> Result<Self> {
         // SAFETY: The file is open, so its path is valid and positive.
         let path = unsafe {
             let mut path = pin_init::zeroed();
@@ -156,7 +182,7 @@ impl PrivateDirectories {
             bindings::dentry_open(
                 &root,
                 (bindings::O_PATH | bindings::O_DIRECTORY) as c_int,
-                Credential::current().as_ptr(),
+                credential::current().as_ptr(),
             )
         })
         .and_then(|file| NonNull::new(file).ok_or(ENOENT));
@@ -238,7 +264,7 @@ impl PrivateDirectory<'_> {
         name: &CStr,
         credential: &Credential,
     ) -> Result<ARef<BackingFile>> {
-        let path = credential.scoped(|| {
+        let path = credential::scoped(credential, || {
             // SAFETY: The mount is live; `owned` is written to, and read only if that succeeded.
             let path = unsafe {
                 let mut owned = pin_init::zeroed();

@@ -11,11 +11,11 @@ use super::{
     filesystem::FileSystem,
     inode::{self, Inode},
     registration::Registration,
-    superblock::{NewSuper, OptionWriter, SuperBlock},
+    superblock::{NewSuper, SuperBlock},
     verity, xattr,
 };
 use core::marker::PhantomData;
-use kernel::{error::from_result, prelude::*};
+use kernel::{error::from_result, prelude::*, seq_file::SeqFile};
 
 /// What a file system provides that can be mounted.
 pub(crate) trait Operations:
@@ -157,7 +157,7 @@ impl<T: Operations> Tables<T> {
             let sb = unsafe { SuperBlock::<T>::from_raw((*root).d_sb) };
 
             // SAFETY: The VFS gives a sequence for the use of this task.
-            T::show_options(sb, &unsafe { OptionWriter::new(seq) })?;
+            T::show_options(sb, unsafe { SeqFile::from_raw(seq) })?;
             Ok(0)
         })
     }

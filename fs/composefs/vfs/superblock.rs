@@ -11,10 +11,7 @@ use super::{
     stacking::{Registered, StackDepth},
 };
 use core::marker::PhantomData;
-use kernel::{
-    prelude::*,
-    types::{NotThreadSafe, Opaque},
-};
+use kernel::{prelude::*, seq_file::SeqFile, types::Opaque};
 
 /// The superblock of a mounted file system of type `T`.
 ///
@@ -89,31 +86,15 @@ pub(crate) struct NewSuper<T: FileSystem> {
     pub(crate) data: KBox<T::Super>,
 }
 
-/// Where `show_options` writes to.
-pub(crate) struct OptionWriter<'a> {
-    seq: *mut bindings::seq_file,
-    _seq: PhantomData<&'a bindings::seq_file>,
-    _not_send: NotThreadSafe,
-}
-
-impl OptionWriter<'_> {
-    /// # Safety
-    ///
-    /// `seq` must be live, and this task's, for the lifetime that the caller chooses for the
-    /// result.
-    pub(super) unsafe fn new(seq: *mut bindings::seq_file) -> Self {
-        Self {
-            seq,
-            _seq: PhantomData,
-            _not_send: NotThreadSafe,
-        }
-    }
-
-    /// Writes `,name=value`, escaped.
-    pub(crate) fn show(&self, name: &CStr, value: &CStr) {
-        // SAFETY: `seq` is this task's for as long as `self` lives.
-        unsafe {
-            bindings::rust_vfs_seq_show_option(self.seq, name.as_char_ptr(), value.as_char_ptr());
-        }
+/// Writes `,name=value`, escaped, where `show_options` shows them.
+pub(crate) fn show_option(seq: &SeqFile, name: &CStr, value: &CStr) {
+    // SAFETY: `SeqFile` is transparent over `struct seq_file`, is no other task's, and changes by
+    // being written to. The strings end with a NUL.
+    unsafe {
+        bindings::rust_vfs_seq_show_option(
+            core::ptr::from_ref(seq).cast_mut().cast(),
+            name.as_char_ptr(),
+            value.as_char_ptr(),
+        );
     }
 }
