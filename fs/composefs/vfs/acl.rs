@@ -19,8 +19,8 @@ use kernel::{error::from_err_ptr, prelude::*};
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for an inode of type `T` to which there is a reference unless `rcu` is
-/// set.
+/// `inode` is of type `T`. It is referenced unless `rcu` is set: then it is only kept from being
+/// freed, by RCU. No lock is held.
 pub(super) unsafe extern "C" fn get<T: inode::Operations + xattr::Operations>(
     inode: *mut bindings::inode,
     kind: c_int,

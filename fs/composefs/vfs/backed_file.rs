@@ -94,7 +94,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with an inode of type `T` and a file of it that is being opened.
+    /// `inode` is of type `T`, and `file` is one of it that this task is opening: it is nobody
+    /// else's yet, and holds the inode. No lock is held.
     unsafe extern "C" fn open(inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             // SAFETY: The file that is being opened holds a reference to the inode, and is alive
@@ -120,7 +121,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for the last reference to an open file.
+    /// `file` is of type `T`, was opened by `open()`, and its last reference is gone: nobody else
+    /// uses it. It still holds its inode.
     unsafe extern "C" fn release(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: `private_data` is as the struct says, and nobody else uses the file any more: the
         // slot can be taken over.
@@ -130,7 +132,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T`.
+    /// `iocb` is a request for a file of type `T` that is open until it has ended, and `iter` a
+    /// buffer to read into.
     unsafe extern "C" fn read_iter(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -154,7 +157,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T`.
+    /// `user` is an open file of type `T`, `position` and `pipe` are the caller's to use.
     unsafe extern "C" fn splice_read(
         user: *mut bindings::file,
         position: *mut bindings::loff_t,
@@ -184,7 +187,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a mapping of an open file of type `T` that is being set up.
+    /// `user` is an open file of type `T`, and `vma` a new mapping of it that nobody sees yet. The
+    /// `mmap_lock` of its address space is held for writing.
     unsafe extern "C" fn mmap(
         user: *mut bindings::file,
         vma: *mut bindings::vm_area_struct,
@@ -207,7 +211,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T` that is about to be mapped.
+    /// `user` is an open file of type `T`. The `mmap_lock` of the current address space is held for
+    /// writing.
     unsafe extern "C" fn get_unmapped_area(
         user: *mut bindings::file,
         address: c_ulong,
@@ -317,7 +322,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T`.
+    /// `user` is an open file of type `T`. The lock of its position is held if others may use it.
     unsafe extern "C" fn llseek(
         user: *mut bindings::file,
         offset: bindings::loff_t,
@@ -336,7 +341,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T`.
+    /// `user` is an open file of type `T`. No lock is held.
     unsafe extern "C" fn fadvise(
         user: *mut bindings::file,
         offset: bindings::loff_t,
@@ -358,7 +363,7 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T`.
+    /// `user` is an open file of type `T`. No lock is held.
     unsafe extern "C" fn ioctl(
         user: *mut bindings::file,
         command: c_uint,
@@ -381,7 +386,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an inode of type `T` that is open.
+    /// `inode` is of type `T`, and a file of it is open. No lock is held. `info` is the caller's.
     unsafe extern "C" fn fiemap(
         inode: *mut bindings::inode,
         info: *mut bindings::fiemap_extent_info,
@@ -403,7 +408,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a path of type `T`.
+    /// As for `inode_operations::getattr()`.
     unsafe extern "C" fn getattr(
         idmap: *mut bindings::mnt_idmap,
         path: *const bindings::path,
@@ -411,13 +416,12 @@ impl<T: Operations> Tables<T> {
         request: u32,
         flags: c_uint,
     ) -> c_int {
-        // SAFETY: The dentry of the path is positive and holds its inode; `stat` is this task's to
-        // fill in.
+        // SAFETY: The dentry of the path holds its inode; `stat` is this task's to fill in.
         unsafe {
             let result = inode_operations::getattr::<T>(idmap, path, stat, request, flags);
-            (*stat).attributes_mask |= VERITY;
+            (*stat).attributes_mask |= u64::from(bindings::STATX_ATTR_VERITY);
             if T::is_verified(Inode::<T>::from_raw((*(*path).dentry).d_inode)) {
-                (*stat).attributes |= VERITY;
+                (*stat).attributes |= u64::from(bindings::STATX_ATTR_VERITY);
             }
             result
         }
@@ -427,14 +431,13 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, for a dentry of type `T`.
+    /// `dentry` is positive, of type `T`, and referenced. `attributes` is the caller's to fill in.
     unsafe extern "C" fn fileattr_get(
         dentry: *mut bindings::dentry,
         attributes: *mut bindings::file_kattr,
     ) -> c_int {
         from_result(|| {
-            // SAFETY: The dentry is positive and holds its inode; the attributes are this task's to
-            // fill in.
+            // SAFETY: The dentry holds its inode; the attributes are this task's to fill in.
             unsafe {
                 let inode = Inode::<T>::from_raw((*dentry).d_inode);
                 inode.check_usable()?;
@@ -444,6 +447,3 @@ impl<T: Operations> Tables<T> {
         })
     }
 }
-
-/// What `statx(2)` calls a file with a digest that is checked.
-const VERITY: u64 = bindings::STATX_ATTR_VERITY as u64;

@@ -29,7 +29,7 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, for a dentry of type `T`.
+    /// `dentry` is of type `T` and referenced. No spinlock is held: it may be waited.
     unsafe extern "C" fn real(
         dentry: *mut bindings::dentry,
         kind: bindings::d_real_type,

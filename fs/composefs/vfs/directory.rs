@@ -104,8 +104,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a directory of type `T` and a dentry in it whose name does not
-    /// change during the call.
+    /// `dir` is a directory of type `T`, whose `i_rwsem` is held for reading at least. `dentry` is
+    /// a new one in it that is being looked up, so that its name does not change.
     unsafe extern "C" fn lookup(
         dir: *mut bindings::inode,
         dentry: *mut bindings::dentry,
@@ -146,8 +146,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open directory of type `T`, with a context that is the
-    /// caller's own.
+    /// `file` is an open directory of type `T`. The `i_rwsem` of its inode is held for reading.
+    /// `ctx` is the caller's.
     unsafe extern "C" fn iterate_shared(
         file: *mut bindings::file,
         ctx: *mut bindings::dir_context,

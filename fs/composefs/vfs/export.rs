@@ -58,7 +58,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for inodes of type `T` and a buffer of `max_len` words.
+    /// `inode` is of type `T`, as `parent` is unless it is null, and both are referenced. `handle`
+    /// has room for `*max_len` words. No lock need be held.
     unsafe extern "C" fn encode(
         inode: *mut bindings::inode,
         handle: *mut u32,
@@ -94,7 +95,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a mounted superblock of type `T` and a handle of `len` words.
+    /// `sb` is a mounted superblock of type `T`, and `handle` has `len` words. No lock is held.
     unsafe extern "C" fn decode(
         sb: *mut bindings::super_block,
         handle: *mut bindings::fid,
@@ -166,7 +167,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a dentry of a directory of type `T`.
+    /// `child` is a positive dentry of a directory of type `T`, and referenced. No lock is held.
     unsafe extern "C" fn parent(child: *mut bindings::dentry) -> *mut bindings::dentry {
         // SAFETY: The dentry is positive, and holds its inode.
         let child = unsafe { Inode::<T>::from_raw((*child).d_inode) };

@@ -57,7 +57,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a file of type `T` that is being opened.
+    /// `file` is one of type `T` that this task is opening: it is nobody else's yet, and holds its
+    /// inode. No lock is held.
     unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         from_result(|| {
             // SAFETY: The file is live and holds its inode.
@@ -79,7 +80,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T`.
+    /// `iocb` is a request for a file of type `T` that is open until it has ended, and `iter` a
+    /// buffer to read into.
     unsafe extern "C" fn read_iter(
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -95,7 +97,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an open file of type `T`.
+    /// `file` is an open file of type `T`, `position` and `pipe` are the caller's to use.
     unsafe extern "C" fn splice_read(
         file: *mut bindings::file,
         position: *mut bindings::loff_t,
@@ -116,7 +118,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a mapping of an open file of type `T` that is being set up.
+    /// `file` is an open file of type `T`, and `vma` a new mapping of it that nobody sees yet. The
+    /// `mmap_lock` of its address space is held for writing.
     unsafe extern "C" fn mmap(
         file: *mut bindings::file,
         vma: *mut bindings::vm_area_struct,
@@ -132,8 +135,9 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with a folio of the page cache of a file of type `T` that is locked
-    /// and not up to date.
+    /// `folio` is in the page cache of an inode of type `T`, not up to date, referenced, and locked
+    /// for this function to unlock. The mapping's `invalidate_lock` is held for reading, which
+    /// keeps the folio there.
     unsafe extern "C" fn read_folio(
         _file: *mut bindings::file,
         folio: *mut bindings::folio,

@@ -291,7 +291,7 @@ impl<T: FileSystem> InodeCache<T> {
 
     /// # Safety
     ///
-    /// Called by the slab allocator only, for a new object of the cache.
+    /// `object` is a new object of the cache, which the allocator has not given to anybody.
     unsafe extern "C" fn construct(object: *mut c_void) {
         // SAFETY: The object has the size and alignment of a `Slot<T>`.
         unsafe {
@@ -339,7 +339,8 @@ pub(super) unsafe fn alloc<T: FileSystem>(
 ///
 /// # Safety
 ///
-/// Called by the VFS only, when there are no references to the inode.
+/// `inode` is of type `T`, was evicted, and there is no reference to it. RCU path walk may still
+/// look at it.
 pub(super) unsafe extern "C" fn destroy<T: FileSystem>(inode: *mut bindings::inode) {
     // SAFETY: `inode` is part of a `Slot<T>`, and nobody else uses its data.
     unsafe {
@@ -352,7 +353,8 @@ pub(super) unsafe extern "C" fn destroy<T: FileSystem>(inode: *mut bindings::ino
 ///
 /// # Safety
 ///
-/// Called by the VFS only, an RCU grace period after `destroy()`.
+/// `inode` is of type `T` and was given to `destroy()` an RCU grace period ago: nobody can look at
+/// it. This may be a softirq, so nothing can be waited for.
 pub(super) unsafe extern "C" fn free<T: FileSystem>(inode: *mut bindings::inode) {
     // SAFETY: Nobody else uses the inode. It came from `alloc()`, which took it from a slab cache;
     // the allocator knows which.

@@ -30,8 +30,8 @@ pub(super) const fn common<T: Operations>() -> bindings::inode_operations {
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a path of type `T` whose dentry is positive, with a `stat` to fill
-/// in.
+/// `path` is referenced, and its dentry is positive and of type `T`. No lock is held. `stat` is the
+/// caller's to be filled in.
 pub(super) unsafe extern "C" fn getattr<T: Operations>(
     idmap: *mut bindings::mnt_idmap,
     path: *const bindings::path,
@@ -57,7 +57,8 @@ pub(super) unsafe extern "C" fn getattr<T: Operations>(
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a dentry of type `T` that is positive, with attributes to fill in.
+/// `dentry` is positive, of type `T`, and referenced. No lock is held, or the inode's. `attributes`
+/// is the caller's to be filled in.
 unsafe extern "C" fn no_flags<T: Operations>(
     dentry: *mut bindings::dentry,
     attributes: *mut bindings::file_kattr,

@@ -30,7 +30,8 @@ struct Context<T: FileSystem> {
 ///
 /// # Safety
 ///
-/// Called by the VFS only, with an fs_context that is being set up.
+/// `fc` is being set up by this task, for the file system type of a `Registration<T>`, and nobody
+/// else has it.
 pub(super) unsafe extern "C" fn init<T: Operations>(
     fc: *mut kernel::bindings::fs_context,
 ) -> c_int {
@@ -68,7 +69,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, once, when nobody else has the fs_context.
+    /// `init()` has succeeded for `fc`, and nobody else has it any more. This is called once.
     unsafe extern "C" fn free(fc: *mut bindings::fs_context) {
         // SAFETY: `fs_private` is the box that `init()` put there; the VFS calls this only where
         // `init()` succeeded.
@@ -77,7 +78,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
+    /// `init()` has succeeded for `fc`, and `fc->uapi_mutex` is held, or nobody else has it.
+    /// `param` is the caller's, with a key that ends with a NUL.
     unsafe extern "C" fn parse_param(
         fc: *mut bindings::fs_context,
         param: *mut bindings::fs_parameter,
@@ -122,7 +124,8 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, holding `fc->uapi_mutex` or the only reference.
+    /// `init()` has succeeded for `fc`, which holds its file system type, and `fc->uapi_mutex` is
+    /// held, or nobody else has it.
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: The VFS gives a live fs_context for the use of this task, which holds its
@@ -157,7 +160,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by `get_tree_nodev()` only, with a superblock that nobody else uses yet.
+    /// `get_tree()` is running for `fc`. `sb` is a new superblock of that type, not yet `SB_BORN`,
+    /// whose `s_umount` is held for writing.
     unsafe extern "C" fn fill_super(
         sb: *mut bindings::super_block,
         fc: *mut bindings::fs_context,
@@ -177,7 +181,9 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, with `s_umount` of the superblock held for writing.
+    /// `init()` has succeeded for `fc`, and `fc->root` is a dentry of a mounted superblock of type
+    /// `T`, whose `s_umount` is held for writing; `fc->uapi_mutex` is held, or nobody else has
+    /// `fc`.
     unsafe extern "C" fn reconfigure(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: The pointers are live and this task's own to use for the call; the root of a

@@ -84,7 +84,8 @@ const BLOCK_SIZE: u32 = 1 << BLOCK_SIZE_BITS;
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a superblock of type `T` without users.
+/// `sb` was made for a `Registration<T>`, and has no mount and no open file any more. Its
+/// `s_umount` is held for writing.
 pub(super) unsafe extern "C" fn kill<T: FileSystem>(sb: *mut bindings::super_block) {
     // SAFETY: The superblock was made by `get_tree_nodev()`.
     unsafe { bindings::kill_anon_super(sb) };
@@ -116,7 +117,7 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a superblock of type `T`.
+    /// `sb` is a live superblock of type `T`. No lock is held.
     unsafe extern "C" fn alloc_inode(sb: *mut bindings::super_block) -> *mut bindings::inode {
         // SAFETY: The VFS gives a live superblock of type `T`.
         unsafe { inode::alloc::<T>(sb, Registration::<T>::of(sb).cache()) }
@@ -126,7 +127,8 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, for a dentry of a mounted superblock of type `T`.
+    /// `dentry` is of type `T`, on a superblock that stays mounted meanwhile. `buf` is zeroed, and
+    /// the caller's.
     unsafe extern "C" fn statfs(
         dentry: *mut bindings::dentry,
         buf: *mut kernel::bindings::kstatfs,
@@ -147,7 +149,8 @@ impl<T: Operations> Tables<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a dentry of a mounted superblock of type `T`.
+    /// `root` is a dentry of a superblock of type `T` that stays mounted meanwhile: the caller has
+    /// it from a mount, or holds `namespace_sem`. `seq` is the caller's.
     unsafe extern "C" fn show_options(
         seq: *mut bindings::seq_file,
         root: *mut bindings::dentry,

@@ -47,7 +47,8 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by the VFS only, for a symlink of type `T`, with no dentry in RCU path walk.
+    /// `inode` is a symlink of type `T`. With a `dentry`, it is referenced. Without one this is RCU
+    /// path walk, which keeps it from being freed, and cannot wait.
     unsafe extern "C" fn get_link(
         dentry: *mut bindings::dentry,
         inode: *mut bindings::inode,

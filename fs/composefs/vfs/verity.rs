@@ -125,7 +125,8 @@ impl<T: Operations> Tables<T> {
     ///
     /// # Safety
     ///
-    /// Called by fs-verity only, for an inode of type `T` and a buffer of `size` bytes.
+    /// `inode` is of type `T` and referenced. `buf` has `size` bytes, or is not looked at if that
+    /// is 0.
     unsafe extern "C" fn descriptor(
         inode: *mut bindings::inode,
         buf: *mut c_void,

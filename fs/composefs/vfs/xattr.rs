@@ -105,8 +105,8 @@ impl List<'_> {
 ///
 /// # Safety
 ///
-/// Called by the VFS only, for a dentry of type `T` and a kernel buffer of `size` bytes, or null to
-/// ask for the size.
+/// `dentry` is positive, of type `T`, and referenced. `buffer` has `size` bytes, unless that is 0.
+/// No lock need be held.
 pub(super) unsafe extern "C" fn list<T: Operations>(
     dentry: *mut bindings::dentry,
     buffer: *mut c_char,
@@ -172,8 +172,8 @@ impl<T: Operations> Handlers<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for an inode of type `T`, with the name less the prefix and a kernel
-    /// buffer of `size` bytes.
+    /// `handler` is one of `TABLE`. `inode` is of type `T` and referenced. `name` ends with a NUL,
+    /// and `buffer` has `size` bytes, unless one of them is 0. No lock need be held.
     unsafe extern "C" fn get(
         handler: *const bindings::xattr_handler,
         _dentry: *mut bindings::dentry,
