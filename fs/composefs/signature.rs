@@ -34,8 +34,7 @@ impl TrustedKeys {
     ///
     /// All described in `log`: those of reading the file; [`EBADMSG`] if it is no signature, or a
     /// damaged one; [`ENOKEY`] if it is by a key that is unknown, revoked or expired;
-    /// [`EKEYREJECTED`] if it is one of something else, or by an algorithm that the kernel has not
-    /// got.
+    /// [`EKEYREJECTED`] if it is one of something else, or by an algorithm that the kernel lacks.
     pub(crate) fn check(&self, path: &CStr, digest: &Digest, log: &Log<'_>) -> Result<CString> {
         let signature = WholeFile::read(path, MAX_SIGNATURE_SIZE).map_err(|error| match error {
             EFBIG => {
@@ -140,7 +139,7 @@ impl Refusal {
             Self::Invalid(ENOPKG) => {
                 errorf!(
                     log,
-                    "{path}: signed with {signer}, by an algorithm that the kernel has not got"
+                    "{path}: signed with {signer}, by an algorithm that the kernel lacks"
                 );
                 EKEYREJECTED
             }

@@ -209,8 +209,7 @@ impl Store {
 
 /// The object of an inode: what was found and proven so far.
 ///
-/// They are fields of an inode, and not a part of their own of it, which would be larger than they
-/// are.
+/// A view of two fields of an inode: as a field of its own it would be padded, and inodes grow.
 pub(crate) struct Object<'a> {
     pub(crate) backing: &'a BackingSlot,
     pub(crate) proof: &'a ProofState,

@@ -36,7 +36,7 @@ pub(crate) struct Provenance {
 /// # Errors
 ///
 /// All described in `log`: [`EKEYREJECTED`] if it has to be signed and is not; [`EBADMSG`] if it
-/// has not got the digest; those of [`TrustedKeys::check()`].
+/// does not have the digest; those of [`TrustedKeys::check()`].
 pub(crate) fn check_image(
     file: &FrozenFile<Composefs>,
     source: &CStr,
@@ -188,7 +188,7 @@ impl fmt::Display for Expected<'_> {
 /// # Errors
 ///
 /// [`EKEYREJECTED`], described in the kernel log.
-#[inline(never)] // As good as never called.
+#[inline(never)] // Hardly ever called.
 pub(crate) fn check_signed(is_signed: bool, source: &CStr) -> Result {
     if is_signed {
         return Ok(());

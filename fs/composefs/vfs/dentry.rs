@@ -22,10 +22,9 @@ impl<T: Operations> Tables<T> {
         table
     };
 
-    /// The dentry whose inode has the content: that of the backing file, which is opened for this
-    /// if it was not yet, so this may sleep (all callers can: uprobes, IMA, IPE, BPF). Where there
-    /// is none, or it is not to be had, the dentry itself, of whose inode nothing of that can be
-    /// had either.
+    /// The dentry whose inode has the content: that of the backing file, which is opened now if it
+    /// was not before. So this may sleep, as all callers can (uprobes, IMA, IPE, BPF). If there is
+    /// no backing file, or it cannot be opened, it is the dentry itself.
     ///
     /// # Safety
     ///

@@ -49,7 +49,7 @@ impl Keyring {
     ///
     /// Those of `verify_pkcs7_signature()`: [`ENOKEY`] if there is no such key, `EKEYREJECTED` if
     /// it did not sign this, [`EBADMSG`] or others if the message is malformed, `ENOPKG` if it
-    /// needs an algorithm that the kernel has not got.
+    /// needs an algorithm that the kernel does not have.
     pub(crate) fn verify(&self, data: &[u8], signature: &[u8]) -> Result {
         // SAFETY: By the type invariant the keyring is live.
         unsafe { verify(data, signature, self.0.as_ptr()) }

@@ -106,7 +106,7 @@ bool rust_vfs_image_signatures_only(void)
 	return image_signatures_only;
 }
 
-/* @type: from now on the one that the ratchet is about; NULL: there is none. */
+/* From now on the ratchet acts on superblocks of @type, or on none if it is NULL. */
 void rust_vfs_set_ratchet_type(struct file_system_type *type)
 {
 	mutex_lock(&ratchet_lock);

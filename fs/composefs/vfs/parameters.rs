@@ -19,7 +19,7 @@ pub(crate) fn trust_system_keys() -> bool {
     unsafe { bindings::rust_vfs_trust_system_keys() }
 }
 
-/// Whether a signature of a file is none of an image. It does not change.
+/// Whether only signatures made for images count, and not those of files. It does not change.
 pub(crate) fn image_signatures_only() -> bool {
     // SAFETY: The function has no preconditions.
     unsafe { bindings::rust_vfs_image_signatures_only() }

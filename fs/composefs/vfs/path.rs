@@ -98,7 +98,7 @@ impl Directory {
     ///
     /// # Errors
     ///
-    /// [`ENOTDIR`] if it is none.
+    /// [`ENOTDIR`] if it is not a directory.
     pub(crate) fn from_file(file: &LocalFile) -> Result<Self> {
         // SAFETY: The file is open, so its path is valid and positive.
         let path = unsafe {

@@ -25,7 +25,7 @@ pub(crate) trait Operations:
 
 impl<T: backing::Operations + export::Operations + xattr::Operations> Operations for T {}
 
-/// Sets up a superblock. There is nothing in this that is waited for but memory.
+/// Sets up a superblock. The only thing this can wait for is memory.
 ///
 /// # Safety
 ///

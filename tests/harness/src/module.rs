@@ -86,7 +86,7 @@ pub fn build(options: &Options) -> Result<PathBuf> {
     if matches!(source, Source::Host(_)) && configured(&kdir, "CONFIG_CC_IS_CLANG=y") {
         make.arg("LLVM=1");
     }
-    // A make that runs this program is none of the kernel's.
+    // The variables of a make that runs this program are not for the kernel's.
     for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"] {
         make.env_remove(variable);
     }

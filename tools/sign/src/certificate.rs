@@ -276,7 +276,7 @@ pub fn time(any: AnyRef) -> Result<Time, Fault> {
             }
             time.unix_duration()
         }
-        _ => return Err(Fault::malformed("a time that is none")),
+        _ => return Err(Fault::malformed("a time of an unknown type")),
     };
     Ok(time.as_secs())
 }

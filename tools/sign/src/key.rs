@@ -37,7 +37,7 @@ impl PrivateKey {
     /// called for that of an encrypted one.
     ///
     /// # Errors
-    /// If it is none that can be used, or the passphrase is wrong.
+    /// If it is not a key that can be used, or the passphrase is wrong.
     pub fn load(
         path: &Path,
         passphrase: impl FnOnce() -> Result<Zeroizing<String>>,

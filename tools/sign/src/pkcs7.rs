@@ -97,7 +97,7 @@ impl Message {
         let mut signers = signers.into_iter();
         let (Some(signer), None) = (signers.next(), signers.next()) else {
             return Err(Fault::malformed(
-                "it has not got one signer, but none or several",
+                "it does not have exactly one signer",
             ));
         };
         Ok(Self {

@@ -102,7 +102,7 @@ fn not_an_image(context: &mut Context) -> Result<()> {
         Err(refusal) => bail!("a directory: {refusal}"),
         Ok(_) => bail!("a directory was mounted"),
     }
-    // An image of EROFS that is none of composefs.
+    // An EROFS image that is not a composefs image.
     let erofs = context.work.join("erofs");
     let source = context.work.join("source/directory/deeper");
     let (erofs_path, source) = (erofs.to_string_lossy(), source.to_string_lossy());
@@ -462,8 +462,8 @@ const CASES: &[Case<Context>] = &[
     ("a corrupt superblock", corrupt),
     ("an image damaged anywhere does no harm", damaged_anywhere),
     ("a directory that is in itself", directory_in_itself),
-    ("an access control list that is none", malformed_acl),
-    ("a digest option that is none", digest_option),
+    ("a malformed access control list", malformed_acl),
+    ("a malformed digest option", digest_option),
     (
         "a digest for an image without fs-verity",
         image_without_verity,

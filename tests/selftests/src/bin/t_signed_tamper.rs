@@ -113,7 +113,7 @@ fn sign(work: &Path, pki: &Pki, name: &str, seed: u64) -> Result<Signed> {
 }
 
 impl Signed {
-    /// The file that the other image has not got.
+    /// The file that the other image lacks.
     fn name(&self) -> &str {
         let is_name = |path: &&Vec<u8>| **path == b"rsa" || **path == b"p256";
         let found = self.expected.keys().find(is_name);

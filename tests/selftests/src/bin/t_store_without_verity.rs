@@ -158,7 +158,7 @@ fn asked_for_proof(context: &mut Context) -> Result<()> {
     refuses(&context.bare().digest(&context.image.digest), &target)
 }
 
-/// What is said is done without a word.
+/// A mount that asks for verity=off gets no message.
 fn asked_for_none(context: &mut Context) -> Result<()> {
     let mut log = KernelLog::follow()?;
     let mount = context.bare().set("verity", "off").at(&context.target())?;
@@ -209,13 +209,13 @@ fn without_a_store(context: &mut Context) -> Result<()> {
 }
 
 const CASES: &[Case<Context>] = &[
-    ("on tmpfs, files are served, with a word", on_tmpfs),
+    ("on tmpfs, files are served, and a message says so", on_tmpfs),
     ("tryverity", tried),
     ("on ext4 without the feature", on_plain_ext4),
     ("on overlayfs", on_overlayfs),
     ("inside a mounted image, as its store", inside_a_mount),
     ("asked for proof, the mount is refused", asked_for_proof),
-    ("asked for none, without a word", asked_for_none),
+    ("verity=off gets no message", asked_for_none),
     ("a remount cannot ask for proof", remounted),
     ("one basedir with fs-verity is enough", one_of_several),
     ("without a store, there is nothing to say", without_a_store),
