@@ -96,9 +96,7 @@ impl Message {
         data.finish(())?;
         let mut signers = signers.into_iter();
         let (Some(signer), None) = (signers.next(), signers.next()) else {
-            return Err(Fault::malformed(
-                "it does not have exactly one signer",
-            ));
+            return Err(Fault::malformed("it does not have exactly one signer"));
         };
         Ok(Self {
             certificates,

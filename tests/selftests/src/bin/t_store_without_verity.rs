@@ -209,7 +209,10 @@ fn without_a_store(context: &mut Context) -> Result<()> {
 }
 
 const CASES: &[Case<Context>] = &[
-    ("on tmpfs, files are served, and a message says so", on_tmpfs),
+    (
+        "on tmpfs, files are served, and a message says so",
+        on_tmpfs,
+    ),
     ("tryverity", tried),
     ("on ext4 without the feature", on_plain_ext4),
     ("on overlayfs", on_overlayfs),
