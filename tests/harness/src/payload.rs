@@ -95,7 +95,9 @@ fn module(suite: Suite, dir: &Path) -> Result<()> {
 fn programs(options: &Options) -> Result<()> {
     let dir = &options.dir;
     note!("tools: building (usually 1 minute)");
-    copy_programs("composefs-tools", "guest", &dir.join("bin"))?;
+    // Tests make many images, on an emulated CPU; the demo makes one, and somebody waits for it.
+    let profile = if options.tests { "release" } else { "guest" };
+    copy_programs("composefs-tools", profile, &dir.join("bin"))?;
     if options.tests {
         note!("guest tests: building (usually 1 minute)");
         copy_programs("composefs-selftests", "guest", &dir.join("tests"))?;
