@@ -12,6 +12,6 @@ bool rust_vfs_is_module_memory(const void *address, struct module *module)
 #ifdef MODULE
 	return within_module((unsigned long)address, module);
 #else
-	return is_kernel((unsigned long)address);
+	return __is_kernel((unsigned long)address);
 #endif
 }
