@@ -17,14 +17,17 @@ use crate::suite::Suite;
 use crate::tap::{Counts, Report};
 use crate::{cargo, guest, machine, note, overlay, payload, peers, place, qemu, vm};
 
+/// Where all that failed stands again, below the directory of logs.
+const FAILURES: &str = "failures";
+
 /// Runs the tests: on the host, and in guests
 ///
 /// Without options, all: the static checks, the tests of the Rust crates on the host, the build as
 /// a part of a kernel tree, the test programs in a guest on the newest stock kernel, and some of
 /// them on the oldest one that is supported.
 ///
-/// Prints what failed, what was skipped and why, and ends with one line of counts. Whole outputs
-/// are in build/test. Fails on any failure, also on test programs that do not keep to their plan, a
+/// Prints what failed, what was skipped and why; at the end, all failures once more, and one line
+/// of counts. Whole outputs are in build/test. Fails on any failure, also on test programs that do not keep to their plan, a
 /// kernel that complains, and a guest that hangs.
 #[derive(Args)]
 pub struct Options {
@@ -101,7 +104,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let result = run.parts(options);
     if let Err(error) = &result {
         let reason = format!("{error:#}");
-        println!("test: FAILED: {reason}");
+        run.tell(&format!("test: FAILED: {reason}"));
         jobs::note_failure(&reason);
         run.counts += Counts::of(0, 1, 0);
     }
@@ -116,11 +119,32 @@ pub fn run(options: &Options) -> Result<bool> {
         // The others go on after a test that failed, but not after this.
         return Ok(result.is_ok());
     }
+    for line in run.failures().lines() {
+        println!("{line}");
+    }
     println!("{passed} passed, {failed} failed, {skipped} skipped");
     Ok(failed == 0 && passed > 0)
 }
 
 impl Run {
+    /// Prints a line, and keeps it for the end if it says what failed.
+    fn tell(&self, line: &str) {
+        println!("{line}");
+        if line.contains(": FAILED: ") {
+            // It is on the screen already; the list is only a help.
+            let _ = OpenOptions::new()
+                .append(true)
+                .create(true)
+                .open(self.logs.join(FAILURES))
+                .and_then(|mut file| writeln!(file, "{line}"));
+        }
+    }
+
+    /// What failed, a line each.
+    fn failures(&self) -> String {
+        fs::read_to_string(self.logs.join(FAILURES)).unwrap_or_default()
+    }
+
     fn parts(&mut self, options: &Options) -> Result<()> {
         let suite = options.suite.unwrap_or(Suite::Trixie);
         let programs: Vec<&str> = match (options.programs.as_slice(), suite) {
@@ -190,14 +214,14 @@ impl Run {
         let steps = text.lines().filter_map(|line| line.strip_prefix("lint: "));
         let (bad, steps): (Vec<_>, Vec<_>) = steps.partition(|step| step.ends_with(": FAILED"));
         for step in &bad {
-            println!(
+            self.tell(&format!(
                 "lint: FAILED: {}; see build/test/lint.log",
                 step.trim_end_matches(": FAILED")
-            );
+            ));
         }
         let mut failed = bad.len() as u64;
         if let (Err(error), 0) = (result, failed) {
-            println!("lint: FAILED: {error:#}; see build/test/lint.log");
+            self.tell(&format!("lint: FAILED: {error:#}; see build/test/lint.log"));
             failed = 1;
         }
         let passed = (steps.len() as u64).saturating_sub(failed);
@@ -215,7 +239,9 @@ impl Run {
             }
             Err(error) => {
                 let reason = crate::process::reason(&log.text());
-                println!("tree: FAILED: {error:#}: {reason}; see build/test/tree.log");
+                self.tell(&format!(
+                    "tree: FAILED: {error:#}: {reason}; see build/test/tree.log"
+                ));
                 Ok(Counts::of(0, 1, 0))
             }
         }
@@ -244,10 +270,10 @@ impl Run {
         let result = log.run(&mut tests);
         let (mut counts, told) = libtest(&log.text());
         for line in told {
-            println!("{line}");
+            self.tell(&line);
         }
         if let (Err(error), 0) = (result, counts.failed) {
-            println!("host: FAILED: {error:#}; see build/test/host.log");
+            self.tell(&format!("host: FAILED: {error:#}; see build/test/host.log"));
             counts.failed = 1;
         }
         counts += skipped;
@@ -306,7 +332,7 @@ impl Run {
             log: Some(logs.join("console.log")),
         };
         let mut tap = File::create(logs.join("guest.tap"))?;
-        let mut tell = |line: String| println!("{line}");
+        let mut tell = |line: String| self.tell(&line);
         let mut report = Report::new(&mut tell);
         let status = {
             let mut take = |line: &[u8]| {
@@ -324,9 +350,9 @@ impl Run {
         } = counts;
         println!("guest: {passed} passed, {failed} failed, {skipped} skipped on {kernel}");
         if status != 0 {
-            println!(
+            self.tell(&format!(
                 "guest: FAILED: status {status}: see above, and build/test/{suite}/console.log"
-            );
+            ));
             counts.failed += 1;
         }
         Ok(counts)
