@@ -141,8 +141,12 @@ impl Qemu {
         // Which interrupt a disk has, ACPI computes in its own language, which takes the debug
         // kernel half a minute a disk: as long as ACPI lets anything take, and without its
         // interrupt a disk never answers. The table for several processors says it, too.
-        let acpi = if suite == Suite::Debug {
-            "acpi=noirq "
+        //
+        // While the kernel looks at what the first CPU can do, it believes for a moment that it
+        // cannot do 5-level paging. For KASAN all memory is wild then, and an interrupt that comes
+        // in that moment makes a report, after which lockdep is off.
+        let debug = if suite == Suite::Debug {
+            "acpi=noirq no5lvl "
         } else {
             ""
         };
@@ -152,7 +156,7 @@ impl Qemu {
             "-append",
             &format!(
                 "console=ttyS0 panic=-1 oops=panic watchdog_thresh=60 \
-                 rcupdate.rcu_cpu_stall_timeout=120 no_timer_check random.trust_cpu=on {acpi}{}",
+                 rcupdate.rcu_cpu_stall_timeout=120 no_timer_check random.trust_cpu=on {debug}{}",
                 machine.append
             ),
         ]);
