@@ -33,6 +33,9 @@ pub struct Options {
     /// For whose kernel
     #[arg(long, default_value = "trixie")]
     pub suite: Suite,
+    /// This module, made elsewhere, instead of one built here
+    #[arg(long, value_name = "FILE")]
+    pub module: Option<PathBuf>,
     /// Only one of the parts that are built beside each other, into a directory that exists
     #[arg(long, hide = true)]
     pub part: Option<Part>,
@@ -50,7 +53,7 @@ pub enum Part {
 pub fn make(options: &Options) -> Result<()> {
     let Options { suite, dir, .. } = options;
     match options.part {
-        Some(Part::Module) => return module(*suite, dir),
+        Some(Part::Module) => return module(options),
         Some(Part::Programs) => return programs(options),
         None => {}
     }
@@ -69,25 +72,34 @@ pub fn make(options: &Options) -> Result<()> {
         let mut job = vec!["payload", "--part", part, "--suite", suite.name(), path];
         job.extend(options.tests.then_some("--tests"));
         job.extend(options.bench.then_some("--bench"));
+        if let Some(module) = &options.module {
+            job.push("--module");
+            job.push(module.to_str().context("the module's path is not text")?);
+        }
         jobs.start(&job, false)?;
     }
     jobs.wait()
 }
 
 /// The module, but for a kernel that has it built in.
-fn module(suite: Suite, dir: &Path) -> Result<()> {
+fn module(options: &Options) -> Result<()> {
+    let to = options.dir.join("composefs.ko");
+    if let Some(module) = &options.module {
+        fs::copy(module, to).with_context(|| format!("{}: cannot be read", module.display()))?;
+        return Ok(());
+    }
     // Says so if it has to be made.
-    Kernel::of(suite)?;
-    if suite == Suite::Debug {
+    Kernel::of(options.suite)?;
+    if options.suite == Suite::Debug {
         return Ok(());
     }
     note!("module: building (usually 20 seconds)");
     let module = module::build(&module::Options {
-        suite: Some(suite),
+        suite: Some(options.suite),
         make: vec!["-s".into()],
         ..Default::default()
     })?;
-    fs::copy(place::checkout("").join(module), dir.join("composefs.ko"))?;
+    fs::copy(place::checkout("").join(module), to)?;
     Ok(())
 }
 

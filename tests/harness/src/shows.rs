@@ -20,6 +20,7 @@ pub fn fuzz_kernel(count: u32, first: u32, suite: Suite) -> Result<i32> {
         tests: true,
         bench: false,
         suite,
+        module: None,
         part: None,
         dir: payload.clone(),
     })?;

@@ -46,6 +46,9 @@ pub struct Options {
     /// Whose kernel the guest runs, and nothing else [default: trixie]
     #[arg(long)]
     suite: Option<Suite>,
+    /// With this module, instead of one built here
+    #[arg(long, value_name = "FILE", requires = "guest")]
+    module: Option<PathBuf>,
     /// By this program itself: these parts, for which counts go to a file
     #[arg(long, hide = true, value_delimiter = ',')]
     parts: Vec<Part>,
@@ -172,8 +175,8 @@ impl Run {
                 Part::Lint => self.lint()?,
                 Part::Tree => self.tree()?,
                 Part::Host => self.host()?,
-                Part::Guest => self.guest(suite, &programs)?,
-                Part::Older => self.guest(Suite::Forky, OLDER)?,
+                Part::Guest => self.guest(suite, &programs, options.module.clone())?,
+                Part::Older => self.guest(Suite::Forky, OLDER, None)?,
             };
         }
         Ok(())
@@ -287,7 +290,7 @@ impl Run {
     }
 
     /// The programs that match any of the patterns, on that suite's kernel.
-    fn guest(&self, suite: Suite, patterns: &[&str]) -> Result<Counts> {
+    fn guest(&self, suite: Suite, patterns: &[&str], module: Option<PathBuf>) -> Result<Counts> {
         let logs = self.logs.join(suite.name());
         fs::create_dir_all(&logs)?;
         let payload = logs.join("payload");
@@ -296,6 +299,7 @@ impl Run {
             tests: true,
             bench: false,
             suite,
+            module,
             part: None,
             dir: payload.clone(),
         })?;

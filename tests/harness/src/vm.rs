@@ -75,6 +75,7 @@ pub fn run(options: &Options, program: &Program, output: Output<'_>) -> Result<i
                 tests: false,
                 bench: false,
                 suite: options.suite,
+                module: None,
                 part: None,
                 dir: dir.clone(),
             })?;
