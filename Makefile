@@ -14,13 +14,20 @@ MAKEFLAGS += --no-print-directory
 # What `make` built last: the module's path.
 MODULE := build/module
 
+# The running kernel, if modules can be built for it; else a stock kernel in a cache.
+RUNNING := $(shell uname -r)
+RUNNING_IS_NEW := $(shell printf '%s\n' 7.2 $(RUNNING) | sort -CV && \
+	test -e /lib/modules/$(RUNNING)/build && echo y)
+FOR := $(or $(KDIR),$(KERNEL),$(if $(RUNNING_IS_NEW),$(RUNNING)))
+
 .PHONY: all
 all: module tools ## the module and the tools (default)
 
 .PHONY: module
-module: ## build/<kernel release>/composefs.ko, for KDIR
+module: ## build/<kernel release>/composefs.ko, for KERNEL
 	@mkdir -p build
-	@scripts/build-module $(if $(KDIR),--kdir "$(KDIR)") -- $(if $(V),V=$(V)) $(if $(W),W=$(W)) >$(MODULE).new
+	@$(if $(FOR),scripts/build-for "$(FOR)",scripts/build-module --) \
+		$(if $(V),V=$(V)) $(if $(W),W=$(W)) >$(MODULE).new
 	@mv $(MODULE).new $(MODULE)
 	@echo "module: $$(cat $(MODULE))"
 
@@ -96,7 +103,8 @@ clean-cache: ## remove the toolchain, kernel trees and guest disks as well
 help: ## this list
 	@sed -n 's/^\([a-z_-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 20
 	@echo
-	@echo "  KDIR=DIR            kernel tree prepared for Rust modules (default: the running"
-	@echo "                      kernel's if it is one, else a stock kernel's, made for you)"
+	@echo "  KERNEL=RELEASE      an installed kernel, with its headers (default: the one that runs"
+	@echo "                      if it is 7.2 or later, else a stock kernel of Debian's)"
+	@echo "  KDIR=DIR            the directory that modules for it are built with"
 	@echo "  PREFIX, DESTDIR, INSTALL_MOD_PATH   as usual"
 	@echo "  COMPOSEFS_CACHE=DIR what takes long to make (default ~/.cache/composefs-in-rust)"
