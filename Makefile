@@ -55,6 +55,14 @@ test: ## all tests, on the host and in a guest
 test-fresh: ## the README's commands, in minimal Debian systems without a cache (hours)
 	@scripts/test-fresh
 
+.PHONY: deb
+deb: ## the Debian packages, in build/deb: the tools, and the module for DKMS
+	@scripts/deb
+
+.PHONY: test-packages
+test-packages: ## install them in Debian systems, boot those, remove them (half an hour)
+	@scripts/test-packages
+
 .PHONY: test-forky
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky
 	@scripts/test --suite forky

@@ -17,7 +17,7 @@ use crate::kernel::Kernel;
 use crate::overlay::{self, Overlay};
 use crate::process::{self, Log};
 use crate::suite::Suite;
-use crate::toolchain::Toolchain;
+use crate::toolchain::{Toolchain, CLANG};
 use crate::{note, place, versions};
 
 /// Lists of options, one a line, with comments.
@@ -36,7 +36,7 @@ fn words(list: &str) -> impl Iterator<Item = &str> {
 /// What does not depend on the checkout.
 pub fn base() -> Result<PathBuf> {
     let kernel = Kernel::of(Suite::Trixie)?;
-    let toolchain = Toolchain::with_clang(Suite::Trixie)?;
+    let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
     let versions = versions::get(Suite::Trixie)?;
     let number = kernel.release.split('+').next().unwrap_or_default();
     let artifact = Artifact {
@@ -100,7 +100,7 @@ pub fn path() -> Result<PathBuf> {
 }
 
 fn build(overlay: &Overlay, work: &Path, log: &Log) -> Result<()> {
-    let toolchain = Toolchain::with_clang(Suite::Trixie)?;
+    let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
     let tree = overlay.tree();
     log.run(
         overlay

@@ -7,6 +7,7 @@ mod artifact;
 mod bench;
 mod cargo;
 mod console;
+mod deb;
 mod debug_kernel;
 mod deny;
 mod guest;
@@ -15,6 +16,7 @@ mod kernel;
 mod machine;
 mod module;
 mod overlay;
+mod packages;
 mod payload;
 mod peers;
 mod place;
@@ -65,6 +67,7 @@ enum Command {
         program: Vec<OsString>,
     },
     Test(suites::Options),
+    TestPackages(packages::Options),
     Bench(bench::Options),
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
     Demo,
@@ -82,6 +85,8 @@ enum Command {
     },
     Payload(payload::Options),
     BuildModule(module::Options),
+    /// Builds the Debian packages, and prints their directory, build/deb
+    Deb,
     /// Builds the file system as a part of a kernel tree, as a module and built in
     InTree,
     /// The newest stock kernel of a suite, with a source tree prepared for Rust modules
@@ -211,6 +216,7 @@ fn run(command: Command) -> Result<i32> {
             program,
         } => return run_vm(mode, &options, program),
         Command::Test(options) => return Ok(i32::from(!suites::run(&options)?)),
+        Command::TestPackages(options) => return Ok(i32::from(!packages::run(&options)?)),
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {
@@ -227,6 +233,7 @@ fn run(command: Command) -> Result<i32> {
             overlay::build_in_tree(&log)?;
             return Ok(0);
         }
+        Command::Deb => deb::build()?,
         Command::BuildModule(options) => {
             let path = module::build(&options)?;
             if options.lint {

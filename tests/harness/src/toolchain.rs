@@ -63,10 +63,10 @@ impl Toolchain {
         Self::in_root(suite, &format!("toolchain-{suite}"), PACKAGES)
     }
 
-    /// With clang, which the debug kernel is compiled by.
-    pub fn with_clang(suite: Suite) -> Result<Self> {
-        let packages = [PACKAGES, CLANG].concat();
-        Self::in_root(suite, &format!("toolchain-clang-{suite}"), &packages)
+    /// With more packages, in a root called NAME-SUITE.
+    pub fn with(suite: Suite, name: &str, more: &[&str]) -> Result<Self> {
+        let packages = [PACKAGES, more].concat();
+        Self::in_root(suite, &format!("{name}-{suite}"), &packages)
     }
 
     fn in_root(suite: Suite, name: &str, packages: &[&str]) -> Result<Self> {

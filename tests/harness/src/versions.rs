@@ -21,7 +21,7 @@ use crate::apt::{Package, World};
 use crate::artifact::{lock, Moved};
 use crate::process::Log;
 use crate::suite::Suite;
-use crate::{guest, machine, note, peers, place, toolchain};
+use crate::{deb, guest, machine, note, peers, place, toolchain};
 
 /// After this, the mirror is asked for newer ones.
 const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -189,6 +189,7 @@ fn choose(packages: &[Package]) -> Result<Versions> {
         machine::PACKAGES,
         guest::PACKAGES,
         peers::C_PACKAGES,
+        deb::PACKAGES,
     ]
     .concat()
     .into_iter()
@@ -205,16 +206,42 @@ fn choose(packages: &[Package]) -> Result<Versions> {
     })
 }
 
-/// The newest kernel of the cloud flavour whose source, headers and image have one version.
+/// The newest kernel of the cloud flavour.
 fn newest_kernel(packages: &[Package]) -> Result<StockKernel> {
-    let by_name: HashMap<&str, &Package> = packages
-        .iter()
-        .map(|package| (&*package.name, package))
-        .collect();
+    match complete_kernels(packages, "cloud-amd64").pop() {
+        Some(kernel) => Ok(kernel),
+        None => bail!("the mirror has no kernel with source, headers and image in one version"),
+    }
+}
+
+/// The kernels of a flavour that the driver supports, as far as the lists were fetched last.
+pub fn kernels(suite: Suite, flavour: &str) -> Result<Vec<StockKernel>> {
+    let log = Log::create(
+        place::cache()?
+            .join("log")
+            .join(format!("kernels-{suite}.log")),
+    )?;
+    let all = complete_kernels(&World::new(suite)?.packages(&log)?, flavour);
+    let is_new = |kernel: &StockKernel| natural(&kernel.release, "7.2") != Ordering::Less;
+    Ok(all.into_iter().filter(is_new).collect())
+}
+
+/// The kernels of a flavour whose source, headers and image have one version, the newest last.
+fn complete_kernels(packages: &[Package], flavour: &str) -> Vec<StockKernel> {
+    let mut by_name: HashMap<&str, Vec<&Package>> = HashMap::new();
+    for package in packages {
+        by_name.entry(&package.name).or_default().push(package);
+    }
     let kernels = packages.iter().filter_map(|headers| {
         let release = headers.name.strip_prefix("linux-headers-")?;
-        release.strip_suffix("-cloud-amd64")?;
-        let number = release.split_once("+deb")?.0;
+        let (number, debian) = release
+            .strip_suffix(flavour)?
+            .strip_suffix('-')?
+            .split_once("+deb")?;
+        // Otherwise `amd64` is the end of another flavour's name.
+        if !debian.chars().all(|c| c.is_ascii_digit()) {
+            return None;
+        }
         let mut parts = number.split('.');
         let source = format!("linux-source-{}.{}", parts.next()?, parts.next()?);
         let mut image = Vec::new();
@@ -224,7 +251,8 @@ fn newest_kernel(packages: &[Package]) -> Result<StockKernel> {
             &headers.version,
             &mut image,
         );
-        let has_source = by_name.get(&*source)?.version == headers.version;
+        let is_same = |source: &&Package| source.version == headers.version;
+        let has_source = by_name.get(&*source)?.iter().any(is_same);
         (has_source && !image.is_empty()).then(|| StockKernel {
             release: release.into(),
             version: headers.version.clone(),
@@ -232,18 +260,20 @@ fn newest_kernel(packages: &[Package]) -> Result<StockKernel> {
             image,
         })
     });
-    match kernels.max_by(|a, b| natural(&a.release, &b.release)) {
-        Some(kernel) => Ok(kernel),
-        None => bail!("the mirror has no kernel with source, headers and image in one version"),
-    }
+    let mut kernels: Vec<_> = kernels.collect();
+    kernels.sort_by(|a, b| natural(&a.release, &b.release));
+    kernels
 }
 
 /// Adds a package, and those of the same version that it is split into.
-fn add_parts(packages: &HashMap<&str, &Package>, name: &str, version: &str, to: &mut Vec<String>) {
-    let Some(package) = packages
-        .get(name)
-        .filter(|package| package.version == version)
-    else {
+fn add_parts(
+    packages: &HashMap<&str, Vec<&Package>>,
+    name: &str,
+    version: &str,
+    to: &mut Vec<String>,
+) {
+    let named = packages.get(name).into_iter().flatten();
+    let Some(package) = named.into_iter().find(|package| package.version == version) else {
         return;
     };
     if !to.iter().any(|known| known == name) {

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The Debian packages, installed as an administrator does it: a Debian system with a stock kernel,
+//! booted as it is, and then with a newer kernel.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{bail, Context, Result};
+use clap::Args;
+
+use crate::artifact::{remove_tree, Artifact};
+use crate::process::{self, Log};
+use crate::qemu::{Machine, Qemu};
+use crate::root::{self, Variant};
+use crate::suite::Suite;
+use crate::tap::{Counts, Report};
+use crate::versions::StockKernel;
+use crate::{console, deb, machine, note, place, versions, vm};
+
+/// Installs the Debian packages in systems with stock kernels, boots them, and removes them again
+///
+/// In trixie with a kernel of backports that is not the newest, which is then upgraded, and in
+/// forky. DKMS builds the module for each of them. What the guests print is in build/packages.
+#[derive(Args)]
+pub struct Options {
+    /// Only this one
+    #[arg(long)]
+    suite: Option<Suite>,
+    /// Packages that are built already
+    #[arg(long, value_name = "DIR")]
+    packages: Option<PathBuf>,
+}
+
+/// What is there before: a system that can be booted, and what the packages depend on.
+const PACKAGES: &[&str] = &[
+    "ca-certificates",
+    "systemd-sysv",
+    "initramfs-tools",
+    "e2fsprogs",
+    "fsverity",
+    "dkms",
+    "bindgen",
+    "gcc",
+    "make",
+    "rust-src",
+    "rustc",
+    "xz-utils",
+    "man-db",
+];
+
+/// What kernels of backports need in a newer version than is in trixie.
+const OF_BACKPORTS: &str = "linux-base/trixie-backports";
+
+/// The C tools, which ours are installed beside; trixie has none.
+const C_TOOLS: &str = "composefs";
+
+/// How long an emulated system may take to boot and run its tests.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Runs the tests; whether nothing failed.
+pub fn run(options: &Options) -> Result<bool> {
+    let packages = match &options.packages {
+        Some(dir) => dir.clone(),
+        None => deb::build()?,
+    };
+    let mut counts = Counts::default();
+    let suites = match options.suite {
+        Some(suite) => vec![suite],
+        None => vec![Suite::Trixie, Suite::Forky],
+    };
+    for suite in suites {
+        counts += in_suite(suite, &packages)?;
+    }
+    let Counts {
+        passed,
+        failed,
+        skipped,
+    } = counts;
+    println!("{passed} passed, {failed} failed, {skipped} skipped");
+    Ok(failed == 0 && passed > 0)
+}
+
+fn in_suite(suite: Suite, packages: &Path) -> Result<Counts> {
+    let kernels = versions::kernels(suite, "amd64")?;
+    let logs = place::build("packages/x")?.with_file_name(suite.name());
+    fs::create_dir_all(&logs)?;
+    let log = Log::create(logs.join("install.log"))?;
+    let run = vm::RunDirectory::new()?;
+    let system = System {
+        root: run.path("root"),
+        suite,
+        logs,
+    };
+    let (oldest, newest) = match kernels.as_slice() {
+        [.., old, new] => (old, Some(new)),
+        [only] => (only, None),
+        [] => bail!("{suite} has no kernel with source, headers and image in one version"),
+    };
+    let base = base(suite, oldest)?;
+    log.run(Command::new("cp").arg("-a").arg(&base).arg(&system.root))?;
+
+    note!(
+        "{suite}: installing the packages, for {} (usually 3 minutes)",
+        oldest.release
+    );
+    system.install(packages, &log)?;
+    let mut counts = system.boot(&oldest.release, newest.is_none(), &run)?;
+    if let Some(newest) = newest {
+        note!(
+            "{suite}: upgrading the kernel to {} (usually 4 minutes)",
+            newest.release
+        );
+        system.apt(&names(newest), &log)?;
+        counts += system.boot(&newest.release, true, &run)?;
+    }
+    remove_tree(&system.root)?;
+    Ok(counts)
+}
+
+/// NAME=VERSION of what is installed of a kernel.
+fn names(kernel: &StockKernel) -> Vec<String> {
+    let StockKernel {
+        release,
+        version,
+        source,
+        ..
+    } = kernel;
+    let image = format!("linux-image-{release}");
+    [&image, &format!("linux-headers-{release}"), source]
+        .map(|name| format!("{name}={version}"))
+        .into()
+}
+
+/// A system with that kernel, without our packages.
+fn base(suite: Suite, kernel: &StockKernel) -> Result<PathBuf> {
+    let names = names(kernel);
+    let mut packages: Vec<_> = names.iter().map(String::as_str).collect();
+    packages.extend(PACKAGES);
+    packages.push(match suite {
+        Suite::Forky => C_TOOLS,
+        _ => OF_BACKPORTS,
+    });
+    let artifact = Artifact {
+        name: format!("system-{suite}"),
+        what: format!("system with {}", kernel.release),
+        usually: "2 minutes",
+        inputs: packages.iter().map(|&name| name.into()).collect(),
+    };
+    let dir = artifact.get(|dir, log| {
+        let root = dir.join("root");
+        root::make(&root, suite, Variant::Important, &packages, &[], log)
+    })?;
+    Ok(dir.join("root"))
+}
+
+struct System {
+    root: PathBuf,
+    suite: Suite,
+    logs: PathBuf,
+}
+
+impl System {
+    /// A command in it.
+    fn command(&self, program: &str) -> Result<Command> {
+        let mut command = root::enter(&self.root, &[])?;
+        command.args(["DEBIAN_FRONTEND=noninteractive", program]);
+        command.current_dir("/");
+        Ok(command)
+    }
+
+    fn apt(&self, packages: &[String], log: &Log) -> Result<()> {
+        log.run(self.command("apt-get")?.args(["-q", "update"]))?;
+        log.run(
+            self.command("apt-get")?
+                .args([
+                    "-q",
+                    "-y",
+                    "--no-install-recommends",
+                    "--no-remove",
+                    "install",
+                ])
+                .args(packages),
+        )
+    }
+
+    fn install(&self, packages: &Path, log: &Log) -> Result<()> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(packages)? {
+            let file = entry?.path();
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            if name.ends_with(".deb") && !name.contains("dbgsym") {
+                fs::copy(&file, self.root.join("root").join(&*name))?;
+                files.push(format!("/root/{name}"));
+            }
+        }
+        self.apt(&files, log)?;
+        let test = place::checkout("scripts/in-guest/packages");
+        fs::copy(test, self.root.join("root/test"))?;
+        fs::write(
+            self.root.join("etc/systemd/system/composefs-test.service"),
+            "[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\n\
+             ExecStart=/bin/bash /root/test\nExecStopPost=/bin/systemctl poweroff --force\n\
+             [Install]\nWantedBy=multi-user.target\n",
+        )?;
+        log.run(
+            self.command("systemctl")?
+                .args(["enable", "composefs-test.service"]),
+        )
+    }
+
+    /// Boots it with one of its kernels, and has it test itself; `removes` the packages in the end.
+    fn boot(&self, release: &str, removes: bool, run: &vm::RunDirectory) -> Result<Counts> {
+        note!("{}: booting {release} (usually 4 minutes)", self.suite);
+        fs::write(
+            self.root.join("root/settings"),
+            format!("release={release} removes={}\n", u8::from(removes)),
+        )?;
+        let image = run.path("disk.img");
+        let _ = fs::remove_file(&image);
+        File::create(&image)?.set_len(16 << 30)?;
+        process::run(
+            Command::new(machine::programs()?.join("mkfs.ext4"))
+                .args(["-q", "-b", "4096", "-O", "verity", "-d"])
+                .args([&self.root, &image]),
+        )?;
+        let boot = self.root.join("boot");
+        let machine = Machine {
+            append: "root=/dev/vda rw systemd.show_status=false".into(),
+            ..Default::default()
+        };
+        let mut qemu = Qemu::new(
+            &machine,
+            self.suite,
+            &boot.join(format!("vmlinuz-{release}")),
+            &boot.join(format!("initrd.img-{release}")),
+        )?;
+        qemu.disk(&image, "")?;
+        let log = self.logs.join(format!("{release}.console"));
+        let tap = self.logs.join(format!("{release}.tap"));
+        qemu.console(&log);
+        qemu.port("out", &tap);
+        let mut child = qemu
+            .command(&machine::path()?)
+            .stdin(Stdio::null())
+            .spawn()
+            .context("cannot run QEMU")?;
+        let began = Instant::now();
+        let mut in_time = true;
+        while child.try_wait()?.is_none() {
+            if began.elapsed() > LIMIT {
+                in_time = false;
+                child.kill()?;
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+
+        let mut tell = |line: String| println!("{}: {release}: {line}", self.suite);
+        let mut report = Report::new(&mut tell);
+        for line in BufReader::new(File::open(&tap)?).lines() {
+            report.line(&line?);
+        }
+        let mut counts = report.finish();
+        let complaints = console::complaints(&String::from_utf8_lossy(&fs::read(&log)?));
+        let failure = match (in_time, complaints.first(), counts.passed) {
+            (false, ..) => Some(format!("was stopped after {} s", LIMIT.as_secs())),
+            (_, Some(line), _) => Some(format!("the kernel complained: {line}")),
+            (_, None, 0) => Some("did not run its tests".into()),
+            _ => None,
+        };
+        if let Some(failure) = failure {
+            println!(
+                "{}: {release}: FAILED: {failure}; see {}",
+                self.suite,
+                log.display()
+            );
+            counts.failed += 1;
+        }
+        Ok(counts)
+    }
+}
