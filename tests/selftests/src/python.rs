@@ -10,29 +10,7 @@ use crate::command::capture;
 
 /// What scripts have at hand: `call()` for functions of the C library, which raises `OSError` where
 /// they return -1, and `fails()` for what must.
-const PRELUDE: &str = r#"
-import ctypes, errno, fcntl, mmap, os, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-
-def call(name, *arguments, result=ctypes.c_long):
-    function = getattr(libc, name)
-    function.restype = result
-    value = function(*arguments)
-    if value == -1 or (result is ctypes.c_void_p and value == 2**64 - 1):
-        number = ctypes.get_errno()
-        raise OSError(number, name + ": " + os.strerror(number))
-    return value
-
-def fails(number, function, *arguments):
-    try:
-        value = function(*arguments)
-    except OSError as error:
-        assert error.errno == number, "%s, expected %s" % (error, errno.errorcode[number])
-    else:
-        raise AssertionError("%r, expected %s" % (value, errno.errorcode[number]))
-
-argument = sys.argv[1:]
-"#;
+const PRELUDE: &str = include_str!("../python/prelude.py");
 
 /// Runs a script, which finds `arguments` in `argument`; what it prints, or an error with the
 /// exception that ended it.

@@ -8,25 +8,25 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{ensure, Context as _, Result};
 use composefs_fuzz::mutate;
 use composefs_fuzz::random::Random;
 use composefs_selftests::command;
+use composefs_selftests::handle_server::Handles;
 use composefs_selftests::image::{build, build_composefs_rs};
 use composefs_selftests::memory;
 use composefs_selftests::mount::Request;
 use composefs_selftests::setup;
+use composefs_selftests::small_tree;
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::verity::Algorithm;
 use rustix::fs::{
     fstat, lgetxattr, llistxattr, lstat, openat, readlinkat, seek, statfs, Dir, FileType, Mode,
-    OFlags, SeekFrom, XattrFlags, CWD,
+    OFlags, SeekFrom, CWD,
 };
 use rustix::io::{pread, Errno};
 use rustix::time::{clock_gettime, ClockId};
@@ -84,7 +84,7 @@ fn set_up() -> Result<Context> {
     setup::load_module()?;
     let work = setup::work_directory("fuzz")?;
     let source = work.join("source");
-    tree(&source)?;
+    small_tree::create(&source)?;
     // So that numbers stand for the same images tomorrow.
     let touch = "-exec touch --no-dereference --date=@0 {} +".split(' ');
     command::output(Command::new("find").arg(&source).args(touch))?;
@@ -108,71 +108,6 @@ fn set_up() -> Result<Context> {
         images,
         handles: Handles::start()?,
     })
-}
-
-/// Something of everything that an image can hold, and little of it: an image of few blocks is
-/// damaged more by one change.
-fn tree(root: &Path) -> Result<()> {
-    let mut random = Random::new(60);
-    setup::create_dir(&root.join("directory/within/it"))?;
-    setup::create_dir(&root.join("empty"))?;
-    for number in 0..6 {
-        let file = root.join(format!("directory/inline-{number}"));
-        fs::write(&file, random.bytes(number * 12))?;
-        let set = |name: &str, value: &[u8]| {
-            rustix::fs::lsetxattr(&file, name, value, XattrFlags::empty())
-        };
-        set("user.shared", b"by several")?;
-        set("user.own", format!("{number}").as_bytes())?;
-        set("trusted.overlay.opaque", b"y")?;
-        if number == 5 {
-            set("user.large", &random.bytes(3000))?;
-            set("security.selinux", b"system_u:object_r:etc_t:s0\0")?;
-        }
-    }
-    for number in 0..4 {
-        fs::write(
-            root.join(format!("external-{number}")),
-            random.bytes(5000 + number),
-        )?;
-    }
-    let acl: &[u8] = b"\x02\0\0\0\x01\0\x06\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\
-        \x04\0\x04\0\xff\xff\xff\xff\x10\0\x04\0\xff\xff\xff\xff\x20\0\x04\0\xff\xff\xff\xff";
-    for (name, attribute) in [
-        ("external-1", "system.posix_acl_access"),
-        ("empty", "system.posix_acl_default"),
-    ] {
-        rustix::fs::lsetxattr(root.join(name), attribute, acl, XattrFlags::empty())?;
-    }
-    for length in [1, 60, 700] {
-        let target: String = "../t".chars().cycle().take(length).collect();
-        symlink(target, root.join(format!("directory/link-{length}")))?;
-    }
-    // More than one block of entries.
-    let many = root.join("many");
-    setup::create_dir(&many)?;
-    for number in 0..60 {
-        let name = format!("{number}-{}", "name".repeat(15));
-        symlink("same", many.join(name))?;
-    }
-    rustix::fs::mknodat(
-        CWD,
-        root.join("directory/fifo"),
-        FileType::Fifo,
-        Mode::RUSR,
-        0,
-    )?;
-    let device = rustix::fs::makedev(1, 3);
-    let mode = Mode::RUSR;
-    rustix::fs::mknodat(
-        CWD,
-        root.join("null"),
-        FileType::CharacterDevice,
-        mode,
-        device,
-    )?;
-    fs::hard_link(root.join("external-0"), root.join("directory/hard-link"))?;
-    Ok(())
 }
 
 /// What came of the images.
@@ -444,86 +379,6 @@ impl Walk<'_> {
         let _ = self
             .results
             .call("seek", SEEK, seek(&fd, SeekFrom::Data(0)));
-    }
-}
-
-/// File handles of a mounted image: made and opened, and made up. Python has the system calls; one
-/// process serves all images.
-struct Handles {
-    python: Child,
-    answers: BufReader<ChildStdout>,
-}
-
-const HANDLES: &str = r#"
-import ctypes, os, random, sys
-libc = ctypes.CDLL(None, use_errno=True)
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
-def open_handle(mount, handle):
-    fd = libc.open_by_handle_at(mount, ctypes.byref(handle), os.O_PATH)
-    if fd >= 0:
-        try:
-            os.fstat(fd)
-            os.readlink("/proc/self/fd/%d" % fd)
-        except OSError:
-            pass
-        os.close(fd)
-for line in sys.stdin:
-    seed, root = line.rstrip("\n").split(" ", 1)
-    chance = random.Random(int(seed))
-    fd = os.open(root, os.O_RDONLY)
-    try:
-        names = os.listdir(root)[:12]
-    except OSError:
-        names = []
-    count = 0
-    for name in ["."] + names:
-        handle, number = Handle(bytes=128), ctypes.c_int()
-        path = os.fsencode(os.path.join(root, name))
-        if libc.name_to_handle_at(-100, path, ctypes.byref(handle), ctypes.byref(number), 0) == 0:
-            count += 1
-            open_handle(fd, handle)
-            # Connected to a parent, as an NFS server asks for it.
-            handle.type = 0x82
-            handle.data[12:24] = bytes(handle.data[:12])
-            handle.bytes = 24
-            open_handle(fd, handle)
-    for _ in range(12):
-        number = chance.choice([chance.getrandbits(8), chance.getrandbits(12), chance.getrandbits(64)])
-        data = (number >> 32).to_bytes(4, "little") + (number & 0xffffffff).to_bytes(4, "little") + bytes(4)
-        handle = Handle(bytes=12, type=0x81)
-        ctypes.memmove(handle.data, data, 12)
-        open_handle(fd, handle)
-    os.close(fd)
-    print(count, flush=True)
-"#;
-
-impl Handles {
-    fn start() -> Result<Self> {
-        let mut python = Command::new("python3")
-            .args(["-I", "-c", HANDLES])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("python3")?;
-        let answers = BufReader::new(python.stdout.take().context("python3")?);
-        Ok(Self { python, answers })
-    }
-
-    /// Returns for how many names there is a handle.
-    fn try_all(&mut self, root: &Path, seed: u64) -> Result<usize> {
-        let requests = self.python.stdin.as_mut().context("python3")?;
-        writeln!(requests, "{seed} {}", root.display())?;
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer)?;
-        answer.trim().parse().context("file handles")
-    }
-}
-
-impl Drop for Handles {
-    fn drop(&mut self) {
-        drop(self.python.stdin.take());
-        let _ = self.python.wait();
     }
 }
 

@@ -91,57 +91,7 @@ fn no_wait(context: &mut Context) -> Result<()> {
     })
 }
 
-const MAP: &str = r#"
-path, size = argument[0], int(argument[1])
-if size == 0:
-    sys.exit()
-content = open(path, "rb").read()
-os.posix_fadvise(os.open(path, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
-fd = os.open(path, os.O_RDONLY)
-page = 4096
-pages = (size + page - 1) // page * page
-PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
-MAP_SHARED, MAP_PRIVATE, MAP_POPULATE, MREMAP_MAYMOVE = 1, 2, 0x8000, 1
-pointer, word = ctypes.c_void_p, ctypes.c_size_t
-
-def map(length, protection, flags):
-    return call("mmap", pointer(0), word(length), protection, flags, fd, ctypes.c_long(0), result=pointer)
-
-# Shared and read-only; the first page, and then, moved and grown, all of it.
-at = map(page, PROT_READ, MAP_SHARED)
-first = min(size, page)
-assert ctypes.string_at(at, first) == content[:first]
-at = call("mremap", pointer(at), word(page), word(pages), MREMAP_MAYMOVE, result=pointer)
-assert ctypes.string_at(at, size) == content
-assert not any(ctypes.string_at(at + size, pages - size)), "bytes behind the end"
-call("mlock", pointer(at), word(pages))
-locked = [l for l in open("/proc/self/status") if l.startswith("VmLck")][0].split()[1]
-assert int(locked) * 1024 >= pages, locked
-resident = (ctypes.c_ubyte * (pages // page))()
-call("mincore", pointer(at), word(pages), resident)
-assert all(byte & 1 for byte in resident)
-call("munlock", pointer(at), word(pages))
-for advice in (1, 2, 3, 4, 22):  # RANDOM SEQUENTIAL WILLNEED DONTNEED POPULATE_READ
-    call("madvise", pointer(at), word(pages), advice)
-assert ctypes.string_at(at, size) == content
-fails(errno.EACCES, call, "mprotect", pointer(at), word(pages), PROT_READ | PROT_WRITE)
-fails(errno.EACCES, map, pages, PROT_READ | PROT_WRITE, MAP_SHARED)
-call("mprotect", pointer(at), word(pages), PROT_READ | PROT_EXEC)
-call("msync", pointer(at), word(pages), 4)
-lines = [line for line in open("/proc/self/maps") if path in line]
-assert lines and lines[0].split()[5] == path, lines
-device, inode = lines[0].split()[3:5]
-stat = os.stat(path)
-assert int(inode) == stat.st_ino, (inode, stat.st_ino)
-assert "%02x:%02x" % (os.major(stat.st_dev), os.minor(stat.st_dev)) == device, device
-call("munmap", pointer(at), word(pages))
-
-# Private, written to, which nobody else sees.
-at = map(pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_POPULATE)
-ctypes.memset(at, 0x58, size)
-assert open(path, "rb").read() == content
-call("munmap", pointer(at), word(pages))
-"#;
+const MAP: &str = include_str!("../../python/map.py");
 
 fn map(context: &mut Context) -> Result<()> {
     each_script(context, MAP)
@@ -150,20 +100,7 @@ fn map(context: &mut Context) -> Result<()> {
 /// A page behind the last one of a mapping is no memory.
 fn map_past_the_end(context: &mut Context) -> Result<()> {
     each(context, |path, content| {
-        let script = r#"
-import signal
-path, size = argument[0], int(argument[1])
-fd = os.open(path, os.O_RDONLY)
-pages = (size + 4095) // 4096 * 4096
-at = call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(pages + 4096), 1, 1, fd, ctypes.c_long(0),
-          result=ctypes.c_void_p)
-child = os.fork()
-if child == 0:
-    ctypes.string_at(at + pages, 1)
-    os._exit(0)
-status = os.waitpid(child, 0)[1]
-assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGBUS, status
-"#;
+        let script = include_str!("../../python/map_past_the_end.py");
         let size = content.len().to_string();
         python::run(script, &[path.as_os_str(), size.as_ref()]).map(drop)
     })
@@ -238,19 +175,7 @@ fn copy_out(context: &mut Context) -> Result<()> {
 /// O_DIRECT is taken whatever a file's size and its object's filesystem (there is no direct I/O on
 /// ramfs), and served from the page cache.
 fn direct(context: &mut Context) -> Result<()> {
-    const SCRIPT: &str = r#"
-path, size = argument[0], int(argument[1])
-content = open(path, "rb").read()
-fd = os.open(path, os.O_RDONLY | os.O_DIRECT)
-buffer = mmap.mmap(-1, 2 << 20)
-for offset in (0, 1, 4096):
-    seen = os.preadv(fd, [buffer], offset)
-    assert buffer[:seen] == content[offset:], "%d bytes of %d at %d" % (seen, size, offset)
-assert os.preadv(fd, [buffer], 0, os.RWF_NOWAIT) == size
-plain = os.open(path, os.O_RDONLY)
-fcntl.fcntl(plain, fcntl.F_SETFL, os.O_DIRECT)
-assert os.read(plain, size + 1) == content
-"#;
+    const SCRIPT: &str = include_str!("../../python/direct.py");
     each_script(context, SCRIPT)?;
 
     let target = context.work.join("ramfs");
@@ -270,13 +195,7 @@ assert os.read(plain, size + 1) == content
 
 /// Mappings of two megabytes are where huge pages can be, as those of the object are.
 fn alignment(context: &mut Context) -> Result<()> {
-    const SCRIPT: &str = r#"
-fd = os.open(argument[0], os.O_RDONLY)
-for length in (3 << 20, 2 << 20, 3 << 20):
-    at = call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(length), 1, 2, fd, ctypes.c_long(0),
-              result=ctypes.c_void_p)
-    print("aligned" if at % (2 << 20) == 0 else "not aligned")
-"#;
+    const SCRIPT: &str = include_str!("../../python/direct_alignment.py");
     const NAME: &str = "directory/external-3m";
     let ours = python::run(SCRIPT, &[context.mount.join(NAME)])?;
     let object = context.image.object(&basic_tree::content(NAME));
@@ -285,17 +204,7 @@ for length in (3 << 20, 2 << 20, 3 << 20):
     Ok(())
 }
 
-const ADVISE: &str = r#"
-path, size = argument[0], int(argument[1])
-content = open(path, "rb").read()
-fd = os.open(path, os.O_RDONLY)
-for advice in (os.POSIX_FADV_SEQUENTIAL, os.POSIX_FADV_RANDOM, os.POSIX_FADV_NOREUSE,
-               os.POSIX_FADV_DONTNEED, os.POSIX_FADV_WILLNEED, os.POSIX_FADV_NORMAL):
-    os.posix_fadvise(fd, 0, 0, advice)
-    assert os.pread(fd, size + 1, 0) == content
-call("readahead", fd, ctypes.c_longlong(0), ctypes.c_size_t(size))
-assert os.pread(fd, size + 1, 0) == content
-"#;
+const ADVISE: &str = include_str!("../../python/advise.py");
 
 fn advise(context: &mut Context) -> Result<()> {
     each_script(context, ADVISE)
@@ -303,29 +212,7 @@ fn advise(context: &mut Context) -> Result<()> {
 
 /// Either as the object has them, or as one piece of data; never a hole where data is.
 fn holes(context: &mut Context) -> Result<()> {
-    const SCRIPT: &str = r#"
-path, size = argument[0], int(argument[1])
-fd = os.open(path, os.O_RDONLY)
-content = os.pread(fd, size + 1, 0)
-position = 0
-while position < size:
-    try:
-        data = os.lseek(fd, position, os.SEEK_DATA)
-    except OSError as error:
-        assert error.errno == errno.ENXIO, error
-        data = size
-    assert not any(content[position:data]), "data in the hole %d..%d" % (position, data)
-    if data == size:
-        break
-    position = os.lseek(fd, data, os.SEEK_HOLE)
-    assert data < position <= size, (data, position)
-fails(errno.ENXIO, os.lseek, fd, size, os.SEEK_DATA)
-fails(errno.ENXIO, os.lseek, fd, size + 5, os.SEEK_HOLE)
-fails(errno.EINVAL, os.lseek, fd, -1, os.SEEK_SET)
-if size:
-    assert os.lseek(fd, size - 1, os.SEEK_HOLE) == size
-assert os.lseek(fd, -size, os.SEEK_END) == 0
-"#;
+    const SCRIPT: &str = include_str!("../../python/holes.py");
     each_script(context, SCRIPT)?;
     let sparse = context.mount.join("sparse");
     let size = SPARSE.to_string();
@@ -336,18 +223,7 @@ assert os.lseek(fd, -size, os.SEEK_END) == 0
 /// FIEMAP says where the data of the object is on its disk, as that says itself; there is no such
 /// place for a file in the image.
 fn extents(context: &mut Context) -> Result<()> {
-    const SCRIPT: &str = r#"
-fd = os.open(argument[0], os.O_RDONLY)
-request = bytearray(struct.pack("=QQIIII", 0, 2**64 - 1, 0, 0, 64, 0) + bytes(64 * 56))
-try:
-    fcntl.ioctl(fd, 0xC020660B, request)
-except OSError as error:
-    print("not supported" if error.errno == errno.EOPNOTSUPP else error)
-else:
-    count = struct.unpack_from("=QQIIII", request)[3]
-    for index in range(count):
-        print(*struct.unpack_from("=QQQQQI", request, 32 + 56 * index))
-"#;
+    const SCRIPT: &str = include_str!("../../python/extents.py");
     each(context, |path, content| {
         let ours = python::run(SCRIPT, &[path])?;
         let expected = if content.len() > 64 {
@@ -386,19 +262,7 @@ fn attributes(context: &mut Context) -> Result<()> {
 
 /// The digest and the flag of verified files; others have neither.
 fn verity(context: &mut Context) -> Result<()> {
-    const FLAGS: &str = r#"
-fd = os.open(argument[0], os.O_RDONLY)
-flags = bytearray(8)
-fcntl.ioctl(fd, 0x80086601, flags)
-print("verity" if struct.unpack("I", flags[:4])[0] & 0x100000 else "no verity")
-request = bytearray(struct.pack("HH", 0, 64) + bytes(64))
-try:
-    fcntl.ioctl(fd, 0xC0046686, request)
-    algorithm, length = struct.unpack("HH", request[:4])
-    print(algorithm, request[4:4 + length].hex())
-except OSError as error:
-    print(errno.errorcode[error.errno])
-"#;
+    const FLAGS: &str = include_str!("../../python/attributes.py");
     each(context, |path, content| {
         let seen = python::run(FLAGS, &[path])?;
         let mut lines = seen.lines();
@@ -425,20 +289,7 @@ except OSError as error:
     })?;
     // A directory, and a request that changes something.
     python::run(
-        r#"
-fd = os.open(argument[0], os.O_RDONLY)
-flags = bytearray(8)
-fcntl.ioctl(fd, 0x80086601, flags)
-for target in (fd, os.open(argument[0] + "/external-4097", os.O_RDONLY)):
-    for request, size in ((0x40086602, 8), (0x40806685, 128), (0x401C5820, 28)):
-        try:
-            fcntl.ioctl(target, request, bytearray(size))
-        except OSError as error:
-            assert error.errno in (errno.EROFS, errno.EPERM, errno.ENOTTY, errno.EOPNOTSUPP,
-                                   errno.EINVAL), (hex(request), error)
-        else:
-            raise AssertionError("ioctl %#x worked" % request)
-"#,
+        include_str!("../../python/measure_verity.py"),
         &[context.mount.root()],
     )
     .map(drop)

@@ -149,32 +149,7 @@ fn dump(forgery: &[u8]) -> String {
 
 /// What the scripts share: `decode()` opens the handle of an inode, `numbers()` are those that paths
 /// lead to.
-const SCRIPT: &str = r#"
-root, *argument = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 24)]
-mount = os.open(root, os.O_RDONLY)
-def decode(*numbers, flags=0):
-    data = b"".join(struct.pack("<III", number >> 32, number & 0xffffffff, 0) for number in numbers)
-    handle = Handle(bytes=len(data), type=0x80 + len(numbers) | flags)
-    ctypes.memmove(handle.data, data, len(data))
-    return call("open_by_handle_at", mount, ctypes.byref(handle), os.O_PATH | os.O_NOFOLLOW)
-def decodes(*numbers, **named):
-    try:
-        fd = decode(*numbers, **named)
-    except OSError as error:
-        assert error.errno == errno.ESTALE, error
-        return False
-    assert os.fstat(fd).st_ino == numbers[0]
-    os.close(fd)
-    return True
-def numbers():
-    found = {os.stat(root).st_ino}
-    for parent, directories, files in os.walk(root):
-        for name in directories + files:
-            found.add(os.lstat(os.path.join(parent, name)).st_ino)
-    return found
-"#;
+const SCRIPT: &str = include_str!("../../python/forged_handles.py");
 
 fn run(mount: &Mount, script: &str, arguments: &[String]) -> Result<String> {
     let root = mount.root().display().to_string();
@@ -215,21 +190,7 @@ impl Context {
 /// The very first that anybody asks for.
 fn forged(context: &mut Context) -> Result<()> {
     let [file, directory] = context.forged.map(|nid| nid.to_string());
-    let script = r#"
-file, directory = map(int, argument)
-CONNECTABLE = 0x10000
-for numbers in [file], [directory], [file, directory], [file, 36], [directory, 36]:
-    for flags in 0, CONNECTABLE:
-        assert not decodes(*numbers, flags=flags), (numbers, flags)
-assert decodes(36)
-link = os.lstat(os.path.join(root, "linked/file")).st_ino
-parent = os.lstat(os.path.join(root, "linked")).st_ino
-null = os.lstat(os.path.join(root, "linked/null")).st_ino
-for other in parent, directory, file, link, null, 36:
-    # The parent in the handle is asked for only if the file has no dentry with one.
-    open("/proc/sys/vm/drop_caches", "w").write("3")
-    assert decodes(link, other, flags=CONNECTABLE) == (other == parent), other
-"#;
+    let script = include_str!("../../python/forged_handles_refused.py");
     context.run(script, &[file, directory]).map(drop)
 }
 
@@ -237,17 +198,7 @@ for other in parent, directory, file, link, null, 36:
 fn all_slots(context: &mut Context) -> Result<()> {
     context.remount()?;
     let slots = fs::metadata(&context.image.file)?.len() / SLOT as u64;
-    let script = r#"
-slots = range(int(argument[0]) + 100)
-cold = set(filter(decodes, slots))
-expected = numbers()
-assert cold == expected, (sorted(cold - expected)[:10], sorted(expected - cold)[:10])
-warm = set(filter(decodes, slots))
-assert warm == expected, (sorted(warm - expected)[:10], sorted(expected - warm)[:10])
-for number in 1 << 31, 1 << 32, 1 << 32 | 36, 1 << 59 | 36, 1 << 63, (1 << 64) - 1:
-    assert not decodes(number), number
-print(len(slots), len(expected))
-"#;
+    let script = include_str!("../../python/forged_handles_all.py");
     let counted = context.run(script, &[slots.to_string()])?;
     tap::note(format_args!("slots, and inodes among them: {counted}"));
     Ok(())
@@ -255,21 +206,7 @@ print(len(slots), len(expected))
 
 /// They all come when the caches are cold, and have to agree on what is there.
 fn many_at_once(context: &mut Context) -> Result<()> {
-    let script = r#"
-import threading
-expected = sorted(numbers())
-for attempt in range(3):
-    open("/proc/sys/vm/drop_caches", "w").write("3")
-    wrong = []
-    def all_of_them(first):
-        for number in expected[first:] + expected[:first]:
-            if not decodes(number):
-                wrong.append(number)
-    threads = [threading.Thread(target=all_of_them, args=(n * 200,)) for n in range(8)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-    assert not wrong, wrong
-"#;
+    let script = include_str!("../../python/forged_handles_threads.py");
     context.remount()?;
     context.run(script, &[]).map(drop)
 }
@@ -286,14 +223,7 @@ fn unreadable_directory(context: &mut Context) -> Result<()> {
 
     let mount = image.request().at(&context.work.join("tampered"))?;
     let deep = (0..60).fold("deep".into(), |path, level| format!("{path}/{level}"));
-    let script = r#"
-*good, bad, forged = map(int, argument)
-for attempt in range(2):
-    open("/proc/sys/vm/drop_caches", "w").write("3")
-    assert not decodes(bad) and not decodes(forged)
-    assert all(map(decodes, good)), list(map(decodes, good))
-fails(errno.EIO, os.listdir, os.path.join(root, "wide"))
-"#;
+    let script = include_str!("../../python/forged_handles_damaged.py");
     let [forged, _] = context.forged;
     let numbers = [
         context.number("a")?,

@@ -57,72 +57,11 @@ fn set_up() -> Result<Context> {
 }
 
 /// Handles in a file, one a line: type, bytes in hexadecimal, inode number, file type, path.
-const MAKE: &str = r#"
-root, target = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
-lines = []
-def add(path):
-    handle, mount = Handle(bytes=128), ctypes.c_int()
-    call("name_to_handle_at", -100, os.fsencode(path), ctypes.byref(handle), ctypes.byref(mount), 0)
-    stat = os.lstat(path)
-    data = bytes(handle.data[:handle.bytes]).hex()
-    lines.append("%d %s %d %d %s" % (handle.type, data, stat.st_ino, stat.st_mode, os.fsencode(path).hex()))
-add(root)
-for parent, directories, files in os.walk(root):
-    for name in directories + files:
-        add(os.path.join(parent, name))
-# Too small a buffer: what it would take.
-handle, mount = Handle(bytes=0), ctypes.c_int()
-fails(errno.EOVERFLOW, call, "name_to_handle_at", -100, os.fsencode(root), ctypes.byref(handle),
-      ctypes.byref(mount), 0)
-assert handle.bytes >= 8, handle.bytes
-assert len(set(line.split()[1] for line in lines)) == len(set(line.split()[2] for line in lines))
-open(target, "w").write("\n".join(lines))
-print(len(lines))
-"#;
+const MAKE: &str = include_str!("../../python/make_handles.py");
 
 /// Opens each of the handles, with O_PATH and, for files and directories, for reading; prints how
 /// many are stale.
-const OPEN: &str = r#"
-root, source, expected = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
-import stat
-mount = os.open(root, os.O_RDONLY)
-stale = opened = 0
-for line in open(source).read().splitlines():
-    kind, data, inode, mode, path = line.split()
-    inode, mode, path = int(inode), int(mode), bytes.fromhex(path)
-    data = bytes.fromhex(data)
-    handle = Handle(bytes=len(data), type=int(kind))
-    ctypes.memmove(handle.data, data, len(data))
-    try:
-        fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_PATH | os.O_NOFOLLOW)
-    except OSError as error:
-        assert error.errno == errno.ESTALE, error
-        stale += 1
-        continue
-    opened += 1
-    seen = os.fstat(fd)
-    if expected == "same":
-        assert (seen.st_ino, seen.st_mode) == (inode, mode), path
-        link = os.readlink("/proc/self/fd/%d" % fd)
-        if stat.S_ISDIR(mode):
-            assert os.fsencode(link) == path, (link, path)
-    os.close(fd)
-    if expected == "same" and stat.S_ISREG(mode):
-        fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_RDONLY)
-        assert os.pread(fd, 1 << 23, 0) == open(path, "rb").read(), path
-        os.close(fd)
-    if expected == "same" and stat.S_ISDIR(mode):
-        fd = call("open_by_handle_at", mount, ctypes.byref(handle), os.O_RDONLY)
-        assert sorted(map(os.fsencode, os.listdir(fd))) == sorted(os.listdir(path)), path
-        assert os.stat("..", dir_fd=fd).st_ino == os.stat(os.path.join(path, b"..")).st_ino \
-            or os.path.samefile(path, root)
-        os.close(fd)
-print(opened, stale)
-"#;
+const OPEN: &str = include_str!("../../python/open_handles.py");
 
 impl Context {
     fn handles(&self) -> PathBuf {

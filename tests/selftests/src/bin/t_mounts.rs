@@ -254,13 +254,7 @@ fn flags(context: &mut Context) -> Result<()> {
     ensure!(!user()?.status.success(), "noexec: it runs");
     // Nor is it mapped to be run.
     python::run(
-        r#"
-fd = os.open(argument[0], os.O_RDONLY)
-def map_executable():
-    call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(4096), 5, 2, fd, ctypes.c_long(0),
-         result=ctypes.c_void_p)
-fails(errno.EPERM, map_executable)
-"#,
+        include_str!("../../python/mount_flags.py"),
         &[mount.join("id")],
     )?;
     remount(MountFlags::empty())?;

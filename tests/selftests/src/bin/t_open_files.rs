@@ -60,34 +60,7 @@ fn locks(context: &mut Context) -> Result<()> {
         flock(&first, FlockOperation::NonBlockingLockShared)?;
         Ok(())
     })?;
-    each_script(
-        context,
-        r#"
-path, size = argument[0], int(argument[1])
-first, second = os.open(path, os.O_RDONLY), os.open(path, os.O_RDONLY)
-F_OFD_SETLK = 37
-def lock(kind, start=0, length=10):
-    return struct.pack("hhqqi4x", kind, 0, start, length, 0)
-fcntl.fcntl(first, F_OFD_SETLK, lock(fcntl.F_RDLCK))
-fcntl.fcntl(second, F_OFD_SETLK, lock(fcntl.F_RDLCK, 5))
-fails(errno.EBADF, fcntl.fcntl, first, F_OFD_SETLK, lock(fcntl.F_WRLCK))
-fcntl.fcntl(first, F_OFD_SETLK, lock(fcntl.F_UNLCK, 0, 0))
-fcntl.fcntl(second, F_OFD_SETLK, lock(fcntl.F_UNLCK, 0, 0))
-# POSIX locks: another process meets it.
-fcntl.lockf(first, fcntl.LOCK_SH | fcntl.LOCK_NB)
-child = os.fork()
-if child == 0:
-    lock = struct.pack("hhqqi4x", fcntl.F_WRLCK, 0, 0, 0, 0)
-    kind, _, _, _, owner = struct.unpack("hhqqi4x", fcntl.fcntl(second, fcntl.F_GETLK, lock))
-    os._exit(0 if kind == fcntl.F_RDLCK and owner == os.getppid() else 1)
-assert os.waitpid(child, 0)[1] == 0, "the lock is not seen"
-# A read lease is given, as nobody can write; a write lease is not, as others have it open.
-fcntl.fcntl(first, fcntl.F_SETLEASE, fcntl.F_RDLCK)
-assert fcntl.fcntl(first, fcntl.F_GETLEASE) == fcntl.F_RDLCK
-fcntl.fcntl(first, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-assert fcntl.fcntl(first, fcntl.F_GETLEASE) == fcntl.F_UNLCK
-"#,
-    )
+    each_script(context, include_str!("../../python/locks.py"))
 }
 
 fn watch(context: &mut Context) -> Result<()> {
@@ -122,41 +95,7 @@ fn watch(context: &mut Context) -> Result<()> {
 /// fanotify: a mark on the whole filesystem reports files with their handles, and a permission
 /// event can refuse an open.
 fn watch_everything(context: &mut Context) -> Result<()> {
-    each_script(
-        context,
-        r#"
-path, size = argument[0], int(argument[1])
-FAN_OPEN, FAN_OPEN_PERM, FAN_REPORT_FID = 0x20, 0x10000, 0x200
-def mark(fd, mask, flags):
-    call("fanotify_mark", fd, 1 | flags, ctypes.c_uint64(mask), -100, path.encode())
-# By file handle, of the filesystem.
-fd = call("fanotify_init", 2 | FAN_REPORT_FID, os.O_RDONLY)
-mark(fd, FAN_OPEN, 0x100)
-open(path, "rb").close()
-event = os.read(fd, 4096)
-assert struct.unpack("IBBHQ", event[:16])[4] & FAN_OPEN, event
-handle_bytes, handle_type = struct.unpack("Ii", event[24 + 12:24 + 20])
-assert handle_bytes > 0 and handle_type > 0, (handle_bytes, handle_type)
-os.close(fd)
-# By permission, of the file.
-fd = call("fanotify_init", 4, os.O_RDONLY)
-mark(fd, FAN_OPEN_PERM, 0)
-child = os.fork()
-if child == 0:
-    try:
-        os.open(path, os.O_RDONLY)
-    except PermissionError:
-        os._exit(7)
-    os._exit(1)
-event = os.read(fd, 4096)
-length, version, _, metadata, mask, opened, pid = struct.unpack("IBBHQii", event[:24])
-assert pid == child and mask & FAN_OPEN_PERM
-assert os.readlink("/proc/self/fd/%d" % opened) == path
-assert os.read(opened, size + 1).__len__() == size
-os.write(fd, struct.pack("iI", opened, 2))
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-"#,
-    )
+    each_script(context, include_str!("../../python/watch.py"))
 }
 
 fn sync(context: &mut Context) -> Result<()> {
@@ -235,20 +174,7 @@ fn shown_paths(context: &mut Context) -> Result<()> {
 fn mapping_opens_nothing(context: &mut Context) -> Result<()> {
     const SCRIPT: &str = concat!(
         include_str!("../../python/tracefs.py"),
-        r#"
-fd, size = os.open(argument[0], os.O_RDONLY), int(argument[1])
-with Event("kprobes", "p:%s security_file_open") as event:
-    event.write("events/kprobes/composefs_test/filter", "common_pid == %d" % os.getpid())
-    event.enable()
-    for protection in (1, 5):
-        call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(max(size, 1)), protection, 2, fd,
-             ctypes.c_long(0), result=ctypes.c_void_p)
-    hits = event.hits()
-    assert not hits, hits
-    event.enable()
-    os.close(os.open(argument[0], os.O_RDONLY))
-    assert event.hits(), "opening a file does not show"
-"#
+        include_str!("../../python/mmap_opens_nothing.py")
     );
     each_script(context, SCRIPT)
 }
@@ -264,26 +190,7 @@ fn mapping_alone(context: &mut Context) -> Result<()> {
     let mount = image.request().at(&work.join("mount"))?;
     let (path, object) = (mount.join(FILES[0]), image.object(&content(FILES[0])));
     python::run(
-        r#"
-path, object, root = argument
-fd = os.open(path, os.O_RDONLY)
-size = os.fstat(fd).st_size
-content = os.pread(fd, size, 0)
-at = call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(size), 1, 2, fd, ctypes.c_long(0),
-          result=ctypes.c_void_p)
-os.close(fd)
-call("umount2", root.encode(), 2)
-os.unlink(object)
-for _ in range(2):
-    os.sync()
-    open("/proc/sys/vm/drop_caches", "w").write("3")
-    child = os.fork()
-    if child == 0:
-        os._exit(ctypes.string_at(at, size) != content)
-    assert os.waitpid(child, 0)[1] == 0, "the child's"
-    assert ctypes.string_at(at, size) == content
-call("munmap", ctypes.c_void_p(at), ctypes.c_size_t(size))
-"#,
+        include_str!("../../python/only_mapped.py"),
         &[&path, &object, mount.root()],
     )?;
     mount.forget();
