@@ -5,8 +5,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use mmap_io::MemoryMappedFile;
+use rustix::io::Errno;
 
 use crate::image::{build, Image};
 use crate::python;
@@ -39,6 +40,14 @@ pub fn content(name: &str) -> Vec<u8> {
         seed.wrapping_mul(31).wrapping_add(byte.into())
     });
     Random::new(seed).bytes(size)
+}
+
+/// The file with this name in the tree at `root` cannot be opened: `EIO`.
+pub fn expect_refusal(root: &Path, name: &str) -> Result<()> {
+    match fs::File::open(root.join(name)) {
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::IO) => Ok(()),
+        other => bail!("{name}: {other:?}, expected EIO"),
+    }
 }
 
 /// The file with this name in the tree at `root` can be read and mapped, and is as it was written.

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use rustix::fs::StatVfsMountFlags;
 use rustix::io::Errno;
 use rustix::mount::UnmountFlags;
@@ -58,6 +58,20 @@ impl Request {
             target: target.to_owned(),
             mounted: true,
         })
+    }
+
+    /// It must not mount, but fail with `errno` and leave one message with all of `words`.
+    pub fn refused(&self, target: &Path, errno: Errno, words: &[&str]) -> Result<Refusal> {
+        let Err(refusal) = self.at(target) else {
+            bail!("it was mounted; expected {errno}");
+        };
+        ensure!(refusal.errno == errno, "{refusal}; expected {errno}");
+        let message = refusal.message();
+        let message = message.with_context(|| format!("not exactly one message: {refusal}"))?;
+        for word in words {
+            ensure!(message.contains(word), "\"{word}\" is not in \"{message}\"");
+        }
+        Ok(refusal)
     }
 
     fn mount_driver(&self, target: &Path) -> Result<(), Refusal> {

@@ -7,7 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 
 use crate::attributes::{content_hash, xattrs, Attributes, Xattrs};
 
@@ -109,6 +109,35 @@ fn read_entry(path: &Path, metadata: &fs::Metadata) -> Result<Entry> {
             None
         },
     })
+}
+
+/// Looks at everything, but not at more than `budget` files. Errors are fine, as long as it ends.
+pub fn visit(path: &Path, depth: usize, budget: &mut usize) -> Result<()> {
+    if *budget == 0 {
+        return Ok(());
+    }
+    *budget -= 1;
+    let Ok(metadata) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    let _ = crate::attributes::xattrs(path);
+    let _ = fs::read_link(path);
+    if metadata.is_file() && metadata.len() < 1 << 23 {
+        let _ = fs::read(path);
+    }
+    if !metadata.is_dir() || depth == 6 {
+        return Ok(());
+    }
+    let Ok(listing) = fs::read_dir(path) else {
+        return Ok(());
+    };
+    // Each entry takes 12 bytes of the image at least, and a damaged size cannot exceed it.
+    let names: Vec<_> = listing.take(10_000).collect();
+    ensure!(names.len() < 10_000, "a listing does not end");
+    for item in names.into_iter().flatten() {
+        visit(&item.path(), depth + 1, budget)?;
+    }
+    Ok(())
 }
 
 /// A path for people: bytes that are not printable ASCII are escaped, the root is ".".

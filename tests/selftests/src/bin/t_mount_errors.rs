@@ -52,17 +52,8 @@ fn set_up() -> Result<Context> {
 impl Context {
     /// The mount must fail with `errno`, and leave one message with all of `words`.
     fn refused(&self, request: &Request, errno: Errno, words: &[&str]) -> Result<()> {
-        let refusal = match request.at(&self.work.join("mount")) {
-            Ok(_) => bail!("it was mounted; expected {errno}"),
-            Err(refusal) => refusal,
-        };
-        ensure!(refusal.errno == errno, "{refusal}; expected {errno}");
-        let Some(message) = refusal.message() else {
-            bail!("not exactly one message: {refusal}");
-        };
-        for word in words {
-            ensure!(message.contains(word), "\"{word}\" is not in \"{message}\"");
-        }
+        let refusal = request.refused(&self.work.join("mount"), errno, words)?;
+        let message = refusal.message().unwrap_or_default();
         let mut shown = self.shown.borrow_mut();
         if shown.as_str() != message {
             tap::note(format_args!("{errno}: {message}"));
@@ -183,7 +174,7 @@ fn damaged_anywhere(context: &mut Context) -> Result<()> {
         match request.at(&context.work.join("mount")) {
             Ok(mount) => {
                 mounted += 1;
-                visit(mount.root(), 0, &mut 2000)
+                tree::visit(mount.root(), 0, &mut 2000)
                     .with_context(|| format!("round {round}, changed at {changes:?}"))?;
             }
             Err(refusal) => {
@@ -264,35 +255,6 @@ fn malformed_acl(context: &mut Context) -> Result<()> {
         );
     }
     mount.unmount()
-}
-
-/// Looks at everything, but not at more than `budget` files. Errors are fine, as long as it ends.
-fn visit(path: &Path, depth: usize, budget: &mut usize) -> Result<()> {
-    if *budget == 0 {
-        return Ok(());
-    }
-    *budget -= 1;
-    let Ok(metadata) = fs::symlink_metadata(path) else {
-        return Ok(());
-    };
-    let _ = composefs_selftests::attributes::xattrs(path);
-    let _ = fs::read_link(path);
-    if metadata.is_file() && metadata.len() < 1 << 23 {
-        let _ = fs::read(path);
-    }
-    if !metadata.is_dir() || depth == 6 {
-        return Ok(());
-    }
-    let Ok(listing) = fs::read_dir(path) else {
-        return Ok(());
-    };
-    // Each entry takes 12 bytes of the image at least, and a damaged size cannot exceed it.
-    let names: Vec<_> = listing.take(10_000).collect();
-    ensure!(names.len() < 10_000, "a listing does not end");
-    for item in names.into_iter().flatten() {
-        visit(&item.path(), depth + 1, budget)?;
-    }
-    Ok(())
 }
 
 fn digest_option(context: &mut Context) -> Result<()> {

@@ -87,15 +87,7 @@ fn assumes_off(request: &Request, target: &Path) -> Result<()> {
 
 /// The mount is refused, in one line with advice.
 fn refuses(request: &Request, target: &Path) -> Result<()> {
-    let Err(refusal) = request.at(target) else {
-        bail!("it was mounted");
-    };
-    ensure!(refusal.errno == Errno::OPNOTSUPP, "{refusal}");
-    for part in ADVICE {
-        let told = refusal.message().is_some_and(|text| text.contains(part));
-        ensure!(told, "no {part:?} in: {refusal}");
-    }
-    Ok(())
+    request.refused(target, Errno::OPNOTSUPP, &ADVICE).map(drop)
 }
 
 fn on_tmpfs(context: &mut Context) -> Result<()> {

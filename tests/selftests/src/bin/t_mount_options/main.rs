@@ -2,6 +2,8 @@
 //! Mount options that work, and what they mean.
 #![forbid(unsafe_code)]
 
+mod basedirs;
+
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,7 +12,6 @@ use std::process::{Command, ExitCode};
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::{output, run};
-use composefs_selftests::fs_context::FsContext;
 use composefs_selftests::image::{build_into, from_dump, replace, Image};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
@@ -56,11 +57,7 @@ impl Context {
 
     /// The request mounts, and the external file cannot be opened.
     fn refuses_file(&self, request: &Request) -> Result<()> {
-        let mount = request.at(&self.target())?;
-        let error = fs::File::open(mount.join(FILE)).err();
-        let error = error.context("the file was opened")?;
-        ensure!(Errno::from_io_error(&error) == Some(Errno::IO), "{error}");
-        Ok(())
+        basic_tree::expect_refusal(request.at(&self.target())?.root(), FILE)
     }
 
     /// Copies the store without fs-verity to a new directory.
@@ -154,59 +151,6 @@ fn files_without_digest(context: &mut Context) -> Result<()> {
     context.refuses_file(&request().set("verity", "require"))
 }
 
-fn several_basedirs(context: &mut Context) -> Result<()> {
-    let empty = context.work.join("empty");
-    setup::create_dir(&empty)?;
-    let (a, b) = (
-        empty.to_string_lossy(),
-        context.image.store.to_string_lossy(),
-    );
-    for value in [
-        format!("{a}:{b}"),
-        format!("{b}:{a}"),
-        format!("{a}:{a}:{b}"),
-    ] {
-        context.works(&context.bare().set("basedir", &value))?;
-    }
-    context.works(&context.bare().set("basedir", &a).set("basedir", &b))?;
-    context.works(&context.bare().set("basedir", &b).set("basedir", &a))?;
-    context.refuses_file(&context.bare().set("basedir", &a))
-}
-
-/// The first basedir that has an object provides it.
-fn order_of_basedirs(context: &mut Context) -> Result<()> {
-    let other = context.plain_store("other-store")?;
-    let content = vec![b'o'; basic_tree::content(FILE).len()];
-    let relative = context.image.object(&basic_tree::content(FILE));
-    let relative = relative.strip_prefix(&context.image.store)?;
-    replace(&other.join(relative), &content)?;
-    let stores = [&context.image.store, &other];
-    for (first, second, expected) in [
-        (stores[0], stores[1], basic_tree::content(FILE)),
-        (stores[1], stores[0], content),
-    ] {
-        let request = context.bare().flag("noverity");
-        let mount = request
-            .basedir(first)
-            .basedir(second)
-            .at(&context.target())?;
-        ensure!(
-            fs::read(mount.join(FILE))? == expected,
-            "{} first",
-            first.display()
-        );
-    }
-    Ok(())
-}
-
-/// An object that is not what it should be does not hide one that is.
-fn wrong_before_right(context: &mut Context) -> Result<()> {
-    let other = context.plain_store("wrong-store")?;
-    let request = context.bare().basedir(&other).basedir(&context.image.store);
-    context.works(&request)?;
-    context.refuses_file(&context.bare().basedir(&other))
-}
-
 /// What is not checked for its digest is checked for its size.
 fn wrong_size(context: &mut Context) -> Result<()> {
     let store = context.plain_store("short-store")?;
@@ -273,48 +217,6 @@ fn id_mapped(context: &mut Context) -> Result<()> {
     context.reads(&mapped)
 }
 
-fn odd_basedirs(context: &mut Context) -> Result<()> {
-    for (name, escaped) in [
-        ("co:lon", "co\\:lon"),
-        ("with space", "with space"),
-        ("com,ma", "com,ma"),
-        ("new\nline", "new\nline"),
-        ("\u{fc}ml\u{e4}ut", "\u{fc}ml\u{e4}ut"),
-    ] {
-        let directory = context.work.join("odd");
-        let store = directory.join(name);
-        setup::create_dir(&directory)?;
-        fs::rename(&context.image.store, &store)?;
-        let value = format!("{}/{escaped}", directory.display());
-        let result = context.works(&context.bare().set("basedir", &value));
-        fs::rename(&store, &context.image.store)?;
-        result.with_context(|| name.escape_debug().to_string())?;
-    }
-    Ok(())
-}
-
-fn basedir_descriptor(context: &mut Context) -> Result<()> {
-    let store = fs::File::open(&context.image.store)?;
-    let filesystem = FsContext::open("composefs")?;
-    filesystem.set_string("source", &context.image.file.to_string_lossy())?;
-    filesystem.set_fd("basedir", &store)?;
-    filesystem.create()?;
-    let target = context.target();
-    filesystem.attach(&target)?;
-    context.reads(&Mount::adopt(&target))
-}
-
-fn relative_paths(context: &mut Context) -> Result<()> {
-    std::env::set_current_dir(&context.work)?;
-    let mount = Request::new(Path::new("image"))
-        .set("basedir", "store")
-        .at(&context.target())?;
-    std::env::set_current_dir("/")?;
-    let read = context.reads(&mount);
-    std::env::set_current_dir(&context.work)?;
-    read
-}
-
 /// What a mount holds stays with it when names change.
 fn renamed_and_removed(context: &mut Context) -> Result<()> {
     let image = context.work.join("image-to-remove");
@@ -329,19 +231,6 @@ fn renamed_and_removed(context: &mut Context) -> Result<()> {
     let read = context.reads(&mount);
     fs::rename(&elsewhere, &context.image.store)?;
     read
-}
-
-fn without_basedir(context: &mut Context) -> Result<()> {
-    // All that is in the image itself is there.
-    let mount = match context.bare().at(&context.target()) {
-        Ok(mount) => mount,
-        Err(refusal) if refusal.errno == Errno::INVAL => return Ok(()),
-        Err(refusal) => bail!("{refusal}"),
-    };
-    let read = fs::read(mount.join("inline-64"))?;
-    ensure!(read == basic_tree::content("inline-64"), "content differs");
-    drop(mount);
-    context.refuses_file(&context.bare())
 }
 
 fn twice(context: &mut Context) -> Result<()> {
@@ -432,30 +321,33 @@ const CASES: &[Case<Context>] = &[
     ),
     (
         "several basedirs, in one option and in several",
-        several_basedirs,
+        basedirs::several_basedirs,
     ),
     (
         "the first basedir that has an object provides it",
-        order_of_basedirs,
+        basedirs::order_of_basedirs,
     ),
     (
         "basedirs with colons, spaces, commas and line ends",
-        odd_basedirs,
+        basedirs::odd_basedirs,
     ),
     (
         "a wrong object does not hide a right one",
-        wrong_before_right,
+        basedirs::wrong_before_right,
     ),
     ("an object of the wrong size, at verity=off", wrong_size),
     ("a remount asks for more verity, never for less", remount),
     ("an id-mapped mount", id_mapped),
-    ("a basedir given as a file descriptor", basedir_descriptor),
-    ("relative paths", relative_paths),
+    (
+        "a basedir given as a file descriptor",
+        basedirs::basedir_descriptor,
+    ),
+    ("relative paths", basedirs::relative_paths),
     (
         "image and store may be renamed and removed meanwhile",
         renamed_and_removed,
     ),
-    ("without a basedir", without_basedir),
+    ("without a basedir", basedirs::without_basedir),
     ("one image, mounted twice", twice),
     ("mount(2) and mount(8)", old_mount_api),
     ("a store on btrfs", btrfs_store),

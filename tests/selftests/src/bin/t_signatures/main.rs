@@ -2,6 +2,8 @@
 //! signature=: which signatures of an image are good, and which are not.
 #![forbid(unsafe_code)]
 
+mod certificates;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -12,7 +14,7 @@ use composefs_selftests::command::run;
 use composefs_selftests::image::{replace, Image};
 use composefs_selftests::mount::Request;
 use composefs_selftests::setup;
-use composefs_selftests::signing::{Pki, AUTHORITY, KINDS, QUICK, SIGNER};
+use composefs_selftests::signing::{Pki, KINDS, QUICK};
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::verity::Algorithm;
 use rustix::io::Errno;
@@ -70,8 +72,7 @@ impl Context {
 
     fn try_mount(&self, request: &Request) -> Result<()> {
         let mount = request.at(&self.work.join("mount"))?;
-        let read = fs::read(mount.join(FILE)).context(FILE)?;
-        ensure!(read == basic_tree::content(FILE), "content differs");
+        basic_tree::expect_content(mount.root(), FILE)?;
         mount.unmount()
     }
 
@@ -81,14 +82,8 @@ impl Context {
 
     /// It does not mount, with this error and this in its one message.
     fn refuses(&self, request: &Request, errno: Errno, message: &str) -> Result<()> {
-        let refusal = match request.at(&self.work.join("mount")) {
-            Ok(_) => anyhow::bail!("it was mounted"),
-            Err(refusal) => refusal,
-        };
-        ensure!(refusal.errno == errno, "expected {errno}: {refusal}");
-        let said = refusal.message().with_context(|| refusal.to_string())?;
-        ensure!(said.contains(message), "no {message:?}: {said}");
-        Ok(())
+        let target = self.work.join("mount");
+        request.refused(&target, errno, &[message]).map(drop)
     }
 }
 
@@ -363,83 +358,6 @@ fn files(context: &mut Context) -> Result<()> {
     mount.unmount()
 }
 
-/// Who vouches for whom.
-fn chains(context: &mut Context) -> Result<()> {
-    let pki = &context.pki;
-    pki.certificate("root", KINDS[0].1, "")?;
-    pki.issued("middle", "root", AUTHORITY)?;
-    pki.issued("leaf", "middle", SIGNER)?;
-    let image = &context.image.file;
-    let cases: [(&[&str], &str, bool); 8] = [
-        (&["middle"], "leaf", true),
-        (&["middle"], "middle", true),
-        (&["middle"], "root", true),
-        (&["middle"], "p256", false),
-        (&[], "leaf", true),
-        (&[], "middle", true),
-        (&[], "root", false),
-        (&["root"], "root", false),
-    ];
-    for (chain, anchor, good) in cases {
-        pki.trust_only(&[anchor])?;
-        let signature = pki.sign(image, "leaf", chain)?;
-        let name = format!("chain {chain:?}, {anchor} in the keyring");
-        if good {
-            context
-                .works(image, &signature)
-                .with_context(|| name.clone())?;
-        } else {
-            let request = context.request(image, &signature);
-            context
-                .refuses(&request, Errno::NOKEY, "by \"middle\"")
-                .with_context(|| name.clone())?;
-        }
-        let agrees = pki.verify(image, &signature, &[anchor]).is_ok() == good;
-        ensure!(agrees, "{name}: the tool judges otherwise");
-    }
-
-    // A chain whose upper link is forged: of the right name, without the key.
-    pki.certificate("fake", QUICK, "-subj /O=Test/CN=root")?;
-    pki.openssl("x509 -req -in middle.csr -CA fake.crt -CAkey fake.key -extfile middle.ext -out forged.crt -set_serial 7")?;
-    pki.openssl("x509 -req -in leaf.csr -CA forged.crt -CAkey middle.key -extfile leaf.ext -out leaf.crt -set_serial 8")?;
-    pki.trust_only(&["root"])?;
-    let signature = pki.sign(image, "leaf", &["forged"])?;
-    context.refuses(
-        &context.request(image, &signature),
-        Errno::NOKEY,
-        "not trusted",
-    )
-}
-
-/// The kernel minds neither dates nor purposes, but for the time of signing.
-fn dates_and_purposes(context: &mut Context) -> Result<()> {
-    let pki = &context.pki;
-    let image = &context.image.file;
-    pki.certificate(
-        "old",
-        QUICK,
-        "-not_before 20200101000000Z -not_after 20210101000000Z",
-    )?;
-    pki.certificate(
-        "server",
-        QUICK,
-        "-addext keyUsage=keyEncipherment -addext extendedKeyUsage=serverAuth",
-    )?;
-    pki.trust_only(&["old", "server"])?;
-    for name in ["old", "server"] {
-        let signature = pki.sign(image, name, &[])?;
-        let said = pki.verify(image, &signature, &[name])?;
-        let told = said.contains("has expired") || said.contains("not for signatures");
-        ensure!(told, "{said}");
-        context.works(image, &signature).context(name)?;
-    }
-    let sign = |how| pki.openssl_sign(image, Algorithm::Sha256, "old", how);
-    context.works(image, &sign("cms -nosmimecap -nocerts")?)?;
-    let signature = sign("cms -nosmimecap")?;
-    ensure!(pki.verify(image, &signature, &["old"]).is_err());
-    context.refuses(&context.request(image, &signature), Errno::KEYREJECTED, "")
-}
-
 fn with_digest(context: &mut Context) -> Result<()> {
     let pki = &context.pki;
     pki.trust_only(&["p256"])?;
@@ -468,10 +386,10 @@ const CASES: &[Case<Context>] = &[
     ("damaged signatures", damaged_ones),
     ("signatures of something else, or of other kinds", others),
     ("files that cannot be read, and one that goes away", files),
-    ("chains of certificates", chains),
+    ("chains of certificates", certificates::chains),
     (
         "expired certificates, and for another purpose",
-        dates_and_purposes,
+        certificates::dates_and_purposes,
     ),
     ("signature= together with digest=", with_digest),
 ];
