@@ -191,7 +191,7 @@ fn mapping_alone(context: &mut Context) -> Result<()> {
     let (path, object) = (mount.join(FILES[0]), image.object(&content(FILES[0])));
     python::run(
         include_str!("../../python/only_mapped.py"),
-        &[&path, &object, mount.root()],
+        &[path.as_path(), &object, mount.root()],
     )?;
     mount.forget();
     // Not if anything below it is still in use.
