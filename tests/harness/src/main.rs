@@ -13,6 +13,7 @@ mod deny;
 mod guest;
 mod jobs;
 mod kernel;
+mod libtest;
 mod machine;
 mod module;
 mod overlay;

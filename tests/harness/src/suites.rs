@@ -15,7 +15,7 @@ use crate::kernel::Kernel;
 use crate::process::Log;
 use crate::suite::Suite;
 use crate::tap::{Counts, Report};
-use crate::{cargo, guest, machine, note, overlay, payload, peers, place, qemu, vm};
+use crate::{cargo, guest, libtest, machine, note, overlay, payload, peers, place, qemu, vm};
 
 /// Where all that failed stands again, below the directory of logs.
 const FAILURES: &str = "failures";
@@ -271,7 +271,7 @@ impl Run {
             .args(arguments)
             .env("PATH", machine::path()?);
         let result = log.run(&mut tests);
-        let (mut counts, told) = libtest(&log.text());
+        let (mut counts, told) = libtest::results(&log.text());
         for line in told {
             self.tell(&line);
         }
@@ -400,35 +400,6 @@ fn matches(name: &str, pattern: &str) -> bool {
     }
 }
 
-/// The counts in what `cargo test` prints, and the lines that tell of failures and skips.
-fn libtest(log: &str) -> (Counts, Vec<String>) {
-    let (mut counts, mut told, mut in_failures) = (Counts::default(), Vec::new(), false);
-    for line in log.lines() {
-        let number = |what: &str| -> u64 {
-            let before = line
-                .split_once(&format!(" {what}"))
-                .map(|(before, _)| before);
-            let digits = before.and_then(|before| before.rsplit(' ').next());
-            digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
-        };
-        let test = line.strip_prefix("test ");
-        if line == "failures:" {
-            in_failures = !in_failures;
-        } else if line.starts_with("error: ") || line.starts_with("error[") {
-            told.push(line.to_owned());
-        } else if line.starts_with("test result: ") {
-            counts += Counts::of(number("passed"), number("failed"), number("ignored"));
-        } else if let Some(test) = test.filter(|test| test.contains(" ... FAILED")) {
-            told.push(format!("host: FAILED: {test}"));
-        } else if let Some(test) = test.filter(|test| test.contains(" ... ignored")) {
-            told.push(format!("host: SKIPPED: {test}"));
-        } else if in_failures && !line.trim().is_empty() {
-            told.push(format!("    {line}"));
-        }
-    }
-    (counts, told)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -440,18 +411,5 @@ mod tests {
         );
         assert!(!matches("t_readdir", "t_read") && !matches("alloc", "t_*"));
         assert!(matches("t_files", "t_[!cdew]*") && !matches("t_compare", "t_[!cdew]*"));
-    }
-
-    #[test]
-    fn results_of_cargo_test_are_counted() {
-        let log = "test a ... ok\ntest b ... FAILED\ntest c ... ignored, needs x\n\nfailures:\n\n---- b ----\n\
-                   assertion failed\n\nfailures:\n    b\n\n\
-                   test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\
-                   test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
-        let (counts, told) = libtest(log);
-        assert_eq!(counts, Counts::of(13, 1, 1));
-        assert!(told.contains(&"host: FAILED: b ... FAILED".into()));
-        assert!(told.contains(&"    assertion failed".into()));
-        assert!(told.contains(&"host: SKIPPED: c ... ignored, needs x".into()));
     }
 }
