@@ -8,7 +8,7 @@ use der::asn1::{AnyRef, ObjectIdentifier};
 use der::{Any, Decode, Encode, Reader, Result, SliceReader, Tag, TagNumber, Tagged};
 
 /// What is inside of `any`, which must have this tag.
-pub fn open<'a>(any: AnyRef<'a>, tag: Tag) -> Result<SliceReader<'a>> {
+pub fn open(any: AnyRef<'_>, tag: Tag) -> Result<SliceReader<'_>> {
     any.tag().assert_eq(tag)?;
     SliceReader::new(any.value())
 }
@@ -33,7 +33,7 @@ pub fn optional<'a>(reader: &mut SliceReader<'a>, tag: Tag) -> Result<Option<Any
 }
 
 /// All elements that are left.
-pub fn all<'a>(mut reader: SliceReader<'a>) -> Result<Vec<AnyRef<'a>>> {
+pub fn all(mut reader: SliceReader<'_>) -> Result<Vec<AnyRef<'_>>> {
     let mut elements = Vec::new();
     while !reader.is_finished() {
         elements.push(AnyRef::decode(&mut reader)?);

@@ -281,7 +281,7 @@ pub fn time(any: AnyRef) -> Result<Time, Fault> {
     Ok(time.as_secs())
 }
 
-fn whole_bytes<'a>(bits: BitStringRef<'a>) -> Result<&'a [u8], Fault> {
+fn whole_bytes(bits: BitStringRef<'_>) -> Result<&[u8], Fault> {
     bits.as_bytes()
         .ok_or_else(|| Fault::malformed("a certificate with a fraction of a byte"))
 }
