@@ -159,26 +159,29 @@ ssize_t rust_vfs_backing_splice_read(struct file *user, struct file *file,
 
 /*
  * SEEK_DATA and SEEK_HOLE are about where the content is. They move the position
- * of the backing file, which is that of all users, so it is put back.
+ * of the backing file, which is that of all users, so it is put back, and they
+ * take turns. Not by the lock of that position: it has the class of those of
+ * directories, under which the locks of an overlayfs are taken that copies up
+ * from here, and that is while it holds one of its own.
  */
 loff_t rust_vfs_backing_llseek(struct file *user, struct file *file,
 			       loff_t offset, int whence)
 {
-	const struct super_block *sb = file_inode(user)->i_sb;
+	struct inode *inode = file_inode(user);
 	loff_t pos;
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return generic_file_llseek(user, offset, whence);
 
-	/* That of the user's file is held, and of each that is stacked on it. */
-	mutex_lock_nested(&file->f_pos_lock, sb->s_stack_depth);
+	/* The file may be one of ours as well. */
+	inode_lock_nested(inode, inode->i_sb->s_stack_depth);
 	pos = file->f_pos;
 	offset = vfs_llseek(file, offset, whence);
 	file->f_pos = pos;
-	mutex_unlock(&file->f_pos_lock);
+	inode_unlock(inode);
 	if (offset < 0)
 		return offset;
-	return vfs_setpos(user, offset, sb->s_maxbytes);
+	return vfs_setpos(user, offset, inode->i_sb->s_maxbytes);
 }
 
 /* Where the content can be mapped best, with huge pages if it has them. */
