@@ -28,13 +28,21 @@ const FAULTS: [&str; 12] = [
 
 /// Opens a file, which fails with this error; what the driver says about it.
 pub fn of_failing_open(path: &Path, expected: Errno) -> Result<Vec<String>> {
-    let mut log = KernelLog::follow()?;
-    let start = Instant::now();
-    // The kernel limits the rate of messages, so the first may be dropped.
-    while start.elapsed() < Duration::from_secs(20) {
+    of_failure(|| {
         let error = File::open(path).err().context("the file was opened")?;
         let errno = Errno::from_io_error(&error);
         ensure!(errno == Some(expected), "{error}, expected {expected:?}");
+        Ok(())
+    })
+}
+
+/// What the driver says about a fault that `provoke` meets. The kernel limits the rate of such
+/// messages, and an earlier test may have used it up, so this tries until there is one.
+pub fn of_failure(mut provoke: impl FnMut() -> Result<()>) -> Result<Vec<String>> {
+    let mut log = KernelLog::follow()?;
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(20) {
+        provoke()?;
         let messages = log.read_composefs()?;
         if !messages.is_empty() {
             return Ok(messages);

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{ensure, Result};
 use composefs_selftests::image::{build, Image};
-use composefs_selftests::kernel_log::KernelLog;
+use composefs_selftests::kernel_log;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::python;
 use composefs_selftests::setup;
@@ -67,11 +67,9 @@ fn missing(context: &mut Context) -> Result<()> {
     let object = context.image.object(&fs::read(&context.program)?);
     let aside = context.image.store.join("aside");
     fs::rename(&object, &aside)?;
-    let mut log = KernelLog::follow()?;
-    let refused = context.script("missing");
+    let messages = kernel_log::of_failure(|| context.script("missing"));
     fs::rename(&aside, &object)?;
-    refused?;
-    let messages = log.read_composefs()?;
+    let messages = messages?;
     ensure!(
         messages.iter().any(|text| text.contains("in no basedir")),
         "the kernel log: {messages:?}"
