@@ -5,7 +5,7 @@
 //! A mount is an image (`image.rs`: the metadata, in `format/`'s layout), a store (`store.rs`:
 //! directories of objects that are named by their fs-verity digest; `proof.rs`: what objects must
 //! prove) and a trust decision (`trust.rs`: what the image must prove; `signature.rs`: by whose
-//! word). `options.rs` reads them from the mount options, `filesystem.rs` puts them together, and
+//! word; `policy.rs`: what the system's administrator asks of all of them). `options.rs` reads them from the mount options, `filesystem.rs` puts them together, and
 //! `shown.rs` is what `/proc/mounts` says of them. Each kind of VFS object has a file of its own;
 //! `vfs/` is the only one with `unsafe` code.
 //!
@@ -29,9 +29,9 @@ mod image;
 #[forbid(unsafe_code)]
 mod inode;
 #[forbid(unsafe_code)]
-mod named;
-#[forbid(unsafe_code)]
 mod options;
+#[forbid(unsafe_code)]
+mod policy;
 #[forbid(unsafe_code)]
 mod proof;
 #[forbid(unsafe_code)]
@@ -64,4 +64,11 @@ module! {
     description: "Read-only file system of verified images that share content",
     license: "GPL",
     alias: ["fs-composefs"],
+}
+
+vfs::parameters::parameters! {
+    "composefs",
+    require_signatures: Latch, "Use signed images only; can be switched on, but not off";
+    trust_system_keys: AtLoad, "Trust the kernel's built-in and secondary keyrings as well";
+    image_signatures_only: AtLoad, "Take signatures of images, but not those of files";
 }

@@ -8,16 +8,43 @@ use crate::{
 };
 use kernel::{fmt, prelude::*};
 
-/// The kernel knows a hash algorithm that the format does not: its number.
-pub(crate) struct UnknownAlgorithm(pub(crate) u8);
+/// Why a file does not have the digest that it should have.
+#[derive(Clone, Copy)]
+pub(crate) enum Mismatch {
+    /// It has no fs-verity.
+    NoVerity,
+    /// It has one by an algorithm that the format does not know: its number.
+    UnknownAlgorithm(u8),
+    /// It has this one.
+    Other(Digest),
+}
 
-impl TryFrom<&verity::Digest> for Digest {
-    type Error = UnknownAlgorithm;
+/// The digest of a file of which fs-verity says `found`.
+pub(crate) fn of(found: Option<verity::Digest>) -> Result<Digest, Mismatch> {
+    let found = found.ok_or(Mismatch::NoVerity)?;
 
-    fn try_from(measured: &verity::Digest) -> Result<Self, UnknownAlgorithm> {
-        Algorithm::from_id(measured.algorithm)
-            .and_then(|algorithm| Self::from_bytes(algorithm, measured.as_bytes()))
-            .ok_or(UnknownAlgorithm(measured.algorithm))
+    Algorithm::from_id(found.algorithm)
+        .and_then(|algorithm| Digest::from_bytes(algorithm, found.as_bytes()))
+        .ok_or(Mismatch::UnknownAlgorithm(found.algorithm))
+}
+
+/// Checks that the digest of a file is `expected`.
+pub(crate) fn check(found: Result<Digest, Mismatch>, expected: &Digest) -> Result<(), Mismatch> {
+    match found? {
+        found if found == *expected => Ok(()),
+        found => Err(Mismatch::Other(found)),
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoVerity => f.write_str("has no fs-verity, so no digest"),
+            Self::UnknownAlgorithm(id) => {
+                f.write_fmt(fmt!("has a digest by unknown algorithm {id}"))
+            }
+            Self::Other(found) => f.write_fmt(fmt!("has the wrong digest: {}", Named(found))),
+        }
     }
 }
 

@@ -17,10 +17,9 @@ impl Operations for Composefs {
     fn lookup(dir: &Inode<Self>, name: &[u8]) -> Result<Option<u64>> {
         let sb = dir.super_block().data();
 
-        match sb.image.lookup(&node(dir), name) {
-            Ok(entry) => Ok(entry.map(|entry| entry.nid)),
-            Err(error) => Err(sb.report(dir.number(), error)),
-        }
+        let entry = sb.image.lookup(&node(dir), name);
+        let entry = entry.map_err(|error| sb.report(dir.number(), error))?;
+        Ok(entry.map(|entry| entry.nid))
     }
 
     fn read_dir(dir: &Inode<Self>, emitter: &mut Emitter<'_>) -> Result {

@@ -10,11 +10,11 @@
 use crate::{
     format::{NidSet, Search},
     image,
-    store::is_transient,
     superblock::Super,
     vfs::{
-        buffer::Buffer,
+        buffer::{push, Buffer},
         directory::Operations as _,
+        error::is_transient,
         export::Operations,
         inode::{Inode, Operations as _},
         superblock::SuperBlock,
@@ -57,13 +57,14 @@ fn find_named(sb: &Super) -> Result<(NidSet<Buffer>, Option<Error>)> {
         return Err(EFBIG);
     }
     let mut search = Search::new(&sb.image, Buffer::zeroed(size as usize)?);
-    let mut unread = Numbers::new(sb.image.root())?;
+    let mut unread = KVVec::new();
+    push(&mut unread, sb.image.root())?;
     let mut failure = None;
 
     while let Some(dir) = unread.pop() {
         let mut is_noted = Ok(());
         let read = search.read(dir, &mut |below| {
-            is_noted = unread.push(below);
+            is_noted = push(&mut unread, below);
             is_noted.is_ok()
         });
         is_noted?;
@@ -80,31 +81,4 @@ fn find_named(sb: &Super) -> Result<(NidSet<Buffer>, Option<Error>)> {
         }
     }
     Ok((search.finish(), failure))
-}
-
-/// A stack of numbers.
-struct Numbers(KVVec<u64>);
-
-impl Numbers {
-    fn new(first: u64) -> Result<Self> {
-        let mut this = Self(KVVec::with_capacity(64, GFP_KERNEL)?);
-        this.push(first)?;
-        Ok(this)
-    }
-
-    fn push(&mut self, number: u64) -> Result {
-        if self.0.len() == self.0.capacity() {
-            let room = self.0.capacity().saturating_mul(2);
-            let mut larger = KVVec::with_capacity(room, GFP_KERNEL)?;
-            for number in &self.0 {
-                larger.push_within_capacity(*number).map_err(|_| ENOMEM)?;
-            }
-            self.0 = larger;
-        }
-        self.0.push_within_capacity(number).map_err(|_| ENOMEM)
-    }
-
-    fn pop(&mut self) -> Option<u64> {
-        self.0.pop()
-    }
 }

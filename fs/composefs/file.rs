@@ -3,9 +3,9 @@
 //! Regular files: small ones are in the image, others are objects.
 
 use crate::{
-    format::{Error, External, FileType},
+    format::{External, FileType, Verity},
     inode::node,
-    proof::{Proof, Verity},
+    proof::Proof,
     store::{Complaint, Wanted},
     vfs::{
         backed_file,
@@ -104,8 +104,7 @@ fn find_object<'a>(
     let external = external(inode)?;
     let redirect = external
         .redirect
-        .ok_or(Error::Corrupt("external file names no object").into())
-        .map_err(report)?;
+        .ok_or_else(|| sb.corrupt(inode.number(), "external file names no object"))?;
 
     // One more for the NUL.
     let mut path = Buffer::zeroed(redirect.len().saturating_add(1))?;

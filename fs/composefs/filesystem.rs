@@ -3,10 +3,10 @@
 //! Mounting: from the options of a mount to a superblock, and changing it.
 
 use crate::{
-    image::{Image, Manifest},
+    image::{self, Image, Manifest},
     inode::{self, InodeData},
-    named::Named,
     options::Options,
+    policy,
     shown::Shown,
     signature::TrustedKeys,
     store::Store,
@@ -16,7 +16,7 @@ use crate::{
         context::{errorf, Log, Param, Parsed},
         filesystem::FileSystem,
         frozen_file::FrozenFile,
-        parameters,
+        once::Once,
         stacking::Registered,
         superblock::{NewSuper, SuperBlock},
     },
@@ -70,15 +70,12 @@ impl FileSystem for Composefs {
             errorf!(log, "{source}: image is on too many stacked file systems");
         })?;
 
-        let image = Image::open(Manifest::new(file)).map_err(|error| {
+        let describe = |error: image::Error| {
             errorf!(log, "{source}: {error}");
             error.at_mount()
-        })?;
-
-        let uuid = uuid::of(image.source()).map_err(|error| {
-            errorf!(log, "{source}: {error}");
-            error.at_mount()
-        })?;
+        };
+        let image = Image::open(Manifest::new(file)).map_err(describe)?;
+        let uuid = uuid::of(image.source()).map_err(describe)?;
 
         let shown = Shown::new(options, provenance.digest.as_ref())?;
         let (store, above) = Store::new(
@@ -92,7 +89,7 @@ impl FileSystem for Composefs {
         let this = Super {
             image,
             store,
-            named: Named::new(),
+            named: Once::new(),
             source: CString::try_from(source)?,
             shown,
             is_signed: provenance.signer.is_some(),
@@ -127,11 +124,11 @@ impl FileSystem for Composefs {
 
     #[inline]
     fn check_usable(sb: &SuperBlock<Self>) -> Result {
-        if !parameters::require_signatures() {
+        if !policy::requires_signatures() {
             return Ok(());
         }
         let this = sb.data();
-        trust::check_signed(this.is_signed, &this.source)
+        policy::check_may_use(&this.source, this.is_signed)
     }
 
     fn lacks_verity(sb: &SuperBlock<Self>) -> bool {

@@ -3,7 +3,7 @@
 //! Inodes: from an image's to the VFS's. The number of an inode is its nid.
 
 use crate::{
-    format::{self, CompactNode, FileType, Node, XattrFilter, XattrIndex},
+    format::{CompactNode, FileType, Node, XattrFilter, XattrIndex},
     proof::ProofState,
     store::Object,
     superblock::Super,
@@ -72,8 +72,7 @@ impl Operations for Composefs {
     }
 
     fn damaged(inode: &Inode<Self>, what: &'static str) -> Error {
-        let error = format::Error::Corrupt(what).into();
-        inode.super_block().data().report(inode.number(), error)
+        inode.super_block().data().corrupt(inode.number(), what)
     }
 }
 
@@ -84,10 +83,7 @@ fn read(sb: &Super, nid: u64) -> Result<NewInode<Composefs>> {
     if inode.is_whiteout() {
         // A name leads here only if its entry gives another file type, and a file handle only if it
         // was made up.
-        return Err(sb.report(
-            nid,
-            format::Error::Corrupt("whiteout is given for something else").into(),
-        ));
+        return Err(sb.corrupt(nid, "whiteout is given for something else"));
     }
     let kind = match inode.node.file_type() {
         FileType::Directory => Kind::directory(),

@@ -3,10 +3,9 @@
 //! Mount options: their syntax.
 
 use crate::{
-    format::Digest,
-    proof::Verity,
+    format::{basedirs, Digest, Verity},
     vfs::{
-        buffer::{bytes, Buffer},
+        buffer::{bytes, c_string, push},
         context::{errorf, Log, Param, Parsed, Value},
         path::{self, Directory},
     },
@@ -15,10 +14,6 @@ use kernel::{prelude::*, str::CString};
 
 /// The most basedirs that a mount may have, as in overlayfs.
 const MAX_BASEDIRS: usize = 500;
-
-/// For how many of them there is room at first: the kernel zeroes what it gives, and that for the
-/// most would be half the cost of a mount.
-const FEW_BASEDIRS: usize = 8;
 
 /// What the mount options of one mount or remount say.
 pub(crate) struct Options {
@@ -66,16 +61,16 @@ impl Options {
             (b"digest", Value::String(text)) => self.set_digest(text, log)?,
             (b"signature", Value::String(path)) => self.set_signature(path, log)?,
             (b"verity", Value::String(level)) => {
-                self.set_verity(Verity::parse(bytes(level)).ok_or_else(|| {
+                self.verity = Some(Verity::parse(bytes(level)).ok_or_else(|| {
                     errorf!(log, "verity={level}: is neither off, on nor require");
                     EINVAL
                 })?);
             }
-            (b"verity", Value::Flag) => self.set_verity(Verity::Require),
-            (b"noverity", Value::Flag) => self.set_verity(Verity::Off),
+            (b"verity", Value::Flag) => self.verity = Some(Verity::Require),
+            (b"noverity", Value::Flag) => self.verity = Some(Verity::Off),
             (b"tryverity", Value::Flag) => self.verity = None,
             (b"verity_check", Value::String(level)) => {
-                self.set_verity(Verity::parse_number(bytes(level)).ok_or_else(|| {
+                self.verity = Some(Verity::parse_number(bytes(level)).ok_or_else(|| {
                     errorf!(log, "verity_check={level}: is neither 0, 1 nor 2");
                     EINVAL
                 })?);
@@ -99,14 +94,10 @@ impl Options {
     ///
     /// [`EINVAL`], described in `log`, if the options contradict one another.
     pub(crate) fn verity(&self, log: &Log<'_>) -> Result<Option<Verity>> {
-        let asks_for_proof = match self {
-            Self {
-                digest: Some(_), ..
-            } => Some("digest"),
-            Self {
-                signature: Some(_), ..
-            } => Some("signature"),
-            _ => None,
+        let asks_for_proof = match (&self.digest, &self.signature) {
+            (Some(_), _) => Some("digest"),
+            (_, Some(_)) => Some("signature"),
+            (None, None) => None,
         };
         match (self.verity, asks_for_proof) {
             (Some(level @ (Verity::Off | Verity::On)), Some(option)) => {
@@ -147,20 +138,9 @@ impl Options {
         Ok(())
     }
 
-    fn set_verity(&mut self, level: Verity) {
-        self.verity = Some(level);
-    }
-
-    /// Adds the directories in `paths`, with colons between them. A backslash takes away the
-    /// meaning of a colon or backslash that follows.
     fn add_basedirs(&mut self, paths: &CStr, log: &Log<'_>) -> Result {
-        let mut rest = Some(bytes(paths));
-        while let Some(paths) = rest {
-            let name;
-            (name, rest) = unescape(paths)?;
-            self.add_basedir(name, None, log)?;
-        }
-        Ok(())
+        basedirs::split(bytes(paths))
+            .try_for_each(|path| self.add_basedir(c_string(path.bytes())?, None, log))
     }
 
     fn add_basedir(
@@ -173,46 +153,10 @@ impl Options {
             errorf!(log, "basedir: a path is empty");
             return Err(EINVAL);
         }
-        match self.basedirs.len() {
-            0 => self.basedirs = KVVec::with_capacity(FEW_BASEDIRS, GFP_KERNEL)?,
-            FEW_BASEDIRS => {
-                let many = KVVec::with_capacity(MAX_BASEDIRS, GFP_KERNEL)?;
-                for few in core::mem::replace(&mut self.basedirs, many) {
-                    self.basedirs
-                        .push_within_capacity(few)
-                        .map_err(|_| ENOMEM)?;
-                }
-            }
-            _ => {}
+        if self.basedirs.len() == MAX_BASEDIRS {
+            errorf!(log, "basedir: more than {MAX_BASEDIRS} directories");
+            return Err(EINVAL);
         }
-        self.basedirs
-            .push_within_capacity(Basedir { name, directory })
-            .map_err(|_| {
-                errorf!(log, "basedir: more than {MAX_BASEDIRS} directories");
-                EINVAL
-            })
+        push(&mut self.basedirs, Basedir { name, directory })
     }
-}
-
-/// Takes the first path off `paths`, with its escapes undone; also gives the rest behind the colon,
-/// if there is one.
-fn unescape(paths: &[u8]) -> Result<(CString, Option<&[u8]>)> {
-    let mut name = Buffer::zeroed(paths.len().saturating_add(1))?;
-    let mut out = name.iter_mut();
-    let mut rest = paths;
-
-    let rest = loop {
-        let (byte, behind) = match rest {
-            [b'\\', byte @ (b':' | b'\\'), behind @ ..] => (*byte, behind),
-            [b':', behind @ ..] => break Some(behind),
-            [byte, behind @ ..] => (*byte, behind),
-            [] => break None,
-        };
-        if let Some(out) = out.next() {
-            *out = byte;
-        }
-        rest = behind;
-    };
-    let name = CString::try_from(name.as_c_str().ok_or(EINVAL)?)?;
-    Ok((name, rest))
 }

@@ -2,52 +2,11 @@
 
 //! What objects must prove, and what they have proven.
 
+use crate::format::Verity;
 use kernel::{
     prelude::*,
     sync::atomic::{Atomic, Relaxed},
 };
-
-/// What an object must prove when it is opened, from little to much.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Verity {
-    /// Nothing.
-    Off,
-    /// That it has the digest that the image gives for it, if it gives one.
-    On,
-    /// That it has the digest that the image gives for it, and it gives one.
-    Require,
-}
-
-impl Verity {
-    /// The level that the mount option calls so.
-    pub(crate) fn parse(name: &[u8]) -> Option<Self> {
-        match name {
-            b"off" => Some(Self::Off),
-            b"on" => Some(Self::On),
-            b"require" => Some(Self::Require),
-            _ => None,
-        }
-    }
-
-    /// The level by its number, as the patches of 2023 had it.
-    pub(crate) fn parse_number(number: &[u8]) -> Option<Self> {
-        match number {
-            b"0" => Some(Self::Off),
-            b"1" => Some(Self::On),
-            b"2" => Some(Self::Require),
-            _ => None,
-        }
-    }
-
-    /// The value of the mount option.
-    pub(crate) fn name(self) -> &'static CStr {
-        match self {
-            Self::Off => c"off",
-            Self::On => c"on",
-            Self::Require => c"require",
-        }
-    }
-}
 
 /// The level in force on a mount. It can only rise.
 pub(crate) struct Level(Atomic<i32>);

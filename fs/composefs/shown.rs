@@ -4,11 +4,10 @@
 
 use crate::{
     digest::Named,
-    format::Digest,
-    options::{Basedir, Options},
-    proof::Verity,
+    format::{basedirs, Digest, Verity},
+    options::Options,
     vfs::{
-        buffer::{bytes, Buffer},
+        buffer::{bytes, c_string},
         context::{errorf, Log},
         superblock::show_option,
     },
@@ -25,8 +24,11 @@ pub(crate) struct Shown {
 impl Shown {
     /// What is shown of `options` if the image was found to have `digest`.
     pub(crate) fn new(options: &mut Options, digest: Option<&Digest>) -> Result<Self> {
+        let paths = options.basedirs.iter().map(|basedir| bytes(&basedir.name));
+        let basedir = (!options.basedirs.is_empty()).then(|| c_string(basedirs::join(paths)));
+
         Ok(Self {
-            basedir: join(&options.basedirs)?,
+            basedir: basedir.transpose()?,
             digest: digest.copied(),
             signature: options.signature.take(),
         })
@@ -68,41 +70,5 @@ impl Shown {
             }
         }
         Ok(())
-    }
-}
-
-/// The names of the basedirs as one value of the mount option.
-fn join(basedirs: &[Basedir]) -> Result<Option<CString>> {
-    if basedirs.is_empty() {
-        return Ok(None);
-    }
-    let mut len = 0_usize;
-    escaped(basedirs, |_| len = len.saturating_add(1));
-
-    // One more for the NUL.
-    let mut joined = Buffer::zeroed(len.saturating_add(1))?;
-    let mut out = joined.iter_mut();
-    escaped(basedirs, |byte| {
-        if let Some(out) = out.next() {
-            *out = byte;
-        }
-    });
-    Ok(Some(CString::try_from(joined.as_c_str().ok_or(EINVAL)?)?))
-}
-
-/// Calls `emit` for each byte of the value of the mount option.
-fn escaped(basedirs: &[Basedir], mut emit: impl FnMut(u8)) {
-    let mut is_first = true;
-    for basedir in basedirs {
-        if !is_first {
-            emit(b':');
-        }
-        is_first = false;
-        for &byte in bytes(&basedir.name) {
-            if matches!(byte, b':' | b'\\') {
-                emit(b'\\');
-            }
-            emit(byte);
-        }
     }
 }

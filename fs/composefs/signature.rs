@@ -5,11 +5,11 @@
 use crate::{
     digest::Named,
     format::{Digest, FormattedDigest, Signer, MAX_SIGNATURE_SIZE},
+    parameters,
     vfs::{
         context::{errorf, Log},
         error::{EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENOKEY, ENOPKG},
         keyring::Keyring,
-        parameters,
         whole_file::WholeFile,
     },
 };
@@ -69,7 +69,7 @@ impl TrustedKeys {
         let of_file = || self.verify_bytes(&FormattedDigest::new(digest), signature);
         let of_image = || self.verify_bytes(&FormattedDigest::of_image(digest), signature);
 
-        if parameters::image_signatures_only() {
+        if parameters::image_signatures_only.is_on() {
             of_image().map_err(|error| match of_file() {
                 Ok(()) => Refusal::OfFile,
                 Err(_) => Refusal::Invalid(error),
@@ -93,7 +93,7 @@ impl TrustedKeys {
             error => error,
         });
         match own {
-            Err(ENOKEY) if parameters::trust_system_keys() => {
+            Err(ENOKEY) if parameters::trust_system_keys.is_on() => {
                 Keyring::verify_by_system(signed.as_bytes(), signature)
             }
             own => own,

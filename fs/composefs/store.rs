@@ -4,15 +4,15 @@
 //! place where objects are looked for.
 
 use crate::{
-    digest::{Named, UnknownAlgorithm},
-    format::Digest,
+    digest::{self, Mismatch, Named},
+    format::{Digest, Verity},
     options::Basedir,
-    proof::{Level, ProofState, Verity},
+    proof::{Level, ProofState},
     vfs::{
         backing::{BackingFile, BackingSlot},
         context::{errorf, warnf, Log},
         credential,
-        error::{ENOKEY, EOPNOTSUPP},
+        error::{is_denial, is_transient, EOPNOTSUPP},
         frozen_file::FrozenFile,
         path::{Directory, PrivateDirectories},
         stacking::{Registered, StackDepth},
@@ -191,13 +191,8 @@ impl Store {
             (Verity::Off, _) | (Verity::On, None) => {}
             (Verity::Require, None) => return Err(Refusal::NoDigest),
             (Verity::On | Verity::Require, Some(expected)) => {
-                let found = file.verity_digest(self.registered);
-                match found.map(|found| Digest::try_from(&found)) {
-                    Some(Ok(found)) if found == expected => {}
-                    Some(Ok(found)) => return Err(Refusal::WrongDigest(found)),
-                    Some(Err(UnknownAlgorithm(id))) => return Err(Refusal::WrongAlgorithm(id)),
-                    None => return Err(Refusal::NoVerity),
-                }
+                let found = digest::of(file.verity_digest(self.registered));
+                digest::check(found, &expected).map_err(Refusal::Digest)?;
             }
         }
         match file.size() {
@@ -251,17 +246,6 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Whether an error says nothing of what was to be opened or read: the next try may succeed.
-pub(crate) fn is_transient(error: Error) -> bool {
-    matches!(error, ENOMEM | EINTR | ERESTARTSYS | EMFILE | ENFILE)
-}
-
-/// Whether an error says that the file may not be opened (its mode, a security module), or not yet
-/// (the key of an encrypted one), rather than that something is wrong with it.
-fn is_denial(error: Error) -> bool {
-    matches!(error, EACCES | EPERM | ENOKEY)
-}
-
 /// Why an object is not to be had.
 pub(crate) enum Refusal {
     /// No basedir has it.
@@ -270,12 +254,8 @@ pub(crate) enum Refusal {
     NoDigest,
     /// It cannot be opened.
     Open(Error),
-    /// It has no fs-verity.
-    NoVerity,
-    /// It has another digest.
-    WrongDigest(Digest),
-    /// It has a digest by an algorithm that the format does not know.
-    WrongAlgorithm(u8),
+    /// It does not have its digest.
+    Digest(Mismatch),
     /// It has another size, in bytes.
     WrongSize(u64),
 }
@@ -315,13 +295,7 @@ impl fmt::Display for Complaint<'_> {
                     wanted.size
                 ))
             }
-            Refusal::NoVerity => f.write_str("has no fs-verity, so no digest")?,
-            Refusal::WrongDigest(found) => {
-                f.write_fmt(fmt!("has the wrong digest: {}", Named(found)))?
-            }
-            Refusal::WrongAlgorithm(id) => {
-                f.write_fmt(fmt!("has a digest by unknown algorithm {id}"))?
-            }
+            Refusal::Digest(mismatch) => fmt::Display::fmt(mismatch, f)?,
         }
         match &wanted.digest {
             Some(expected) => f.write_fmt(fmt!(", expected {}", Named(expected))),

@@ -3,11 +3,11 @@
 //! What belongs to a mounted image.
 
 use crate::{
+    format::{self, NidSet},
     image::{self, Image},
-    named::Named,
     shown::Shown,
-    store::{self, Store},
-    vfs::log::pr_err_ratelimited,
+    store::Store,
+    vfs::{buffer::Buffer, error::is_transient, log::pr_err_ratelimited, once::Once},
 };
 use kernel::{prelude::*, str::CString};
 
@@ -15,8 +15,8 @@ use kernel::{prelude::*, str::CString};
 pub(crate) struct Super {
     pub(crate) image: Image,
     pub(crate) store: Store,
-    /// What file handles may lead to.
-    pub(crate) named: Named,
+    /// The numbers of all inodes that have a name, once `export.rs` has found them.
+    pub(crate) named: Once<NidSet<Buffer>>,
     /// The name of the image file, for messages.
     pub(crate) source: CString,
     pub(crate) shown: Shown,
@@ -24,10 +24,15 @@ pub(crate) struct Super {
 }
 
 impl Super {
+    /// [`report()`](Self::report) for an image that is damaged: `what` says how.
+    pub(crate) fn corrupt(&self, nid: u64, what: &'static str) -> Error {
+        self.report(nid, format::Error::Corrupt(what).into())
+    }
+
     /// Says in the kernel log what is wrong with inode `nid` of the image, and gives the error for
     /// the system call that met it.
     pub(crate) fn report(&self, nid: u64, error: image::Error) -> Error {
-        if !matches!(error, image::Error::Read(error) if store::is_transient(error)) {
+        if !matches!(error, image::Error::Read(error) if is_transient(error)) {
             pr_err_ratelimited!("{}: inode {nid}: {error}\n", &*self.source);
         }
         error.at_use()

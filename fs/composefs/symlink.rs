@@ -3,7 +3,6 @@
 //! Symbolic links, whose targets are in the image.
 
 use crate::{
-    format,
     inode::node,
     vfs::{inode::Inode, symlink::Operations},
     Composefs,
@@ -17,10 +16,7 @@ impl Operations for Composefs {
 
         match sb.image.read_data(&node(inode), 0, target) {
             Ok(read) if read == len => Ok(()),
-            Ok(_) => Err(sb.report(
-                inode.number(),
-                format::Error::Corrupt("symlink target is cut off").into(),
-            )),
+            Ok(_) => Err(sb.corrupt(inode.number(), "symlink target is cut off")),
             Err(error) => Err(sb.report(inode.number(), error)),
         }
     }

@@ -3,21 +3,20 @@
 //! What the image must prove, and what it has proven.
 
 use crate::{
-    digest::{Named, UnknownAlgorithm},
+    digest::{self, Named},
     format::Digest,
     options::Options,
+    policy,
     signature::TrustedKeys,
     vfs::{
         audit,
         context::{errorf, Log},
-        error::{EBADMSG, EKEYREJECTED},
+        error::EBADMSG,
         frozen_file::FrozenFile,
-        log::pr_err_ratelimited,
-        parameters,
     },
     Composefs,
 };
-use kernel::{fmt, prelude::*, str::CString};
+use kernel::{prelude::*, str::CString};
 
 /// What an image was found to be.
 pub(crate) struct Provenance {
@@ -35,8 +34,8 @@ pub(crate) struct Provenance {
 ///
 /// # Errors
 ///
-/// All described in `log`: [`EKEYREJECTED`] if it has to be signed and is not; [`EBADMSG`] if it
-/// does not have the digest; those of [`TrustedKeys::check()`].
+/// All described in `log`: `EKEYREJECTED` if it has to be signed and is not; [`EBADMSG`] if it does
+/// not have the digest; those of [`TrustedKeys::check()`].
 pub(crate) fn check_image(
     file: &FrozenFile<Composefs>,
     source: &CStr,
@@ -48,7 +47,7 @@ pub(crate) fn check_image(
         digest: None,
         signer: None,
     };
-    if options.digest.is_none() && options.signature.is_none() && !parameters::require_signatures()
+    if options.digest.is_none() && options.signature.is_none() && !policy::requires_signatures()
     {
         return Ok(found);
     }
@@ -71,21 +70,28 @@ impl Provenance {
         log: &Log<'_>,
     ) -> Result {
         if options.signature.is_none() {
-            check_may_be_unsigned(source, log)?;
+            policy::check_may_mount_unsigned(source, log)?;
         }
-        let measured = self.digest.insert(measure(file, source, options, log)?);
+        let found = digest::of(file.verity_digest());
+        self.digest = found.ok();
 
-        if let Some(expected) = options.digest.as_ref().filter(|&digest| digest != measured) {
-            errorf!(
-                log,
-                "{source}: image has the wrong digest: {}, expected {}",
-                Named(measured),
-                Named(expected),
-            );
-            return Err(EBADMSG);
-        }
+        let checked = match (&options.digest, found) {
+            (Some(expected), found) => digest::check(found, expected).map(|()| *expected),
+            (None, found) => found,
+        };
+        let checked = checked.map_err(|mismatch| {
+            match &options.digest {
+                Some(expected) => errorf!(
+                    log,
+                    "{source}: image {mismatch}, expected {}",
+                    Named(expected)
+                ),
+                None => errorf!(log, "{source}: image {mismatch}, expected one that is signed"),
+            }
+            EBADMSG
+        })?;
         if let Some(signature) = &options.signature {
-            self.signer = Some(keys.check(signature, measured, log)?);
+            self.signer = Some(keys.check(signature, &checked, log)?);
         }
         Ok(())
     }
@@ -95,11 +101,11 @@ impl Provenance {
     ///
     /// # Errors
     ///
-    /// [`EKEYREJECTED`], described in `log`.
+    /// Those of [`policy::check_may_mount_unsigned()`].
     pub(crate) fn check_policy(&self, source: &CStr, log: &Log<'_>) -> Result {
         match self.signer {
             Some(_) => Ok(()),
-            None => check_may_be_unsigned(source, log),
+            None => policy::check_may_mount_unsigned(source, log),
         }
     }
 
@@ -126,73 +132,4 @@ impl Provenance {
             record.field(c"signer", signer);
         }
     }
-}
-
-fn check_may_be_unsigned(source: &CStr, log: &Log<'_>) -> Result {
-    if !parameters::require_signatures() {
-        return Ok(());
-    }
-    errorf!(
-        log,
-        "{source}: image has no signature=, and require_signatures is set"
-    );
-    Err(EKEYREJECTED)
-}
-
-/// The digest of an image that must have one.
-///
-/// # Errors
-///
-/// [`EBADMSG`], described in `log`.
-fn measure(
-    file: &FrozenFile<Composefs>,
-    source: &CStr,
-    options: &Options,
-    log: &Log<'_>,
-) -> Result<Digest> {
-    let expected = Expected(options.digest.as_ref());
-
-    match file.verity_digest().map(|digest| Digest::try_from(&digest)) {
-        Some(Ok(measured)) => return Ok(measured),
-        Some(Err(UnknownAlgorithm(id))) => {
-            errorf!(
-                log,
-                "{source}: image has a digest by unknown algorithm {id}, expected {expected}"
-            );
-        }
-        None => {
-            errorf!(
-                log,
-                "{source}: image has no fs-verity, so no digest, expected {expected}"
-            );
-        }
-    }
-    Err(EBADMSG)
-}
-
-/// What an image without a digest should have had.
-struct Expected<'a>(Option<&'a Digest>);
-
-impl fmt::Display for Expected<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(digest) => fmt::Display::fmt(&Named(digest), f),
-            None => f.write_str("one that is signed"),
-        }
-    }
-}
-
-/// Whether a mounted image may still be used where only signed ones may: that may be so since it
-/// was mounted only.
-///
-/// # Errors
-///
-/// [`EKEYREJECTED`], described in the kernel log.
-#[inline(never)] // Hardly ever called.
-pub(crate) fn check_signed(is_signed: bool, source: &CStr) -> Result {
-    if is_signed {
-        return Ok(());
-    }
-    pr_err_ratelimited!("{source}: image is not signed, and require_signatures is set now\n");
-    Err(EKEYREJECTED)
 }

@@ -47,12 +47,7 @@ impl Operations for Composefs {
         if filter.bits() != known {
             data.xattr_filter.store(filter.bits(), Relaxed);
         }
-        let len = found.ok_or(ENODATA)?;
-
-        if !value.is_empty() && value.len() < len {
-            return Err(ERANGE);
-        }
-        Ok(len)
+        found.ok_or(ENODATA)
     }
 
     fn list(inode: &Inode<Self>, list: &mut List<'_>) -> Result {

@@ -7,6 +7,9 @@
 //! writers of composefs never produce (compression, devices, long attribute prefixes, 48-bit
 //! addresses…) is refused.
 //!
+//! What else the driver has in common with programs that mount is here too: the values of the mount
+//! options `verity=` ([`Verity`]) and `basedir=` ([`basedirs`]).
+//!
 //! This is one source for the kernel driver and the tools: it uses nothing but `core`, allocates
 //! nothing, contains no unsafe code, and cannot panic whatever an image holds. Bytes come from a
 //! [`Source`], one block at a time, and are used in place. Only what is asked for is looked at and
@@ -27,6 +30,7 @@
 // it is in use.
 #![allow(unreachable_pub, unused_imports)]
 
+pub mod basedirs;
 mod bytes;
 mod data;
 mod digest;
@@ -43,6 +47,7 @@ pub mod overlay;
 mod signature;
 mod source;
 mod superblock;
+mod verity;
 mod xattr;
 mod xattr_name;
 mod xxh32;
@@ -59,5 +64,6 @@ pub use named::{NidSet, Search};
 pub use signature::{FormattedDigest, MalformedSignature, Signer, MAX_SIGNATURE_SIZE};
 pub use source::Source;
 pub use superblock::Superblock;
+pub use verity::Verity;
 pub use xattr::XattrValue;
 pub use xattr_name::{XattrFilter, XattrIndex};

@@ -11,7 +11,7 @@ use core::{
     ptr::NonNull,
     slice,
 };
-use kernel::prelude::*;
+use kernel::{prelude::*, str::CString};
 
 /// A buffer of a fixed size, zeroed at first.
 ///
@@ -72,6 +72,40 @@ impl Drop for Buffer {
         // SAFETY: By the type invariant the memory is this value's to free.
         unsafe { bindings::kvfree(self.data.as_ptr().cast()) };
     }
+}
+
+/// The string of these bytes.
+///
+/// # Errors
+///
+/// [`ENOMEM`].
+pub(crate) fn c_string(bytes: impl Iterator<Item = u8> + Clone) -> Result<CString> {
+    let len = bytes
+        .clone()
+        .fold(0_usize, |len, _| len.saturating_add(1));
+
+    // One more for the NUL.
+    let mut copy = Buffer::zeroed(len.saturating_add(1))?;
+    for (to, byte) in copy.iter_mut().zip(bytes) {
+        *to = byte;
+    }
+    Ok(CString::try_from(copy.as_c_str().ok_or(EINVAL)?)?)
+}
+
+/// Adds `value` at the end of `list`. Where that is full it becomes twice as large.
+///
+/// # Errors
+///
+/// [`ENOMEM`].
+pub(crate) fn push<T>(list: &mut KVVec<T>, value: T) -> Result {
+    if list.len() == list.capacity() {
+        let capacity = list.capacity().saturating_mul(2).max(8);
+        let larger = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+        for value in core::mem::replace(list, larger) {
+            list.push_within_capacity(value).map_err(|_| ENOMEM)?;
+        }
+    }
+    list.push_within_capacity(value).map_err(|_| ENOMEM)
 }
 
 /// The bytes of `string`, without the NUL.

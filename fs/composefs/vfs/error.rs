@@ -1,15 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
 
-//! Error codes that the `kernel` crate has only from 7.3 on. Those that it always had are in its
-//! prelude.
+//! Error codes that the `kernel` crate has only from 7.3 on, and kinds of errors. The codes that it
+//! always had are in its prelude.
 //!
 //! C header: [`include/uapi/asm-generic/errno.h`](srctree/include/uapi/asm-generic/errno.h)
+
+use kernel::prelude::*;
 
 #[cfg(not(COMPOSEFS_BEFORE_7_3))]
 pub(crate) use kernel::error::code::{
     EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENAMETOOLONG, ENODATA, ENOKEY, ENOPKG,
     EOPNOTSUPP, ESTALE, EUCLEAN,
 };
+
+/// Whether an error says nothing of what was to be opened or read: the next try may succeed.
+pub(crate) fn is_transient(error: Error) -> bool {
+    matches!(error, ENOMEM | EINTR | ERESTARTSYS | EMFILE | ENFILE)
+}
+
+/// Whether an error says that the file may not be opened (its mode, a security module), or not yet
+/// (the key of an encrypted one), rather than that something is wrong with it.
+pub(crate) fn is_denial(error: Error) -> bool {
+    matches!(error, EACCES | EPERM | ENOKEY)
+}
 
 #[cfg(COMPOSEFS_BEFORE_7_3)]
 pub(crate) use before_7_3::*;

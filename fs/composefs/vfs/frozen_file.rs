@@ -73,32 +73,34 @@ impl<T: FileSystem> FrozenFile<T> {
         unsafe { bindings::rust_vfs_file_size(self.file.as_ptr()) }
     }
 
-    /// Its number on its file system.
-    pub(crate) fn inode_number(&self) -> u64 {
-        // SAFETY: The file is open, so its inode is live.
-        unsafe {
-            bindings::rust_vfs_inode_number(bindings::rust_vfs_file_inode(self.file.as_ptr()))
-        }
-    }
+    /// A number for what its file system knows it by, the time at which it was changed last, and
+    /// `content`: the 128-bit FNV-1a hash, of words in place of bytes.
+    pub(crate) fn fingerprint(&self, content: &[u8]) -> [u8; 16] {
+        const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+        const PRIME: u128 = 0x0100_0000_0000_0000_0000_013b;
 
-    /// The UUID of its file system; all zeroes if that has none.
-    pub(crate) fn file_system(&self) -> [u8; 16] {
-        // SAFETY: The file is open, so its inode and the superblock are live. The UUID is set
-        // before there are files.
-        unsafe {
-            (*(*bindings::rust_vfs_file_inode(self.file.as_ptr())).i_sb)
-                .s_uuid
-                .b
-        }
-    }
-
-    /// When its content was changed last: seconds since the epoch, and nanoseconds.
-    pub(crate) fn modified(&self) -> (i64, u32) {
         let mut nanoseconds = 0;
-        // SAFETY: The file is open, and the number there to be written to.
-        let seconds =
-            unsafe { bindings::rust_vfs_file_mtime(self.file.as_ptr(), &mut nanoseconds) };
-        (seconds, nanoseconds)
+        // SAFETY: The file is open, so its inode and the superblock are live, whose UUID is set
+        // before there are files. The nanoseconds are there to be written to.
+        let (uuid, number, seconds) = unsafe {
+            let inode = bindings::rust_vfs_file_inode(self.file.as_ptr());
+            (
+                (*(*inode).i_sb).s_uuid.b,
+                bindings::rust_vfs_inode_number(inode),
+                bindings::rust_vfs_file_mtime(self.file.as_ptr(), &mut nanoseconds),
+            )
+        };
+        // Not as methods: the prelude has another `chain()`.
+        let words = Iterator::chain(content.chunks_exact(8), uuid.chunks_exact(8))
+            .filter_map(|word| word.first_chunk().copied())
+            .map(u64::from_le_bytes);
+        let numbers = [number, self.size(), seconds as u64, nanoseconds.into()];
+
+        Iterator::chain(words, numbers)
+            .fold(OFFSET, |hash, word| {
+                (hash ^ u128::from(word)).wrapping_mul(PRIME)
+            })
+            .to_le_bytes()
     }
 
     /// The depth of a file system of type `T` that stands on it.

@@ -97,6 +97,10 @@ struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
 s64 rust_vfs_file_mtime(const struct file *file, u32 *nsec);
 
+/* forget.c */
+void rust_vfs_forget_cached(void);
+void rust_vfs_set_registered_type(struct file_system_type *type);
+
 /* frozen_file.c */
 void rust_vfs_folio_get(struct folio *folio);
 void rust_vfs_folio_put(struct folio *folio);
@@ -146,12 +150,6 @@ int rust_vfs_verify_pkcs7(const void *data, size_t len, const void *signature,
 /* once.c */
 int rust_vfs_lock_bit(unsigned long *word);
 void rust_vfs_unlock_bit(unsigned long *word);
-
-/* parameters.c */
-extern bool rust_vfs_require_signatures;
-bool rust_vfs_trust_system_keys(void);
-bool rust_vfs_image_signatures_only(void);
-void rust_vfs_set_ratchet_type(struct file_system_type *type);
 
 /* path.c */
 int rust_vfs_lookup_directory(const char *name, struct path *path);

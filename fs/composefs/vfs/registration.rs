@@ -64,7 +64,7 @@ impl<T: FileSystem> Registration<T> {
                 let result = to_result(unsafe { bindings::register_filesystem(slot) });
                 match result {
                     // SAFETY: As above; `drop()` takes it back.
-                    Ok(()) => unsafe { bindings::rust_vfs_set_ratchet_type(slot) },
+                    Ok(()) => unsafe { bindings::rust_vfs_set_registered_type(slot) },
                     Err(_) => pr_err!("cannot register the file system type\n"),
                 }
                 result
@@ -120,7 +120,7 @@ impl<T: FileSystem> PinnedDrop for Registration<T> {
         // and fs_contexts hold a reference to the module, whose memory this lies in by the type
         // invariant, and that is given up only when there are none.
         unsafe {
-            bindings::rust_vfs_set_ratchet_type(core::ptr::null_mut());
+            bindings::rust_vfs_set_registered_type(core::ptr::null_mut());
             bindings::unregister_filesystem(self.fs_type.get());
         }
     }

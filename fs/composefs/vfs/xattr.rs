@@ -10,12 +10,12 @@ use kernel::{error::from_result, prelude::*};
 
 /// What a file system with extended attributes provides.
 pub(crate) trait Operations: FileSystem {
-    /// Reads the extended attribute `name` (less the prefix) of `namespace` into `value`; returns
-    /// its length. An empty `value` asks for the length.
+    /// Reads the extended attribute `name` (less the prefix) of `namespace` into `value`, unless
+    /// that is too short; returns its length.
     ///
     /// # Errors
     ///
-    /// [`ENODATA`] if there is no such attribute, [`ERANGE`] if `value` is too short.
+    /// [`ENODATA`] if there is no such attribute.
     ///
     /// [`ENODATA`]: super::error::ENODATA
     fn get(

@@ -6,6 +6,7 @@ mod damage;
 mod digest;
 mod directory;
 mod dump;
+mod mount_options;
 mod named;
 mod overlay;
 mod panic_free;

@@ -12,8 +12,8 @@
 pub mod format;
 
 use format::{
-    Digest, DirEntry, Entry, Error, External, FileType, FormattedDigest, Image, Inode,
-    InvalidDigest, MalformedSignature, NidSet, Node, Search, Signer, Source, XattrFilter, XattrIndex, XattrValue, BLOCK_SIZE,
+    basedirs, Digest, DirEntry, Entry, Error, External, FileType, FormattedDigest, Image, Inode,
+    InvalidDigest, MalformedSignature, NidSet, Node, Search, Signer, Source, Verity, XattrFilter, XattrIndex, XattrValue, BLOCK_SIZE,
 };
 
 pub struct Slice<'a>(&'a [u8]);
@@ -180,4 +180,19 @@ pub fn signer(message: &[u8]) -> Result<Signer<'_>, MalformedSignature> {
 #[inline(never)]
 pub fn show_signer(signer: &Signer<'_>, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
     core::fmt::Display::fmt(signer, f)
+}
+
+#[inline(never)]
+pub fn split_basedirs(value: &[u8], visit: &mut dyn FnMut(u8)) {
+    basedirs::split(value).for_each(|path| path.bytes().for_each(&mut *visit));
+}
+
+#[inline(never)]
+pub fn join_basedirs(paths: &[&[u8]], visit: &mut dyn FnMut(u8)) {
+    basedirs::join(paths.iter().copied()).for_each(visit);
+}
+
+#[inline(never)]
+pub fn verity(name: &[u8]) -> Option<Verity> {
+    Verity::parse(name).or_else(|| Verity::parse_number(name))
 }
