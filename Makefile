@@ -91,10 +91,6 @@ bench-tools: tools ## time and memory of the tools, beside the C tools
 lint: ## formatting, lints, and house rules
 	@scripts/lint
 
-.PHONY: audit-unsafe
-audit-unsafe: ## every use of unsafe code, and why it is sound
-	@scripts/audit-unsafe
-
 .PHONY: update
 update: ## look for newer kernels and packages now (else once a week)
 	@scripts/update

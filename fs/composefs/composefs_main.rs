@@ -5,51 +5,35 @@
 //! A mount is an image (`image.rs`: the metadata, in `format/`'s layout), a store (`store.rs`:
 //! directories of objects that are named by their fs-verity digest; `proof.rs`: what objects must
 //! prove) and a trust decision (`trust.rs`: what the image must prove; `signature.rs`: by whose
-//! word; `policy.rs`: what the system's administrator asks of all of them). `options.rs` reads them from the mount options, `filesystem.rs` puts them together, and
-//! `shown.rs` is what `/proc/mounts` says of them. Each kind of VFS object has a file of its own;
-//! `vfs/` is the only one with `unsafe` code.
+//! word; `policy.rs`: what the administrator asks of all images). `options.rs` reads them from the
+//! mount options, `filesystem.rs` puts them together, and `shown.rs` is what `/proc/mounts` says of
+//! them. Each kind of VFS object has a file of its own; `vfs/` is the only one with `unsafe` code.
 //!
 //! See `Documentation/filesystems/composefs.rst`.
 
-#[forbid(unsafe_code)]
+#![deny(unsafe_code)]
+
 mod digest;
-#[forbid(unsafe_code)]
 mod directory;
-#[forbid(unsafe_code)]
 mod export;
-#[forbid(unsafe_code)]
 mod file;
-#[forbid(unsafe_code)]
 mod filesystem;
-#[forbid(unsafe_code)]
 #[allow(dead_code)] // The tools use more of the parser than the driver does.
 mod format;
-#[forbid(unsafe_code)]
 mod image;
-#[forbid(unsafe_code)]
 mod inode;
-#[forbid(unsafe_code)]
 mod options;
-#[forbid(unsafe_code)]
 mod policy;
-#[forbid(unsafe_code)]
 mod proof;
-#[forbid(unsafe_code)]
 mod shown;
-#[forbid(unsafe_code)]
 mod signature;
-#[forbid(unsafe_code)]
 mod store;
-#[forbid(unsafe_code)]
 mod superblock;
-#[forbid(unsafe_code)]
 mod symlink;
-#[forbid(unsafe_code)]
 mod trust;
-#[forbid(unsafe_code)]
 mod uuid;
+#[allow(unsafe_code)] // The only one.
 mod vfs;
-#[forbid(unsafe_code)]
 mod xattr;
 
 use kernel::prelude::*;

@@ -116,7 +116,9 @@ pub(crate) const fn array<const LEN: usize>(text: &str) -> [u8; LEN] {
 /// that it has.
 macro_rules! parameters {
     ($module:literal, $($name:ident: $kind:ident, $description:literal;)*) => {
-        #[allow(non_upper_case_globals)]
+        // Where a static is put counts as unsafe: the kernel takes what lies in these sections for
+        // what `declare()` and `array()` have made it.
+        #[allow(non_upper_case_globals, unsafe_code)]
         pub(crate) mod parameters {
             use $crate::vfs::parameters as vfs;
             $(

@@ -25,7 +25,7 @@ pub struct Package {
 }
 
 /// The URL of the Debian archive, which the launcher has found in the host's apt sources.
-fn mirror() -> Result<String> {
+pub fn mirror() -> Result<String> {
     std::env::var("COMPOSEFS_MIRROR").context("COMPOSEFS_MIRROR is not set")
 }
 

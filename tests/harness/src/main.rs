@@ -10,6 +10,8 @@ mod console;
 mod deb;
 mod debug_kernel;
 mod deny;
+mod fresh;
+mod fuzz;
 mod guest;
 mod jobs;
 mod kernel;
@@ -68,6 +70,7 @@ enum Command {
         program: Vec<OsString>,
     },
     Test(suites::Options),
+    TestFresh(fresh::Options),
     TestPackages(packages::Options),
     Bench(bench::Options),
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
@@ -84,6 +87,7 @@ enum Command {
         #[arg(default_value = "debug")]
         suite: Suite,
     },
+    Fuzz(fuzz::Options),
     Payload(payload::Options),
     BuildModule(module::Options),
     /// Builds the Debian packages, and prints their directory, build/deb
@@ -217,6 +221,7 @@ fn run(command: Command) -> Result<i32> {
             program,
         } => return run_vm(mode, &options, program),
         Command::Test(options) => return Ok(i32::from(!suites::run(&options)?)),
+        Command::TestFresh(options) => return Ok(i32::from(!fresh::run(&options)?)),
         Command::TestPackages(options) => return Ok(i32::from(!packages::run(&options)?)),
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
         Command::Demo => return shows::demo(),
@@ -225,6 +230,10 @@ fn run(command: Command) -> Result<i32> {
             first,
             suite,
         } => return shows::fuzz_kernel(count, first, suite),
+        Command::Fuzz(options) => {
+            fuzz::run(&options)?;
+            return Ok(0);
+        }
         Command::Payload(options) => {
             payload::make(&options)?;
             return Ok(0);
