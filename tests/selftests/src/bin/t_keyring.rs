@@ -217,7 +217,7 @@ fn can_be_restricted(context: &mut Context) -> Result<()> {
     reload_module(&[])
 }
 
-/// A key with an end, as Documentation/filesystems/composefs.rst has it.
+/// A key with an end, as Documentation/filesystems/composefs-signatures.rst has it.
 fn keys_can_be_revoked(context: &mut Context) -> Result<()> {
     let key = context.pki.trust("one")?;
     context.works()?;
