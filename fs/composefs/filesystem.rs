@@ -16,6 +16,7 @@ use crate::{
         context::{errorf, Log, Param, Parsed},
         filesystem::FileSystem,
         frozen_file::FrozenFile,
+        named::NamedFile,
         once::Once,
         stacking::Registered,
         superblock::{NewSuper, SuperBlock},
@@ -51,16 +52,17 @@ impl FileSystem for Composefs {
         keys: &TrustedKeys,
         registered: Registered<Self>,
         options: &mut Options,
-        source: Option<&CStr>,
+        source: Option<NamedFile>,
         log: &Log<'_>,
     ) -> Result<NewSuper<Self>> {
         let verity = options.verity(log)?;
-        let source = source.ok_or_else(|| {
+        let mut image_file = source.ok_or_else(|| {
             errorf!(log, "no image was given to mount");
             EINVAL
         })?;
-
-        let file = FrozenFile::open(source, registered).inspect_err(|error| match *error {
+        let file = FrozenFile::open(&mut image_file, registered);
+        let source = image_file.name();
+        let file = file.inspect_err(|error| match *error {
             EINVAL => errorf!(log, "{source}: not a regular file that can be read"),
             ETXTBSY => errorf!(log, "{source}: image is open for writing"),
             error => errorf!(log, "{source}: image cannot be opened: {error:?}"),

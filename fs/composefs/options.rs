@@ -7,10 +7,10 @@ use crate::{
     vfs::{
         buffer::{bytes, c_string, push},
         context::{errorf, Log, Param, Parsed, Value},
-        path::{self, Directory},
+        named::{NamedDirectory, NamedFile},
     },
 };
-use kernel::{prelude::*, str::CString};
+use kernel::prelude::*;
 
 /// The most basedirs that a mount may have, as in overlayfs.
 const MAX_BASEDIRS: usize = 500;
@@ -18,21 +18,15 @@ const MAX_BASEDIRS: usize = 500;
 /// What the mount options of one mount or remount say.
 pub(crate) struct Options {
     /// Where objects are, in the order in which they are tried.
-    pub(crate) basedirs: KVVec<Basedir>,
+    pub(crate) basedirs: KVVec<NamedDirectory>,
     /// What the image must have.
     pub(crate) digest: Option<Digest>,
+    /// Whether objects must prove theirs for that.
+    pub(crate) asks_for_digest: bool,
     /// The file with the image's signature.
-    pub(crate) signature: Option<CString>,
+    pub(crate) signature: Option<NamedFile>,
     /// What objects must prove, if it is said.
     pub(crate) verity: Option<Verity>,
-}
-
-/// A directory of objects.
-pub(crate) struct Basedir {
-    /// How it is shown.
-    pub(crate) name: CString,
-    /// The directory, if it was given as an open file.
-    pub(crate) directory: Option<Directory>,
 }
 
 impl Options {
@@ -40,6 +34,7 @@ impl Options {
         Self {
             basedirs: KVVec::new(),
             digest: None,
+            asks_for_digest: false,
             signature: None,
             verity: None,
         }
@@ -50,16 +45,23 @@ impl Options {
         match (bytes(param.key), &param.value) {
             (b"basedir", Value::String(paths)) => self.add_basedirs(paths, log)?,
             (b"basedir", Value::File(file)) => {
-                let name = path::shown(file).inspect_err(|error| {
-                    errorf!(log, "basedir: has no path that can be shown: {error:?}");
+                let directory = NamedDirectory::from_open(file).inspect_err(|error| {
+                    errorf!(log, "basedir: cannot be used: {error:?}");
                 })?;
-                let directory = Directory::from_file(file).inspect_err(|error| {
-                    errorf!(log, "basedir {}: cannot be used: {error:?}", &*name);
-                })?;
-                self.add_basedir(name, Some(directory), log)?;
+                self.add_basedir(directory, log)?;
             }
-            (b"digest", Value::String(text)) => self.set_digest(text, log)?,
-            (b"signature", Value::String(path)) => self.set_signature(path, log)?,
+            (b"digest", Value::String(text)) => {
+                self.set_digest(param.key, text, log)?;
+                self.asks_for_digest = true;
+            }
+            (b"image_digest", Value::String(text)) => self.set_digest(param.key, text, log)?,
+            (b"signature", Value::String(path)) => self.set_signature(NamedFile::at(path)?, log)?,
+            (b"signature", Value::File(file)) => {
+                let file = NamedFile::from_open(file).inspect_err(|error| {
+                    errorf!(log, "signature: not a file that is open for reading: {error:?}");
+                })?;
+                self.set_signature(file, log)?;
+            }
             (b"verity", Value::String(level)) => {
                 self.verity = Some(Verity::parse(bytes(level)).ok_or_else(|| {
                     errorf!(log, "verity={level}: is neither off, on nor require");
@@ -76,7 +78,7 @@ impl Options {
                 })?);
             }
             (
-                b"basedir" | b"digest" | b"signature" | b"verity" | b"noverity" | b"tryverity"
+                b"basedir" | b"digest" | b"image_digest" | b"signature" | b"verity" | b"noverity" | b"tryverity"
                 | b"verity_check",
                 _,
             ) => {
@@ -94,10 +96,10 @@ impl Options {
     ///
     /// [`EINVAL`], described in `log`, if the options contradict one another.
     pub(crate) fn verity(&self, log: &Log<'_>) -> Result<Option<Verity>> {
-        let asks_for_proof = match (&self.digest, &self.signature) {
-            (Some(_), _) => Some("digest"),
-            (_, Some(_)) => Some("signature"),
-            (None, None) => None,
+        let asks_for_proof = match &self.signature {
+            _ if self.asks_for_digest => Some("digest"),
+            Some(_) => Some("signature"),
+            None => None,
         };
         match (self.verity, asks_for_proof) {
             (Some(level @ (Verity::Off | Verity::On)), Some(option)) => {
@@ -113,43 +115,40 @@ impl Options {
         }
     }
 
-    fn set_digest(&mut self, text: &CStr, log: &Log<'_>) -> Result {
+    fn set_digest(&mut self, key: &CStr, text: &CStr, log: &Log<'_>) -> Result {
         let digest = Digest::parse_hex(bytes(text)).map_err(|error| {
-            errorf!(log, "digest={text}: {}", error.reason());
+            errorf!(log, "{key}={text}: {}", error.reason());
             EINVAL
         })?;
         if self.digest.replace(digest).is_some_and(|old| old != digest) {
-            errorf!(log, "digest={text}: another digest was given before");
+            errorf!(log, "{key}={text}: another digest was given before");
             return Err(EINVAL);
         }
         Ok(())
     }
 
-    fn set_signature(&mut self, path: &CStr, log: &Log<'_>) -> Result {
-        if path.is_empty() {
+    fn set_signature(&mut self, file: NamedFile, log: &Log<'_>) -> Result {
+        let name = file.name();
+        if name.is_empty() {
             errorf!(log, "signature: the path is empty");
             return Err(EINVAL);
         }
-        let old = self.signature.replace(CString::try_from(path)?);
-        if old.is_some_and(|old| bytes(&old) != bytes(path)) {
-            errorf!(log, "signature={path}: another signature was given before");
+        let is_other = |old: &NamedFile| bytes(old.name()) != bytes(name);
+        if self.signature.as_ref().is_some_and(is_other) {
+            errorf!(log, "signature={name}: another signature was given before");
             return Err(EINVAL);
         }
+        self.signature = Some(file);
         Ok(())
     }
 
     fn add_basedirs(&mut self, paths: &CStr, log: &Log<'_>) -> Result {
         basedirs::split(bytes(paths))
-            .try_for_each(|path| self.add_basedir(c_string(path.bytes())?, None, log))
+            .try_for_each(|path| self.add_basedir(NamedDirectory::at(c_string(path.bytes())?), log))
     }
 
-    fn add_basedir(
-        &mut self,
-        name: CString,
-        directory: Option<Directory>,
-        log: &Log<'_>,
-    ) -> Result {
-        if name.is_empty() {
+    fn add_basedir(&mut self, basedir: NamedDirectory, log: &Log<'_>) -> Result {
+        if basedir.name().is_empty() {
             errorf!(log, "basedir: a path is empty");
             return Err(EINVAL);
         }
@@ -157,6 +156,6 @@ impl Options {
             errorf!(log, "basedir: more than {MAX_BASEDIRS} directories");
             return Err(EINVAL);
         }
-        push(&mut self.basedirs, Basedir { name, directory })
+        push(&mut self.basedirs, basedir)
     }
 }

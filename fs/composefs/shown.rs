@@ -18,19 +18,22 @@ use kernel::{prelude::*, seq_file::SeqFile, str::CString};
 pub(crate) struct Shown {
     basedir: Option<CString>,
     digest: Option<Digest>,
+    /// Whether that was asked for, or is only what the image has.
+    asks_for_digest: bool,
     signature: Option<CString>,
 }
 
 impl Shown {
     /// What is shown of `options` if the image was found to have `digest`.
     pub(crate) fn new(options: &mut Options, digest: Option<&Digest>) -> Result<Self> {
-        let paths = options.basedirs.iter().map(|basedir| bytes(&basedir.name));
+        let paths = options.basedirs.iter().map(|basedir| bytes(basedir.name()));
         let basedir = (!options.basedirs.is_empty()).then(|| c_string(basedirs::join(paths)));
 
         Ok(Self {
             basedir: basedir.transpose()?,
             digest: digest.copied(),
-            signature: options.signature.take(),
+            asks_for_digest: options.asks_for_digest || options.signature.is_some(),
+            signature: options.signature.take().map(CString::from),
         })
     }
 
@@ -41,7 +44,8 @@ impl Shown {
         }
         if let Some(digest) = &self.digest {
             let digest = CString::try_from_fmt(fmt!("{}", Named(digest)))?;
-            show_option(seq, c"digest", &digest);
+            let key = if self.asks_for_digest { c"digest" } else { c"image_digest" };
+            show_option(seq, key, &digest);
         }
         if let Some(signature) = &self.signature {
             show_option(seq, c"signature", signature);
@@ -59,9 +63,11 @@ impl Shown {
             (None, Some(_)) => false,
             (_, None) => true,
         };
+        let same_digest = new.digest.is_none()
+            || new.digest == self.digest && new.asks_for_digest <= self.asks_for_digest;
         for (name, same) in [
             ("basedir", unchanged(&self.basedir, &new.basedir)),
-            ("digest", new.digest.is_none() || new.digest == self.digest),
+            ("digest", same_digest),
             ("signature", unchanged(&self.signature, &new.signature)),
         ] {
             if !same {

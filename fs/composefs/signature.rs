@@ -10,6 +10,7 @@ use crate::{
         context::{errorf, Log},
         error::{EBADMSG, EKEYEXPIRED, EKEYREJECTED, EKEYREVOKED, ENOKEY, ENOPKG},
         keyring::Keyring,
+        named::NamedFile,
         whole_file::WholeFile,
     },
 };
@@ -27,7 +28,7 @@ impl TrustedKeys {
         Ok(Self(Keyring::new(KEYRING)?))
     }
 
-    /// Checks that the file at `path` is a signature of the image with `digest` by one of them.
+    /// Checks that `file` is a signature of the image with `digest` by one of them.
     /// Returns who the signer is, in words.
     ///
     /// # Errors
@@ -35,8 +36,15 @@ impl TrustedKeys {
     /// All described in `log`: those of reading the file; [`EBADMSG`] if it is no signature, or a
     /// damaged one; [`ENOKEY`] if it is by a key that is unknown, revoked or expired;
     /// [`EKEYREJECTED`] if it is one of something else, or by an algorithm that the kernel lacks.
-    pub(crate) fn check(&self, path: &CStr, digest: &Digest, log: &Log<'_>) -> Result<CString> {
-        let signature = WholeFile::read(path, MAX_SIGNATURE_SIZE).map_err(|error| match error {
+    pub(crate) fn check(
+        &self,
+        file: &mut NamedFile,
+        digest: &Digest,
+        log: &Log<'_>,
+    ) -> Result<CString> {
+        let signature = WholeFile::read(file, MAX_SIGNATURE_SIZE);
+        let path = file.name();
+        let signature = signature.map_err(|error| match error {
             EFBIG => {
                 errorf!(
                     log,

@@ -6,7 +6,6 @@
 use crate::{
     digest::{self, Mismatch, Named},
     format::{Digest, Verity},
-    options::Basedir,
     proof::{Level, ProofState},
     vfs::{
         backing::{BackingFile, BackingSlot},
@@ -14,7 +13,8 @@ use crate::{
         credential,
         error::{is_denial, is_transient, EOPNOTSUPP},
         frozen_file::FrozenFile,
-        path::{Directory, PrivateDirectories},
+        named::NamedDirectory,
+        path::PrivateDirectories,
         stacking::{Registered, StackDepth},
     },
     Composefs,
@@ -55,7 +55,7 @@ impl Store {
     /// stacked file systems; [`EOPNOTSUPP`] if objects have to prove something, and none of them
     /// can.
     pub(crate) fn new(
-        basedirs: &mut [Basedir],
+        basedirs: &mut [NamedDirectory],
         asked: Option<Verity>,
         image: &FrozenFile<Composefs>,
         registered: Registered<Composefs>,
@@ -64,12 +64,9 @@ impl Store {
         let mut directories = PrivateDirectories::with_capacity(basedirs.len())?;
         let mut depth = StackDepth::default();
         for basedir in basedirs {
-            let name = &*basedir.name;
-            let directory = match basedir.directory.take() {
-                Some(directory) => Ok(directory),
-                None => Directory::lookup(name),
-            };
-            let directory = directory
+            let opened = basedir.open();
+            let name = basedir.name();
+            let directory = opened
                 .and_then(|directory| directories.push(&directory).map(|()| directory))
                 .inspect_err(|error| {
                     errorf!(log, "basedir {name}: cannot be used: {error:?}");

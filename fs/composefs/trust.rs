@@ -3,7 +3,7 @@
 //! What the image must prove, and what it has proven.
 
 use crate::{
-    digest::{self, Named},
+    digest::{self, Mismatch, Named},
     format::Digest,
     options::Options,
     policy,
@@ -20,7 +20,7 @@ use kernel::{prelude::*, str::CString};
 
 /// What an image was found to be.
 pub(crate) struct Provenance {
-    /// Its fs-verity digest, if it was checked or is signed.
+    /// Its fs-verity digest, if it has one.
     pub(crate) digest: Option<Digest>,
     /// Who has signed that, in words.
     pub(crate) signer: Option<CString>,
@@ -39,19 +39,20 @@ pub(crate) struct Provenance {
 pub(crate) fn check_image(
     file: &FrozenFile<Composefs>,
     source: &CStr,
-    options: &Options,
+    options: &mut Options,
     keys: &TrustedKeys,
     log: &Log<'_>,
 ) -> Result<Provenance> {
+    let measured = digest::of(file.verity_digest());
     let mut found = Provenance {
-        digest: None,
+        digest: measured.ok(),
         signer: None,
     };
     if options.digest.is_none() && options.signature.is_none() && !policy::requires_signatures()
     {
         return Ok(found);
     }
-    let result = found.establish(file, source, options, keys, log);
+    let result = found.establish(measured, source, options, keys, log);
 
     if let Some(record) = audit::Record::begin(c"composefs_mount") {
         found.describe(source, &record);
@@ -63,21 +64,18 @@ pub(crate) fn check_image(
 impl Provenance {
     fn establish(
         &mut self,
-        file: &FrozenFile<Composefs>,
+        measured: Result<Digest, Mismatch>,
         source: &CStr,
-        options: &Options,
+        options: &mut Options,
         keys: &TrustedKeys,
         log: &Log<'_>,
     ) -> Result {
         if options.signature.is_none() {
             policy::check_may_mount_unsigned(source, log)?;
         }
-        let found = digest::of(file.verity_digest());
-        self.digest = found.ok();
-
-        let checked = match (&options.digest, found) {
-            (Some(expected), found) => digest::check(found, expected).map(|()| *expected),
-            (None, found) => found,
+        let checked = match &options.digest {
+            Some(expected) => digest::check(measured, expected).map(|()| *expected),
+            None => measured,
         };
         let checked = checked.map_err(|mismatch| {
             match &options.digest {
@@ -90,7 +88,7 @@ impl Provenance {
             }
             EBADMSG
         })?;
-        if let Some(signature) = &options.signature {
+        if let Some(signature) = &mut options.signature {
             self.signer = Some(keys.check(signature, &checked, log)?);
         }
         Ok(())

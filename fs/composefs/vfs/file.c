@@ -9,6 +9,11 @@ bool rust_vfs_is_regular(const struct file *file)
 	return S_ISREG(file_inode(file)->i_mode);
 }
 
+bool rust_vfs_is_readable(const struct file *file)
+{
+	return file->f_mode & FMODE_READ;
+}
+
 struct inode *rust_vfs_file_inode(const struct file *file)
 {
 	return file_inode(file);

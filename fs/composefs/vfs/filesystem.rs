@@ -6,6 +6,7 @@
 
 use super::{
     context::{Log, Param, Parsed},
+    named::NamedFile,
     stacking::Registered,
     superblock::{NewSuper, SuperBlock},
 };
@@ -38,13 +39,14 @@ pub(crate) trait FileSystem: Sized + 'static {
     fn parse_param(options: &mut Self::Options, param: &Param<'_>, log: &Log<'_>)
         -> Result<Parsed>;
 
-    /// Makes what becomes a superblock of `source`, the first argument of `mount`. All that has to
+    /// Makes what becomes a superblock of `source`, what is mounted: the first argument of `mount`,
+    /// or a file that is open. All that has to
     /// be opened and read for a mount is opened and read here. Errors are described in `log`.
     fn prepare(
         shared: &Self::Shared,
         registered: Registered<Self>,
         options: &mut Self::Options,
-        source: Option<&CStr>,
+        source: Option<NamedFile>,
         log: &Log<'_>,
     ) -> Result<NewSuper<Self>>;
 

@@ -5,6 +5,7 @@
 use super::{
     backing, bindings,
     filesystem::FileSystem,
+    named::NamedFile,
     regular_file::RegularFile,
     stable_bytes::{Copies, StableBytes},
     stacking::{Registered, StackDepth},
@@ -36,14 +37,14 @@ pub(crate) struct FrozenFile<T: FileSystem> {
 }
 
 impl<T: FileSystem> FrozenFile<T> {
-    /// Opens the file at `path` with the credentials of the current task.
+    /// Opens `file` with the credentials of the current task, if it is not open.
     ///
     /// # Errors
     ///
     /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one that the kernel cannot
     /// read; [`ETXTBSY`] if it is open for writing.
-    pub(crate) fn open(path: &CStr, registered: Registered<T>) -> Result<Self> {
-        let file = RegularFile::open(path)?;
+    pub(crate) fn open(file: &mut NamedFile, registered: Registered<T>) -> Result<Self> {
+        let file = file.open()?;
 
         // SAFETY: The file is open.
         let has_page_cache = unsafe {

@@ -74,6 +74,7 @@ long rust_vfs_backing_ioctl(struct file *file, unsigned int cmd,
 			    unsigned long arg);
 
 /* buffer.c */
+char *rust_vfs_copy_string(const char *string);
 void *rust_vfs_zalloc(size_t len);
 
 /* context.c */
@@ -93,6 +94,7 @@ bool rust_vfs_dir_emit(struct dir_context *ctx, const char *name, int len,
 
 /* file.c */
 bool rust_vfs_is_regular(const struct file *file);
+bool rust_vfs_is_readable(const struct file *file);
 struct inode *rust_vfs_file_inode(const struct file *file);
 u64 rust_vfs_file_size(const struct file *file);
 s64 rust_vfs_file_mtime(const struct file *file, u32 *nsec);

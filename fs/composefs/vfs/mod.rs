@@ -31,6 +31,7 @@ pub(crate) mod keyring;
 pub(crate) mod log;
 mod module;
 mod mount;
+pub(crate) mod named;
 pub(crate) mod once;
 pub(crate) mod parameters;
 pub(crate) mod path;

@@ -8,6 +8,7 @@ use super::{
     bindings, buffer,
     context::{errorf, Log, Param, Parsed, Value},
     filesystem::FileSystem,
+    named::NamedFile,
     registration::Registration,
     super_operations::{self, Operations},
     superblock::{NewSuper, SuperBlock},
@@ -22,6 +23,8 @@ use kernel::{
 /// What an fs_context of file system type `T` holds.
 struct Context<T: FileSystem> {
     options: T::Options,
+    /// What is mounted, if that was given as an open file.
+    source: Option<NamedFile>,
     /// On its way from `get_tree()` to `fill_super()`.
     prepared: Option<NewSuper<T>>,
 }
@@ -40,6 +43,7 @@ pub(super) unsafe extern "C" fn init<T: Operations>(
     from_result(|| {
         let context = Context::<T> {
             options: T::options()?,
+            source: None,
             prepared: None,
         };
         let context = KBox::new(context, GFP_KERNEL)?;
@@ -90,7 +94,7 @@ impl<T: Operations> Tables<T> {
 
             // SAFETY: `fs_private` is a box of this type (see the struct), and the caller's lock
             // makes this the only reference.
-            let options = unsafe { &mut (*(*fc).fs_private.cast::<Context<T>>()).options };
+            let context = unsafe { &mut *(*fc).fs_private.cast::<Context<T>>() };
 
             // SAFETY: The VFS gives a parameter with a NUL-terminated key; it is alive until this
             // function returns. The type says which member of the union is set; strings and files
@@ -112,7 +116,16 @@ impl<T: Operations> Tables<T> {
                 }
             };
 
-            match T::parse_param(options, &param, &log)? {
+            if let (b"source", Value::File(file)) = (buffer::bytes(param.key), &param.value) {
+                let file = NamedFile::from_open(file).inspect_err(|error| {
+                    errorf!(log, "source: not a file that is open for reading: {error:?}");
+                })?;
+                // SAFETY: The VFS gives a live fs_context for the use of this task.
+                unsafe { set_source(fc, file.name(), &log)? };
+                context.source = Some(file);
+                return Ok(0);
+            }
+            match T::parse_param(&mut context.options, &param, &log)? {
                 Parsed::Taken => Ok(0),
                 Parsed::Unknown => Err(ENOPARAM),
             }
@@ -134,11 +147,13 @@ impl<T: Operations> Tables<T> {
             unsafe {
                 force_read_only(fc)?;
                 let log = Log::new(NonNull::new_unchecked(fc));
-                let source = (*fc).source;
-                let source = (!source.is_null()).then(|| buffer::c_str(source));
                 let registration = Registration::<T>::of_type((*fc).fs_type);
 
                 let context = &mut *(*fc).fs_private.cast::<Context<T>>();
+                let source = match (context.source.take(), (*fc).source) {
+                    (None, name) if !name.is_null() => Some(NamedFile::at(buffer::c_str(name))?),
+                    (file, _) => file,
+                };
                 let new = T::prepare(
                     registration.shared(),
                     registration.registered(),
@@ -199,6 +214,30 @@ impl<T: Operations> Tables<T> {
             Ok(0)
         })
     }
+}
+
+/// Sets what mounts show as their source.
+///
+/// # Errors
+///
+/// [`EINVAL`], described in `log`, if there is one already; [`ENOMEM`].
+///
+/// # Safety
+///
+/// `fc` must be a live fs_context that this task may change.
+unsafe fn set_source(fc: *mut bindings::fs_context, name: &CStr, log: &Log<'_>) -> Result {
+    // SAFETY: See the contract of this function. The VFS frees the copy with the context.
+    unsafe {
+        if !(*fc).source.is_null() {
+            errorf!(log, "source: another one was given before");
+            return Err(EINVAL);
+        }
+        (*fc).source = bindings::rust_vfs_copy_string(name.as_char_ptr());
+        if (*fc).source.is_null() {
+            return Err(ENOMEM);
+        }
+    }
+    Ok(())
 }
 
 /// Makes the superblock read-only, which it is unless something was said.

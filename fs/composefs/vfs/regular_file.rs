@@ -6,7 +6,7 @@
 
 use super::bindings;
 use core::ptr::NonNull;
-use kernel::{error::from_err_ptr, prelude::*};
+use kernel::{error::from_err_ptr, fs::LocalFile, prelude::*, sync::aref::ARef};
 
 /// A regular file that is open for reading.
 ///
@@ -51,6 +51,25 @@ impl RegularFile {
         }
         // INVARIANT: It was just checked, and the reference is ours.
         Ok(file)
+    }
+
+    /// The very file that somebody has open.
+    ///
+    /// # Errors
+    ///
+    /// [`EINVAL`] if it is not a regular file that is open for reading.
+    pub(super) fn from_open(file: &LocalFile) -> Result<Self> {
+        // SAFETY: The file is open.
+        let is_good = unsafe {
+            bindings::rust_vfs_is_regular(file.as_ptr())
+                && bindings::rust_vfs_is_readable(file.as_ptr())
+        };
+        if !is_good {
+            return Err(EINVAL);
+        }
+        // INVARIANT: It was just checked; the reference of the `ARef` becomes ours. A file that is
+        // open for reading stays so.
+        Ok(Self(ARef::into_raw(ARef::from(file)).cast()))
     }
 
     /// The file, which is open as long as this lives.

@@ -2,7 +2,7 @@
 
 //! Reading a small file into memory, once.
 
-use super::{bindings, buffer::Buffer, regular_file::RegularFile};
+use super::{bindings, buffer::Buffer, named::NamedFile};
 use core::ops::Deref;
 use kernel::prelude::*;
 
@@ -13,17 +13,17 @@ pub(crate) struct WholeFile {
 }
 
 impl WholeFile {
-    /// Reads the regular file at `path` with the credentials of the current task.
+    /// Reads `file`, which is opened with the credentials of the current task if it is not open.
     ///
     /// # Errors
     ///
     /// Those of `open(2)` and `read(2)`; [`EINVAL`] if it is not a regular file; [`EFBIG`] if it
     /// has more than `limit` bytes.
-    pub(crate) fn read(path: &CStr, limit: usize) -> Result<Self> {
+    pub(crate) fn read(file: &mut NamedFile, limit: usize) -> Result<Self> {
         // One more byte, to see that it is too long.
         let mut buffer = Buffer::zeroed(limit.checked_add(1).ok_or(EFBIG)?)?;
 
-        let file = RegularFile::open(path)?;
+        let file = file.open()?;
 
         // SAFETY: The file is open, and the buffer has this length.
         let len = unsafe {

@@ -62,13 +62,25 @@ fn shown_in_proc(context: &mut Context) -> Result<()> {
         let mount = request.set("verity", level).at(&context.target)?;
         let (_, _, options) = mountinfo(mount.root())?;
         ensure!(options.contains(&format!("verity={level}")), "{options}");
-        ensure!(!options.contains("digest="), "{options}");
+        ensure!(!options.contains(",digest="), "{options}");
+        ensure!(
+            options.contains(&format!("image_digest=sha256:{digest}")),
+            "{options}"
+        );
     }
     Ok(())
 }
 
 /// Options as /proc/mounts shows them make the same mount again.
 fn shown_options_mount(context: &mut Context) -> Result<()> {
+    shown_again(context, context.image.request())?;
+    shown_again(
+        context,
+        Request::new(&context.image.file).basedir(&context.image.store),
+    )
+}
+
+fn shown_again(context: &Context, request: Request) -> Result<()> {
     let odd = context.work.join("a, b:c\\d");
     setup::create_dir(&odd)?;
     let escaped = odd
@@ -76,8 +88,7 @@ fn shown_options_mount(context: &mut Context) -> Result<()> {
         .to_string()
         .replace('\\', "\\\\")
         .replace(':', "\\:");
-    let request = context.image.request().set("basedir", &escaped);
-    let mount = request.at(&context.target)?;
+    let mount = request.set("basedir", &escaped).at(&context.target)?;
     let (_, _, before) = mountinfo(mount.root())?;
     drop(mount);
     // util-linux splits at commas that are not in quotes; so does this, knowing of one of them.
