@@ -109,7 +109,11 @@ fn programs(options: &Options) -> Result<()> {
     note!("tools: building (usually 1 minute)");
     // Tests make many images, on an emulated CPU; the demo makes one, and somebody waits for it.
     let profile = if options.tests { "release" } else { "guest" };
-    copy_programs("composefs-tools", profile, &dir.join("bin"))?;
+    let bin = dir.join("bin");
+    copy_programs("composefs-tools", profile, &bin)?;
+    copy_programs("composefs-mount", profile, &bin)?;
+    // The name that mount(8) looks for is none that a crate can have.
+    fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
         note!("guest tests: building (usually 1 minute)");
         copy_programs("composefs-selftests", "guest", &dir.join("tests"))?;

@@ -39,6 +39,11 @@ pub fn mkcomposefs() -> PathBuf {
     payload().join("bin/mkcomposefs")
 }
 
+/// The `mount.composefs` under test.
+pub fn mount_helper() -> PathBuf {
+    payload().join("bin/mount.composefs")
+}
+
 /// composefs-rs's tool; the cases that need it are skipped where it is not installed.
 pub fn cfsctl() -> Result<PathBuf> {
     let path = payload().join("peers/cfsctl");

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `mount.composefs`, by itself and under mount(8): by the driver, and by EROFS and overlayfs where
+//! that is absent or not wanted.
+#![forbid(unsafe_code)]
+
+mod errors;
+mod under_mount;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{ensure, Context as _, Result};
+use composefs_selftests::command::{capture, output, run};
+use composefs_selftests::compare::{expect_equal, Links};
+use composefs_selftests::image::{build, replace, Image};
+use composefs_selftests::mount::Mount;
+use composefs_selftests::mountinfo::mountinfo;
+use composefs_selftests::signing::{Pki, QUICK};
+use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tree::Tree;
+use composefs_selftests::{basic_tree, odd_tree, setup};
+
+const FILE: &str = "external-4097";
+
+/// Both ways to mount an image, by the helper's option.
+const BOTH: [&str; 2] = ["kernel", "overlay"];
+
+struct Context {
+    work: PathBuf,
+    image: Image,
+    signature: PathBuf,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    setup::load_incumbent()?;
+    let work = setup::work_directory("mount-helper")?;
+    let source = work.join("source");
+    odd_tree::create(&source)?;
+    basic_tree::create(&source.join("basic"))?;
+    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    let pki = Pki::new(&work.join("pki"))?;
+    pki.certificate("signer", QUICK, "")?;
+    pki.trust_only(&["signer"])?;
+    let signature = pki.sign(&image.file, "signer", &[])?;
+    setup::create_dir(&work.join("mount"))?;
+    Ok(Context {
+        work,
+        image,
+        signature,
+    })
+}
+
+impl Context {
+    fn target(&self) -> PathBuf {
+        self.work.join("mount")
+    }
+
+    /// The helper with these options more than the store.
+    fn helper(&self, image: &Path, options: &str) -> Command {
+        let mut command = Command::new(setup::mount_helper());
+        let options = format!("basedir={},{options}", self.image.store.display());
+        command.args(["-o", &options]).arg(image).arg(self.target());
+        command
+    }
+
+    fn mounted(&self, options: &str) -> Result<Mount> {
+        output(&mut self.helper(&self.image.file, options)).context(options.to_owned())?;
+        Ok(Mount::adopt(&self.target()))
+    }
+
+    /// It does not mount; what it says is one line with these words, and the status is 1.
+    fn refuses(&self, image: &Path, options: &str, words: &[&str]) -> Result<()> {
+        expect_refusal(&mut self.helper(image, options), words).context(options.to_owned())?;
+        ensure!(!is_mounted(&self.target())?, "it is mounted");
+        Ok(())
+    }
+}
+
+fn expect_refusal(command: &mut Command, words: &[&str]) -> Result<()> {
+    let result = capture(command)?;
+    let said = String::from_utf8_lossy(&result.stderr);
+    ensure!(result.status.code() == Some(1), "{}: {said}", result.status);
+    ensure!(said.lines().count() == 1, "not one line: {said}");
+    for word in words {
+        ensure!(said.contains(word), "{word:?} is not in {said:?}");
+    }
+    Ok(())
+}
+
+fn is_mounted(target: &Path) -> Result<bool> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+    let target = target.to_string_lossy();
+    Ok(mounts
+        .lines()
+        .any(|line| line.split(' ').nth(4) == Some(&target)))
+}
+
+/// What is mounted, and what lies in /tmp.
+fn traces() -> Result<(usize, usize)> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo")?.lines().count();
+    Ok((mounts, fs::read_dir(std::env::temp_dir())?.count()))
+}
+
+fn content(mount: &Mount) -> Result<()> {
+    basic_tree::expect_content(&mount.join("basic"), FILE)
+}
+
+/// Both ways show the same tree, and `/proc/mounts` says which it was.
+fn both_ways(context: &mut Context) -> Result<()> {
+    let before = traces()?;
+    let digest = format!("digest={}", context.image.digest);
+    let mut trees = Vec::new();
+    for (driver, file_system) in BOTH.into_iter().zip(["composefs", "overlay"]) {
+        let mount = context.mounted(&format!("{digest},composefs.driver={driver}"))?;
+        let (found, _, options) = mountinfo(mount.root())?;
+        ensure!(found == file_system, "{driver}: {found}");
+        ensure!(options.contains("verity=require"), "{driver}: {options}");
+        content(&mount)?;
+        trees.push(composefs_selftests::tree::read(mount.root())?);
+        mount.unmount()?;
+    }
+    let [kernel, overlay]: &[Tree; 2] = trees.as_slice().try_into()?;
+    expect_equal(overlay, kernel, Links::Ignore)?;
+
+    let mount = context.mounted(&digest)?;
+    ensure!(
+        mountinfo(mount.root())?.0 == "composefs",
+        "auto: not the driver"
+    );
+    mount.unmount()?;
+    let after = traces()?;
+    ensure!(before == after, "left behind: {before:?} became {after:?}");
+    Ok(())
+}
+
+/// No path is too long, either way.
+fn long_paths(context: &mut Context) -> Result<()> {
+    let deep = context.work.join("l".repeat(200)).join("p".repeat(200));
+    fs::create_dir_all(&deep)?;
+    let (image, store) = (deep.join("image"), deep.join("store"));
+    fs::rename(&context.image.file, &image)?;
+    fs::rename(&context.image.store, &store)?;
+    let result = BOTH.into_iter().try_for_each(|driver| {
+        let options = format!(
+            "basedir={},verity,composefs.driver={driver}",
+            store.display()
+        );
+        let mut helper = Command::new(setup::mount_helper());
+        output(
+            helper
+                .args(["-o", &options])
+                .arg(&image)
+                .arg(context.target()),
+        )?;
+        content(&Mount::adopt(&context.target()))
+    });
+    fs::rename(&image, &context.image.file)?;
+    fs::rename(&store, &context.image.store)?;
+    result
+}
+
+/// What a wrong object gives: by default what it is, as with composefs 1.0, else an error.
+fn levels(context: &mut Context) -> Result<()> {
+    let object = context.image.object(&basic_tree::content(FILE));
+    let good = fs::read(&object)?;
+    let mut wrong = good.clone();
+    wrong[0] ^= 1;
+    replace(&object, &wrong)?;
+    let run = || {
+        for driver in BOTH {
+            for (level, is_served) in [
+                ("ro", true),
+                ("noverity", true),
+                ("verity=off", true),
+                ("verity=on", false),
+                ("verity", false),
+                ("tryverity", false),
+            ] {
+                let mount = context.mounted(&format!("{level},composefs.driver={driver}"))?;
+                let read = fs::read(mount.join("basic").join(FILE));
+                ensure!(
+                    read.as_ref().is_ok_and(|read| *read == wrong) == is_served,
+                    "{driver}, {level}: {:?}",
+                    read.map(|read| read.len())
+                );
+            }
+        }
+        Ok(())
+    };
+    let result = run();
+    replace(&object, &good)?;
+    composefs_selftests::image::enable_verity(&object)?;
+    result
+}
+
+/// Where no object can prove anything, `tryverity` does without.
+fn tried(context: &mut Context) -> Result<()> {
+    let plain = PathBuf::from("/dev/shm/composefs-store");
+    run(
+        "cp",
+        [
+            "-r",
+            &context.image.store.to_string_lossy(),
+            &*plain.to_string_lossy(),
+        ],
+    )?;
+    let options = format!("basedir={},tryverity", plain.display());
+    let mut helper = Command::new(setup::mount_helper());
+    helper
+        .args(["-o", &options])
+        .arg(&context.image.file)
+        .arg(context.target());
+    let result = output(&mut helper).and_then(|_| {
+        let mount = Mount::adopt(&context.target());
+        content(&mount)?;
+        let (_, _, options) = mountinfo(mount.root())?;
+        ensure!(options.contains("verity=off"), "{options}");
+        Ok(())
+    });
+    fs::remove_dir_all(&plain)?;
+    result
+}
+
+/// A layer that can be written to, either way.
+fn upper(context: &mut Context) -> Result<()> {
+    for driver in BOTH {
+        let (dir, work) = (context.work.join("upper"), context.work.join("working"));
+        setup::create_dir(&dir)?;
+        setup::create_dir(&work)?;
+        let options = format!(
+            "verity,upperdir={},workdir={},composefs.driver={driver}",
+            dir.display(),
+            work.display()
+        );
+        let before = traces()?;
+        let mount = context.mounted(&options)?;
+        ensure!(
+            mountinfo(mount.root())?.0 == "overlay",
+            "{driver}: no overlay"
+        );
+        content(&mount)?;
+        let file = mount.join("basic").join(FILE);
+        fs::write(&file, "changed")?;
+        fs::rename(mount.join("basic"), mount.join("renamed"))?;
+        ensure!(
+            fs::read(mount.join("renamed").join(FILE))? == b"changed",
+            "{driver}"
+        );
+        mount.unmount()?;
+        ensure!(traces()? == before, "{driver}: left behind");
+
+        let mount = context.mounted(&options)?;
+        ensure!(
+            fs::read(mount.join("renamed").join(FILE))? == b"changed",
+            "{driver}: another mount does not show what was written"
+        );
+        ensure!(!mount.join("basic").exists(), "{driver}: it has both names");
+        drop(mount);
+        let mount = context.mounted(&format!("{options},ro"))?;
+        ensure!(
+            fs::write(mount.join("new"), "").is_err(),
+            "{driver}: ro can be written to"
+        );
+        drop(mount);
+        fs::remove_dir_all(&dir)?;
+        fs::remove_dir_all(&work)?;
+    }
+    Ok(())
+}
+
+fn signatures(context: &mut Context) -> Result<()> {
+    let option = format!("signature={}", context.signature.display());
+    let mount = context.mounted(&option)?;
+    content(&mount)?;
+    ensure!(
+        mountinfo(mount.root())?.2.contains(&option),
+        "it is not shown"
+    );
+    drop(mount);
+
+    let other = context.work.join("other-signature");
+    fs::write(&other, "none")?;
+    let wrong = format!("signature={}", other.display());
+    context.refuses(&context.image.file, &wrong, &["signature"])?;
+    let overlay = format!("{option},composefs.driver=overlay");
+    let words = ["signature= needs the composefs driver"];
+    context.refuses(&context.image.file, &overlay, &words)
+}
+
+/// Owners are shown as a user namespace has them, either way.
+fn mapped_owners(context: &mut Context) -> Result<()> {
+    let mut holder = Command::new("unshare")
+        .args([
+            "--user",
+            "--map-users=100000,0,1000",
+            "--map-groups=100000,0,1000",
+        ])
+        .args(["sh", "-c", "echo ready; exec sleep 1000"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let result = (|| {
+        let mut ready = [0; 6];
+        let out = holder.stdout.as_mut().context("no output")?;
+        std::io::Read::read_exact(out, &mut ready)?;
+        for driver in BOTH {
+            let options = format!(
+                "idmap=/proc/{}/ns/user,composefs.driver={driver}",
+                holder.id()
+            );
+            let mount = context.mounted(&options)?;
+            let owner = fs::metadata(mount.join("basic"))?.uid();
+            ensure!(owner == 100_000, "{driver}: owner {owner}");
+            content(&mount)?;
+        }
+        Ok(())
+    })();
+    holder.kill()?;
+    holder.wait()?;
+    result
+}
+
+/// A kernel without the driver: EROFS and overlayfs take over, but not for what they cannot do.
+fn without_driver(context: &mut Context) -> Result<()> {
+    setup::require_module()?;
+    run("rmmod", ["composefs"])?;
+    let result = (|| {
+        let mount = context.mounted(&format!("digest={}", context.image.digest))?;
+        ensure!(mountinfo(mount.root())?.0 == "overlay", "no overlay");
+        content(&mount)?;
+        drop(mount);
+        let image = &context.image.file;
+        for (option, words) in [
+            (
+                "composefs.driver=kernel",
+                "composefs.driver=kernel needs the composefs driver",
+            ),
+            (
+                &*format!("signature={}", context.signature.display()),
+                "signature= needs the composefs driver",
+            ),
+        ] {
+            context.refuses(image, option, &[words])?;
+        }
+        Ok(())
+    })();
+    setup::load_module()?;
+    result
+}
+
+const CASES: &[Case<Context>] = &[
+    ("by the driver and by overlayfs", both_ways),
+    ("paths of any length", long_paths),
+    ("what objects must prove", levels),
+    ("tryverity where there is no fs-verity", tried),
+    ("upperdir and workdir", upper),
+    ("signature= is for the driver", signatures),
+    ("idmap", mapped_owners),
+    ("errors of the image", errors::of_the_image),
+    (
+        "errors of the command line, beside composefs 1.0",
+        errors::of_the_command_line,
+    ),
+    ("mount, umount and fstab", under_mount::fstab),
+    ("mount -o remount", under_mount::remount),
+    ("a kernel without the driver", without_driver),
+];
+
+fn main() -> ExitCode {
+    if std::env::var_os("TMPDIR").is_none() {
+        note("temporary directories are in /tmp");
+    }
+    tap::run(set_up, CASES)
+}
