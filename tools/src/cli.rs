@@ -119,7 +119,13 @@ fn manual(command: clap::Command, out: &mut Vec<u8>) -> Result<()> {
         .or(command.get_after_help())
         .map(ToString::to_string)
         .unwrap_or_default();
-    let man = clap_mangen::Man::new(command);
+    // Helpers of mount(8) are for administrators.
+    let section = if command.get_name().starts_with("mount.") {
+        "8"
+    } else {
+        "1"
+    };
+    let man = clap_mangen::Man::new(command).section(section);
     man.render_title(out)?;
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;
@@ -148,7 +154,9 @@ fn manual(command: clap::Command, out: &mut Vec<u8>) -> Result<()> {
         roman("(1), "),
         bold("composefs-info"),
         roman("(1), "),
-        bold("mount"),
+        bold("composefs"),
+        roman("(5), "),
+        bold("mount.composefs"),
         roman("(8)"),
     ]);
     roff.to_writer(out)?;

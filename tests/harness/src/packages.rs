@@ -55,8 +55,8 @@ const PACKAGES: &[&str] = &[
 /// What kernels of backports need in a newer version than is in trixie.
 const OF_BACKPORTS: &str = "linux-base/trixie-backports";
 
-/// The C tools, which ours are installed beside; trixie has none.
-const C_TOOLS: &str = "composefs";
+/// The C tools, which ours replace, and a program that uses their library; trixie has none.
+const C_TOOLS: [&str; 2] = ["composefs", "ostree"];
 
 /// How long an emulated system may take to boot and run its tests.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -140,10 +140,10 @@ fn base(suite: Suite, kernel: &StockKernel) -> Result<PathBuf> {
     let names = names(kernel);
     let mut packages: Vec<_> = names.iter().map(String::as_str).collect();
     packages.extend(PACKAGES);
-    packages.push(match suite {
-        Suite::Forky => C_TOOLS,
-        _ => OF_BACKPORTS,
-    });
+    match suite {
+        Suite::Forky => packages.extend(C_TOOLS),
+        _ => packages.push(OF_BACKPORTS),
+    }
     let artifact = Artifact {
         name: format!("system-{suite}"),
         what: format!("system with {}", kernel.release),
@@ -197,7 +197,11 @@ impl System {
                 files.push(format!("/root/{name}"));
             }
         }
-        self.apt(&files, log)?;
+        log.run(
+            self.command("apt-get")?
+                .args(["-q", "-y", "--no-install-recommends", "install"])
+                .args(&files),
+        )?;
         let test = place::checkout("scripts/in-guest/packages");
         fs::copy(test, self.root.join("root/test"))?;
         fs::write(
@@ -217,7 +221,14 @@ impl System {
         note!("{}: booting {release} (usually 4 minutes)", self.suite);
         fs::write(
             self.root.join("root/settings"),
-            format!("release={release} removes={}\n", u8::from(removes)),
+            format!(
+                "release={release} removes={} keeps={}\n",
+                u8::from(removes),
+                match self.suite {
+                    Suite::Forky => C_TOOLS[1],
+                    _ => "",
+                }
+            ),
         )?;
         let image = run.path("disk.img");
         let _ = fs::remove_file(&image);
