@@ -58,7 +58,10 @@ impl Options {
             (b"signature", Value::String(path)) => self.set_signature(NamedFile::at(path)?, log)?,
             (b"signature", Value::File(file)) => {
                 let file = NamedFile::from_open(file).inspect_err(|error| {
-                    errorf!(log, "signature: not a file that is open for reading: {error:?}");
+                    errorf!(
+                        log,
+                        "signature: not a file that is open for reading: {error:?}"
+                    );
                 })?;
                 self.set_signature(file, log)?;
             }
@@ -78,8 +81,8 @@ impl Options {
                 })?);
             }
             (
-                b"basedir" | b"digest" | b"image_digest" | b"signature" | b"verity" | b"noverity" | b"tryverity"
-                | b"verity_check",
+                b"basedir" | b"digest" | b"image_digest" | b"signature" | b"verity" | b"noverity"
+                | b"tryverity" | b"verity_check",
                 _,
             ) => {
                 errorf!(log, "{}: no value of this kind is taken", param.key);

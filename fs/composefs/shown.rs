@@ -44,7 +44,11 @@ impl Shown {
         }
         if let Some(digest) = &self.digest {
             let digest = CString::try_from_fmt(fmt!("{}", Named(digest)))?;
-            let key = if self.asks_for_digest { c"digest" } else { c"image_digest" };
+            let key = if self.asks_for_digest {
+                c"digest"
+            } else {
+                c"image_digest"
+            };
             show_option(seq, key, &digest);
         }
         if let Some(signature) = &self.signature {

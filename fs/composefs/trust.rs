@@ -48,8 +48,7 @@ pub(crate) fn check_image(
         digest: measured.ok(),
         signer: None,
     };
-    if options.digest.is_none() && options.signature.is_none() && !policy::requires_signatures()
-    {
+    if options.digest.is_none() && options.signature.is_none() && !policy::requires_signatures() {
         return Ok(found);
     }
     let result = found.establish(measured, source, options, keys, log);
@@ -84,7 +83,10 @@ impl Provenance {
                     "{source}: image {mismatch}, expected {}",
                     Named(expected)
                 ),
-                None => errorf!(log, "{source}: image {mismatch}, expected one that is signed"),
+                None => errorf!(
+                    log,
+                    "{source}: image {mismatch}, expected one that is signed"
+                ),
             }
             EBADMSG
         })?;

@@ -80,9 +80,7 @@ impl Drop for Buffer {
 ///
 /// [`ENOMEM`].
 pub(crate) fn c_string(bytes: impl Iterator<Item = u8> + Clone) -> Result<CString> {
-    let len = bytes
-        .clone()
-        .fold(0_usize, |len, _| len.saturating_add(1));
+    let len = bytes.clone().fold(0_usize, |len, _| len.saturating_add(1));
 
     // One more for the NUL.
     let mut copy = Buffer::zeroed(len.saturating_add(1))?;

@@ -118,7 +118,10 @@ impl<T: Operations> Tables<T> {
 
             if let (b"source", Value::File(file)) = (buffer::bytes(param.key), &param.value) {
                 let file = NamedFile::from_open(file).inspect_err(|error| {
-                    errorf!(log, "source: not a file that is open for reading: {error:?}");
+                    errorf!(
+                        log,
+                        "source: not a file that is open for reading: {error:?}"
+                    );
                 })?;
                 // SAFETY: The VFS gives a live fs_context for the use of this task.
                 unsafe { set_source(fc, file.name(), &log)? };

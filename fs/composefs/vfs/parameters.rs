@@ -85,7 +85,10 @@ unsafe extern "C" fn set_latch(
 }
 
 /// What has the kernel know `switch` as the parameter that is called `name`, with a NUL at its end.
-pub(crate) const fn declare<K: Kind>(switch: &'static Switch<K>, name: &'static str) -> KernelParam {
+pub(crate) const fn declare<K: Kind>(
+    switch: &'static Switch<K>,
+    name: &'static str,
+) -> KernelParam {
     assert!(matches!(name.as_bytes(), [.., 0]));
 
     KernelParam::new(kernel::bindings::kernel_param {
