@@ -5,11 +5,8 @@ mod action;
 mod dump;
 mod ls;
 mod objects;
-mod record;
 mod sign;
-mod source;
 mod verify;
-mod visit;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -19,13 +16,12 @@ use std::path::PathBuf;
 use anyhow::{anyhow, Context, Result};
 use clap::Parser;
 
+use crate::contents::{self, Filter, Opened};
 use crate::fsverity::Algorithm;
 use crate::measure;
 use crate::quote;
 use action::Action;
 use objects::Needed;
-use source::Opened;
-use visit::Filter;
 
 /// What the manual has to say about signatures.
 const SIGNATURES: &str = "\
@@ -155,7 +151,7 @@ impl Command {
     fn each_image(&self, mut with: impl FnMut(&Opened) -> Result<()>) -> Result<()> {
         for path in &self.images {
             let context = || quote::path(path).to_string();
-            let image = source::open(path).with_context(context)?;
+            let image = contents::open(path).with_context(context)?;
             with(&image).with_context(context)?;
         }
         Ok(())

@@ -10,6 +10,7 @@
 pub mod bytes;
 mod chunks;
 pub mod cli;
+pub mod contents;
 mod copy;
 pub mod dump;
 pub mod fsverity;

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 
+use crate::contents::Opened;
+use crate::contents::{visit, Entry, Filter};
 use crate::dump::{append_hex, Escape};
-use crate::info::source::Opened;
-use crate::info::visit::{visit, Entry, Filter};
 
 const PLAIN: Escape = Escape {
     keep_space: false,

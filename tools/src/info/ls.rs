@@ -6,9 +6,9 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use composefs_format::FileType;
 
+use crate::contents::Opened;
+use crate::contents::{visit, Entry, Filter};
 use crate::dump::Escape;
-use crate::info::source::Opened;
-use crate::info::visit::{visit, Entry, Filter};
 
 const PATH: Escape = Escape {
     keep_space: true,

@@ -12,8 +12,8 @@ use anyhow::{Context, Result};
 use composefs_format::Digest;
 use rustix::fs::{AtFlags, Mode, OFlags};
 
-use crate::info::source::Opened;
-use crate::info::visit::{visit, Filter};
+use crate::contents::Opened;
+use crate::contents::{visit, Filter};
 use crate::quote;
 
 /// Opens the directory of an object store.

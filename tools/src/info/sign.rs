@@ -13,9 +13,9 @@ use composefs_format::{FormattedDigest, MAX_SIGNATURE_SIZE};
 use composefs_sign::{Certificate, Fault, Message, PrivateKey, Verified};
 
 use crate::cli;
+use crate::contents;
 use crate::fsverity::{Algorithm, Digest};
 use crate::info::action::Action;
-use crate::info::source;
 use crate::measure;
 use crate::output;
 use crate::quote;
@@ -205,7 +205,7 @@ impl Options {
     /// The digest to sign. What is not an image is not signed: it would be a mistake.
     fn image_digest(&self, image: &Path) -> Result<Digest> {
         let context = || quote::path(image).to_string();
-        source::open(image).with_context(context)?;
+        contents::open(image).with_context(context)?;
         let digests = measure::candidates(image, self.digest_algorithm).with_context(context)?;
         digests.first().copied().ok_or_else(|| anyhow!("no digest"))
     }

@@ -9,14 +9,15 @@ use anyhow::{anyhow, Context, Result};
 use composefs_format::disk::{BLOCK_SIZE, SLOT_SIZE};
 use composefs_format::{FileType, Inode, Node};
 
-use crate::info::record::Record;
-use crate::info::source::Opened;
+use crate::contents::Opened;
+use crate::contents::Record;
 use crate::quote;
 
 /// Which entries of the root directory to look at.
 #[derive(Debug)]
 pub struct Filter<'a> {
-    names: Vec<&'a [u8]>,
+    /// `None` lets all of them pass.
+    names: Option<Vec<&'a [u8]>>,
 }
 
 impl<'a> Filter<'a> {
@@ -31,12 +32,21 @@ impl<'a> Filter<'a> {
                 "filter {} is not a single name",
                 quote::bytes(name)
             )),
-            None => Ok(Self { names }),
+            None => Ok(Self {
+                names: (!names.is_empty()).then_some(names),
+            }),
         }
     }
 
+    /// A filter of these names, which lets nothing pass if there are none.
+    pub fn only(names: Vec<&'a [u8]>) -> Self {
+        Self { names: Some(names) }
+    }
+
     fn passes(&self, name: &[u8]) -> bool {
-        self.names.is_empty() || self.names.contains(&name)
+        self.names
+            .as_ref()
+            .is_none_or(|names| names.contains(&name))
     }
 }
 
@@ -48,6 +58,8 @@ pub struct Entry<'a> {
     pub record: &'a Record,
     /// If the file has a name that came earlier: the path of that.
     pub hard_link: Option<&'a [u8]>,
+    /// Whether it has several names, of which this is one.
+    pub is_linked: bool,
 }
 
 /// Calls `visit` for every entry, the root included, a directory before what is in it. Of hard
@@ -86,6 +98,7 @@ pub fn visit(
             path,
             record,
             hard_link,
+            is_linked: linked.contains(nid),
         })?;
         let first = hard_link.is_none();
         if first && linked.contains(nid) {

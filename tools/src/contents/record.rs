@@ -6,7 +6,7 @@ use composefs_format::disk::file_type;
 use composefs_format::disk::overlay::{ESCAPED, PRIVATE, WHITEOUT, WHITEOUTS};
 use composefs_format::{Digest, FileType, Inode};
 
-use crate::info::source::{Fault, Opened};
+use crate::contents::{Fault, Opened};
 
 /// Largest file that the image may hold whole. The writers stay far below; anything larger would
 /// be an attempt to use up memory.

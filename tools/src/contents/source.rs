@@ -119,7 +119,14 @@ impl Source for FileSource {
 /// # Errors
 /// If the file cannot be read, or is not an image.
 pub fn open(path: &Path) -> Result<Opened> {
-    let file = File::open(path)?;
+    open_file(File::open(path)?)
+}
+
+/// Takes an open file for an image.
+///
+/// # Errors
+/// If the file cannot be read, or is not an image.
+pub fn open_file(file: File) -> Result<Opened> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {
         return Err(anyhow!("is not a regular file"));
