@@ -33,7 +33,7 @@ module: ## build/<kernel release>/composefs.ko, for KERNEL
 
 .PHONY: tools
 tools: ## mkcomposefs and its fellows, in target/release
-	@scripts/cargo build --release --locked -p composefs-tools -p composefs-mount
+	@scripts/cargo build --release --locked -p composefs-tools -p composefs-mount -p composefs-capi
 
 .PHONY: modules_install
 modules_install: ## the module made last, into INSTALL_MOD_PATH/lib/modules
@@ -41,7 +41,7 @@ modules_install: ## the module made last, into INSTALL_MOD_PATH/lib/modules
 
 .PHONY: install
 install: ## the tools, manual pages and completions, into DESTDIR/PREFIX
-	@scripts/install-tools "$(DESTDIR)$(PREFIX)"
+	@PREFIX="$(PREFIX)" scripts/install-tools "$(DESTDIR)$(PREFIX)"
 
 .PHONY: demo
 demo: ## watch a Debian system become an image, and be mounted, in a guest

@@ -20,6 +20,7 @@ pub fn command(subcommand: &str) -> Result<Command> {
         for variable in [
             "RUSTFLAGS",
             "CARGO_TARGET_DIR",
+            "COMPOSEFS_CAPI",
             "COMPOSEFS_C_TOOLS",
             "COMPOSEFS_RS_TOOLS",
         ] {
@@ -74,6 +75,34 @@ fn numbers(text: &str) -> Vec<u32> {
 
 /// Builds the programs of a package, and gives their paths.
 pub fn programs(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
+    let built = build(package, profile)?;
+    let paths = built
+        .iter()
+        .filter_map(|built| built["executable"].as_str());
+    Ok(paths.map(PathBuf::from).collect())
+}
+
+/// Builds the library of a package that is for C, and gives its path.
+pub fn c_library(package: &str, profile: &str) -> Result<PathBuf> {
+    let built = build(package, profile)?;
+    let is_for_c = |kind: &serde_json::Value| kind == "cdylib";
+    let library = built.iter().find(|built| {
+        built["target"]["kind"]
+            .as_array()
+            .is_some_and(|kinds| kinds.iter().any(is_for_c))
+    });
+    let files = library.and_then(|library| library["filenames"].as_array());
+    files
+        .into_iter()
+        .flatten()
+        .filter_map(|file| file.as_str())
+        .find(|file| file.ends_with(".so"))
+        .map(PathBuf::from)
+        .with_context(|| format!("{package} has no library"))
+}
+
+/// Builds a package, and gives what cargo says of each part.
+fn build(package: &str, profile: &str) -> Result<Vec<serde_json::Value>> {
     let output = command("build")?
         .args(["--quiet", "--locked", "--profile", profile, "-p", package])
         .args(["--message-format", "json-render-diagnostics"])
@@ -84,14 +113,10 @@ pub fn programs(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
         let (reason, remedy) = (process::reason(&log), process::remedy(&log));
         return Err(anyhow!("{package}: cannot be built: {reason}; {remedy}"));
     }
-    let mut programs = Vec::new();
-    for message in output.stdout.split(|&byte| byte == b'\n') {
-        let message: serde_json::Value = serde_json::from_slice(message).unwrap_or_default();
-        if let Some(program) = message["executable"].as_str() {
-            programs.push(PathBuf::from(program));
-        }
-    }
-    Ok(programs)
+    let lines = output.stdout.split(|&byte| byte == b'\n');
+    Ok(lines
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect())
 }
 
 #[cfg(test)]

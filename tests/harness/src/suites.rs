@@ -255,6 +255,9 @@ impl Run {
         let mut arguments = vec!["--include-ignored"];
         let c_tools = peers::composefs_c()?;
         std::env::set_var("COMPOSEFS_C_TOOLS", c_tools);
+        let library = place::build("capi/libcomposefs.so.1")?;
+        fs::copy(cargo::c_library("composefs-capi", "release")?, &library)?;
+        std::env::set_var("COMPOSEFS_CAPI", library.with_file_name(""));
         match peers::composefs_rs() {
             Ok(peers) => std::env::set_var("COMPOSEFS_RS_TOOLS", peers.join("host")),
             Err(error) => {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Our tools beside the C tools of composefs 1.0.8: the same input, the same image, the same text.
 //!
-//! `COMPOSEFS_C_TOOLS` names the directory that holds `mkcomposefs` and `composefs-info`; where it
-//! is set, run with `--include-ignored`. Inputs are random but seeded: a failure names the seed,
+//! And the C tools beside themselves, on our `libcomposefs.so.1` in place of their own.
+//!
+//! `COMPOSEFS_C_TOOLS` names the directory that holds `mkcomposefs` and `composefs-info`, and
+//! `COMPOSEFS_CAPI` that of our library; where they are set, run with `--include-ignored`. Inputs are random but seeded: a failure names the seed,
 //! and its input stays in the directory that it names.
 
 #[path = "../common/mod.rs"]
@@ -27,17 +29,26 @@ const TREES: u64 = 60;
 #[test]
 #[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
 fn dumps_make_the_same_images() {
-    let tools = Tools::find();
+    same_images_of_dumps(&Tools::find());
+}
+
+#[test]
+#[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
+fn dumps_make_the_same_images_on_our_library() {
+    same_images_of_dumps(&Tools::on_library());
+}
+
+fn same_images_of_dumps(tools: &Tools) {
     for seed in 0..DUMPS {
         let mut rng = Rng::new(seed);
-        let case = Case::new("dump", seed);
+        let case = tools.case("dump", seed);
         let dump = case.path("in.dump");
         fs::write(&dump, dumps::random(&mut rng)).expect("write dump");
         let mut options = run::version_options(&mut rng);
         options.push("--from-file".into());
-        let made = assert_same_images(&tools, &case, &options, &dump);
+        let made = assert_same_images(tools, &case, &options, &dump);
         assert!(made, "seed {seed}: the C tool refuses a valid dump");
-        assert_same_info(&tools, &case, &mut rng);
+        assert_same_info(tools, &case, &mut rng);
         case.done();
     }
 }
@@ -45,16 +56,25 @@ fn dumps_make_the_same_images() {
 #[test]
 #[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
 fn dumps_are_refused_alike() {
-    let tools = Tools::find();
+    same_refusals(&Tools::find());
+}
+
+#[test]
+#[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
+fn dumps_are_refused_alike_on_our_library() {
+    same_refusals(&Tools::on_library());
+}
+
+fn same_refusals(tools: &Tools) {
     let mut refused = 0;
     for seed in 0..MUTATIONS {
         let mut rng = Rng::new(seed);
-        let case = Case::new("mutation", seed);
+        let case = tools.case("mutation", seed);
         let dump = case.path("in.dump");
         let valid = dumps::random(&mut rng);
         fs::write(&dump, dumps::mutate(&mut rng, valid)).expect("write dump");
         let options = vec!["--from-file".into()];
-        refused += u64::from(!assert_same_images(&tools, &case, &options, &dump));
+        refused += u64::from(!assert_same_images(tools, &case, &options, &dump));
         case.done();
     }
     assert!(refused > MUTATIONS / 10, "only {refused} were refused");
@@ -67,12 +87,21 @@ fn dumps_are_refused_alike() {
 #[test]
 #[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
 fn odd_dumps_are_treated_alike() {
-    let tools = Tools::find();
+    same_for_odd_dumps(&Tools::find());
+}
+
+#[test]
+#[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
+fn odd_dumps_are_treated_alike_on_our_library() {
+    same_for_odd_dumps(&Tools::on_library());
+}
+
+fn same_for_odd_dumps(tools: &Tools) {
     for (number, dump) in (0..).zip(odd_dumps::all()) {
-        let case = Case::new("odd", number);
+        let case = tools.case("odd", number);
         let path = case.path("in.dump");
         fs::write(&path, &dump).expect("write dump");
-        assert_same_images(&tools, &case, &["--from-file".into()], &path);
+        assert_same_images(tools, &case, &["--from-file".into()], &path);
         let strict = tools.strict();
         assert_same_images(&strict, &case, &["--from-file".into()], &path);
         case.done();
@@ -82,20 +111,29 @@ fn odd_dumps_are_treated_alike() {
 #[test]
 #[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
 fn directories_make_the_same_images_and_stores() {
-    let tools = Tools::find();
+    same_images_of_directories(&Tools::find());
+}
+
+#[test]
+#[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
+fn directories_make_the_same_images_and_stores_on_our_library() {
+    same_images_of_directories(&Tools::on_library());
+}
+
+fn same_images_of_directories(tools: &Tools) {
     for seed in 0..TREES {
         let mut rng = Rng::new(seed);
-        let case = Case::new("tree", seed);
+        let case = tools.case("tree", seed);
         let source = case.path("source");
         trees::random(&mut rng, &source);
         let mut options = run::version_options(&mut rng);
         options.extend(run::walk_options(&mut rng));
-        let made = assert_same_images(&tools, &case, &options, &source);
+        let made = assert_same_images(tools, &case, &options, &source);
         assert!(made, "seed {seed}: the C tool refuses a directory");
-        assert_same_info(&tools, &case, &mut rng);
+        assert_same_info(tools, &case, &mut rng);
         // The C tool writes every object through to the disk, which takes its time.
         if seed % 4 == 0 {
-            run::assert_same_stores(&tools, &case, &source);
+            run::assert_same_stores(tools, &case, &source);
         }
         case.done();
     }
@@ -104,8 +142,17 @@ fn directories_make_the_same_images_and_stores() {
 #[test]
 #[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
 fn a_large_directory() {
-    let tools = Tools::find();
-    let case = Case::new("large", 0);
+    same_for_a_large_directory(&Tools::find());
+}
+
+#[test]
+#[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
+fn a_large_directory_on_our_library() {
+    same_for_a_large_directory(&Tools::on_library());
+}
+
+fn same_for_a_large_directory(tools: &Tools) {
+    let case = tools.case("large", 0);
     let dump = case.path("in.dump");
     let mut text = b"/ 0 40755 2 0 0 0 1.5 - - -\n/d 0 40755 2 0 0 0 1.5 - - -\n".to_vec();
     for number in 0..100_000 {
@@ -115,24 +162,33 @@ fn a_large_directory() {
     }
     fs::write(&dump, text).expect("write dump");
     assert!(assert_same_images(
-        &tools,
+        tools,
         &case,
         &["--from-file".into()],
         &dump
     ));
-    assert_same_info(&tools, &case, &mut Rng::new(0));
+    assert_same_info(tools, &case, &mut Rng::new(0));
     case.done();
 }
 
 #[test]
 #[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
 fn real_directories() {
-    let tools = Tools::find();
+    same_for_real_directories(&Tools::find());
+}
+
+#[test]
+#[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
+fn real_directories_on_our_library() {
+    same_for_real_directories(&Tools::on_library());
+}
+
+fn same_for_real_directories(tools: &Tools) {
     for (number, source) in ["/etc", "/usr/bin", "/usr/share/doc"].iter().enumerate() {
-        let case = Case::new("real", number as u64);
+        let case = tools.case("real", number as u64);
         if Path::new(source).is_dir() {
-            assert_same_images(&tools, &case, &[], Path::new(source));
-            assert_same_info(&tools, &case, &mut Rng::new(0));
+            assert_same_images(tools, &case, &[], Path::new(source));
+            assert_same_info(tools, &case, &mut Rng::new(0));
         }
         case.done();
     }
