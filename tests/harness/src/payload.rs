@@ -115,6 +115,11 @@ fn programs(options: &Options) -> Result<()> {
     // The name that mount(8) looks for is none that a crate can have.
     fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
+        fs::create_dir(dir.join("lib"))?;
+        fs::copy(
+            cargo::c_library("composefs-capi", profile)?,
+            dir.join("lib/libcomposefs.so.1"),
+        )?;
         note!("guest tests: building (usually 1 minute)");
         copy_programs("composefs-selftests", "guest", &dir.join("tests"))?;
         fs::copy(

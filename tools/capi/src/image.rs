@@ -144,6 +144,12 @@ impl Conversion {
             None => Ok(()),
         })
         .map_err(full)?;
+        if tree.node(id).meta.file_type == FileType::Symlink {
+            // Whatever its size was said to be.
+            let target = tree.payload(id).filter(|target| !target.is_empty());
+            let size = target.ok_or(Errno::INVAL)?.len() as u64;
+            tree.meta_mut(id).size = size;
+        }
         node.content(|content| match content {
             Some(content) => tree.set_content(id, content),
             None => Ok(()),

@@ -88,7 +88,8 @@ static struct lcfs_node_s *tree(void)
 	lcfs_node_set_size(external, 100000);
 	lcfs_node_set_fsverity_digest(external, digest);
 	check(lcfs_node_set_payload(external, "ab/cd") == 0);
-	check(lcfs_node_set_symlink_payload(symlink, "dir/file") == 0);
+	/* As ostree does it, which does not set the size. */
+	check(lcfs_node_set_payload(symlink, "dir/file") == 0);
 	lcfs_node_set_uid(dir, 1000);
 	lcfs_node_set_gid(dir, 1001);
 
@@ -128,6 +129,7 @@ static void look(struct lcfs_node_s *root)
 	check(lcfs_node_get_xattr_name(file, 1) == NULL);
 	check(strcmp(lcfs_node_get_payload(external), "ab/cd") == 0);
 	check(lcfs_node_get_fsverity_digest(external)[31] == 0xab);
+	check(strcmp(lcfs_node_get_payload(lcfs_node_get_child(root, 3)), "dir/file") == 0);
 	check(lcfs_node_get_fsverity_digest(file) == NULL);
 	lcfs_node_get_mtime(root, &time);
 	check(time.tv_sec == -5 && time.tv_nsec == 7);
@@ -224,6 +226,12 @@ static void bad_nodes(void)
 	check(lcfs_node_unset_xattr(file, "user.a") == 0);
 	refuses(lcfs_node_unset_xattr(file, "user.a"), ENODATA);
 	check(lcfs_node_get_xattr(file, "user.a", NULL) == NULL);
+
+	lcfs_node_set_mode(other, S_IFLNK | 0777);
+	refuses(lcfs_node_set_symlink_payload(other, ""), EINVAL);
+	check(lcfs_node_set_symlink_payload(other, "12345") == 0);
+	check(lcfs_node_get_size(other) == 5);
+	lcfs_node_set_mode(other, S_IFREG | 0644);
 
 	memset(xattr, 'p', 4096);
 	refuses(lcfs_node_set_payload(file, xattr), ENAMETOOLONG);

@@ -85,9 +85,16 @@ unsafe fn options(from: &MountOptions) -> Result<Options, Errno> {
         true => Some(unsafe { BorrowedFd::borrow_raw(from.idmap_fd) }),
         false => None,
     };
+    // Of objects nothing is asked by that alone, which the option of mount(8) does.
+    let digest = digest.map_err(|_| Errno::INVAL)?;
+    let (digest, image_digest) = match from.flags & REQUIRE_VERITY != 0 {
+        true => (digest, None),
+        false => (None, digest),
+    };
     Ok(Options {
         basedirs,
-        digest: digest.map_err(|_| Errno::INVAL)?,
+        digest,
+        image_digest,
         verity,
         upper,
         idmap: idmap
