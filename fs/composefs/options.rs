@@ -50,11 +50,10 @@ impl Options {
                 })?;
                 self.add_basedir(directory, log)?;
             }
-            (b"digest", Value::String(text)) => {
+            (key @ (b"digest" | b"image_digest"), Value::String(text)) => {
                 self.set_digest(param.key, text, log)?;
-                self.asks_for_digest = true;
+                self.asks_for_digest |= key == b"digest";
             }
-            (b"image_digest", Value::String(text)) => self.set_digest(param.key, text, log)?,
             (b"signature", Value::String(path)) => self.set_signature(NamedFile::at(path)?, log)?,
             (b"signature", Value::File(file)) => {
                 let file = NamedFile::from_open(file).inspect_err(|error| {

@@ -44,10 +44,9 @@ impl Shown {
         }
         if let Some(digest) = &self.digest {
             let digest = CString::try_from_fmt(fmt!("{}", Named(digest)))?;
-            let key = if self.asks_for_digest {
-                c"digest"
-            } else {
-                c"image_digest"
+            let key = match self.asks_for_digest {
+                true => c"digest",
+                false => c"image_digest",
             };
             show_option(seq, key, &digest);
         }
