@@ -41,6 +41,7 @@ pub const GOALS: &[Goal] = &[
     goal("slab_open", 0.78, None),
     goal("mount_umount", 0.15, None),
     goal("mount_umount_syscalls", 0.40, None),
+    goal("mount_umount_helper", 0.35, None),
     goal("open_one_2threads", 1.00, None),
 ];
 

@@ -27,20 +27,21 @@ fn cycle(mut mount: impl FnMut() -> Result<u64>) -> Result<u64> {
     Ok(least)
 }
 
-/// By composefs 1.0.8's helper: its own CPU time, and that of the system call that unmounts.
-fn by_helper(subject: &Subject) -> Result<u64> {
-    let mut helper = Command::new(setup::C_MOUNT)
+/// By a mount helper: its own CPU time, and that of the system call that unmounts.
+fn by_helper(program: &Path, subject: &Subject) -> Result<u64> {
+    let about = || program.display().to_string();
+    let mut helper = Command::new(program)
         .args(subject.helper_arguments())
         .stdin(Stdio::null())
         .spawn()
-        .context(setup::C_MOUNT)?;
+        .with_context(about)?;
     let pid = Pid::from_child(&helper);
     waitid(
         WaitId::Pid(pid),
         WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
     )?;
     let mounted = cpu_of_process(helper.id())?;
-    ensure!(helper.wait()?.success(), "{} has failed", setup::C_MOUNT);
+    ensure!(helper.wait()?.success(), "{} has failed", about());
     Ok(mounted + cpu_of(|| subject.unmount())?.0)
 }
 
@@ -75,12 +76,19 @@ pub fn measure(recorder: &Recorder, subject: &Subject, disk: Option<&Path>) -> R
         Ok(time)
     };
     let time = match recorder.system {
-        System::Composefs | System::Erofs => cycle(by_system_calls)?,
+        System::Composefs => {
+            let helper = cycle(|| by_helper(&setup::mount_helper(), subject))?;
+            recorder.per_operation("mount_umount_helper", helper, 1);
+            cycle(by_system_calls)?
+        }
+        System::Erofs => cycle(by_system_calls)?,
         System::Overlay => {
             let temporary = Path::new("/tmp/bench-image");
             let time = cycle(|| as_the_helper(subject, temporary))?;
             recorder.per_operation("mount_umount_syscalls", time, 1);
-            cycle(|| by_helper(subject))?
+            let helper = cycle(|| by_helper(Path::new(setup::C_MOUNT), subject))?;
+            recorder.per_operation("mount_umount_helper", helper, 1);
+            helper
         }
         System::Ext4 => {
             let Some(disk) = disk else { return Ok(()) };
