@@ -4,7 +4,7 @@
  *
  * The interface is that of composefs 1.0. Functions that give an int return 0, or
  * -1 with errno set; those that give a pointer return NULL instead. No two threads
- * may use one node at the same time.
+ * may use nodes of one tree at the same time, not even to look at them.
  */
 #ifndef _LCFS_OPS_H
 #define _LCFS_OPS_H

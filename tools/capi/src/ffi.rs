@@ -2,7 +2,8 @@
 //! What C sees. Types, flags and errors are those of `include/lcfs-writer.h` and `lcfs-mount.h`.
 //!
 //! All functions have the same contract, which is C's: pointers are valid, strings end with a NUL,
-//! and no two threads use one node at the same time. Where one may be null, that is said.
+//! and no two threads use nodes of one tree, or nodes that are links between trees, at the same time,
+//! not even to look at them. Where a pointer may be null, that is said.
 
 mod children;
 mod files;

@@ -2,23 +2,20 @@
 //! A node of a tree, as C programs build it: one at a time, in any order, with pointers in both
 //! directions, and counted references.
 
+mod xattrs;
+
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::ffi::{CStr, CString};
 use std::rc::{Rc, Weak};
 
-use composefs_format::disk::{dirent, xattr};
+use composefs_format::disk::dirent;
 use composefs_tools::tree::{FileType, Time, INLINE_MAX};
 use rustix::io::Errno;
 
 use crate::verity::Bytes;
+use xattrs::Xattrs;
 
-/// Longest name of an extended attribute.
-const XATTR_NAME_MAX: usize = 255;
-/// What the attributes of a node may take: half of what EROFS has room for.
-const XATTRS_MAX: usize = u16::MAX as usize / 2;
-/// The same for what an image was found to have.
-const XATTRS_FOUND_MAX: usize = u16::MAX as usize;
 /// Longest target or path of an object, with the NUL at its end.
 const PATH_MAX: usize = 4096;
 
@@ -33,20 +30,6 @@ pub struct Stat {
     pub rdev: u32,
     pub size: u64,
     pub mtime: Time,
-}
-
-/// An extended attribute.
-#[derive(Clone)]
-pub struct Xattr {
-    pub name: CString,
-    /// With a NUL behind it, which does not count.
-    value: Box<[u8]>,
-}
-
-impl Xattr {
-    pub fn value(&self) -> &[u8] {
-        &self.value[..self.value.len() - 1]
-    }
 }
 
 /// Where C's library has the mode. Programs have no business to know, but upstream's own
@@ -77,14 +60,6 @@ struct Inner {
     link: Option<Rc<Node>>,
     /// The link that was to be made would have led back to itself.
     has_bad_link: bool,
-}
-
-/// The extended attributes of a node.
-#[derive(Clone, Default)]
-struct Xattrs {
-    list: Vec<Xattr>,
-    /// What they are reckoned to take.
-    size: usize,
 }
 
 impl Node {
@@ -209,93 +184,6 @@ impl Node {
         self.inner.borrow_mut().digest = digest;
     }
 
-    pub fn xattr_count(&self) -> usize {
-        self.inner
-            .borrow()
-            .xattrs
-            .as_ref()
-            .map_or(0, |xattrs| xattrs.list.len())
-    }
-
-    /// Calls `look` with the attribute of this number, which stays where it is until it is set
-    /// anew or taken away.
-    pub fn xattr<T>(&self, index: usize, look: impl FnOnce(Option<&Xattr>) -> T) -> T {
-        let inner = self.inner.borrow();
-        look(
-            inner
-                .xattrs
-                .as_ref()
-                .and_then(|xattrs| xattrs.list.get(index)),
-        )
-    }
-
-    /// The number of the attribute `name`.
-    pub fn find_xattr(&self, name: &CStr) -> Option<usize> {
-        let inner = self.inner.borrow();
-        let mut list = inner.xattrs.as_ref()?.list.iter();
-        list.position(|xattr| *xattr.name == *name)
-    }
-
-    /// Sets an attribute, in place of one of this name.
-    ///
-    /// # Errors
-    /// [`Errno::RANGE`] if the name is none, or the attributes take too much; [`Errno::INVAL`] if
-    /// the value does.
-    pub fn set_xattr(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
-        self.set_xattr_up_to(name, value, XATTRS_MAX)
-    }
-
-    /// As [`set_xattr()`](Self::set_xattr), for what an image was found to have.
-    ///
-    /// # Errors
-    /// As there.
-    pub fn set_found_xattr(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
-        self.set_xattr_up_to(name, value, XATTRS_FOUND_MAX)
-    }
-
-    fn set_xattr_up_to(&self, name: &CStr, value: &[u8], max: usize) -> Result<(), Errno> {
-        if !(1..=XATTR_NAME_MAX).contains(&name.count_bytes()) {
-            return Err(Errno::RANGE);
-        }
-        if value.len() > u16::MAX as usize {
-            return Err(Errno::INVAL);
-        }
-        // What has this name is gone even if there is no room for the new value, as in C.
-        let _ = self.unset_xattr(name);
-        let mut inner = self.inner.borrow_mut();
-        let xattrs = inner.xattrs.get_or_insert_default();
-        let header = match xattrs.list.is_empty() {
-            true => xattr::HEADER_SIZE,
-            false => 0,
-        };
-        let size = xattrs.size + header + cost(name, value);
-        if size > max {
-            return Err(Errno::RANGE);
-        }
-        xattrs.list.push(Xattr {
-            name: name.to_owned(),
-            value: [value, &[0]].concat().into(),
-        });
-        xattrs.size = size;
-        Ok(())
-    }
-
-    /// Takes an attribute away.
-    ///
-    /// # Errors
-    /// [`Errno::NODATA`] if there is none of this name.
-    pub fn unset_xattr(&self, name: &CStr) -> Result<(), Errno> {
-        let index = self.find_xattr(name).ok_or(Errno::NODATA)?;
-        let mut inner = self.inner.borrow_mut();
-        let xattrs = inner.xattrs.as_mut().ok_or(Errno::NODATA)?;
-        let xattr = xattrs.list.swap_remove(index);
-        xattrs.size = match xattrs.list.is_empty() {
-            true => 0,
-            false => xattrs.size.saturating_sub(cost(&xattr.name, xattr.value())),
-        };
-        Ok(())
-    }
-
     pub fn parent(&self) -> Option<Rc<Self>> {
         self.inner.borrow().parent.upgrade()
     }
@@ -319,7 +207,8 @@ impl Node {
     ///
     /// # Errors
     /// [`Errno::NOTDIR`], [`Errno::INVAL`] and [`Errno::NAMETOOLONG`] for a bad name,
-    /// [`Errno::MLINK`] if the child is one already, [`Errno::EXIST`] if the name is taken.
+    /// [`Errno::MLINK`] if the child is one already, or is above this, [`Errno::EXIST`] if the name
+    /// is taken.
     pub fn add(self: &Rc<Self>, child: Rc<Self>, name: &CStr) -> Result<(), Errno> {
         if !self.is_dir() {
             return Err(Errno::NOTDIR);
@@ -329,7 +218,7 @@ impl Node {
             len if len > dirent::NAME_MAX => return Err(Errno::NAMETOOLONG),
             _ => {}
         }
-        if Rc::ptr_eq(self, &child) || child.name(|name| name.is_some()) {
+        if child.name(|name| name.is_some()) || self.is_below(&child) {
             return Err(Errno::MLINK);
         }
         let mut inner = self.inner.borrow_mut();
@@ -345,6 +234,15 @@ impl Node {
         Ok(())
     }
 
+    /// Whether it is `other`, or somewhere below it.
+    fn is_below(self: &Rc<Self>, other: &Rc<Self>) -> bool {
+        if other.child_count() == 0 {
+            return Rc::ptr_eq(self, other);
+        }
+        std::iter::successors(Some(Rc::clone(self)), |node| node.parent())
+            .any(|node| Rc::ptr_eq(&node, other))
+    }
+
     /// The node that this one is another name of.
     pub fn link(&self) -> Option<Rc<Self>> {
         self.inner.borrow().link.clone()
@@ -357,17 +255,16 @@ impl Node {
             self.inner.borrow_mut().has_bad_link = true;
             return;
         }
-        {
-            let mut inner = self.inner.borrow_mut();
-            inner.link = Some(Rc::clone(target));
-            inner.has_bad_link = false;
-        }
+        self.inner.borrow_mut().has_bad_link = false;
+        self.set_found_link(target);
         target.change(|stat| stat.nlink = stat.nlink.wrapping_add(1));
     }
 
     /// Makes it another name of `target`, which knows of that.
     pub fn set_found_link(&self, target: &Rc<Self>) {
-        self.inner.borrow_mut().link = Some(Rc::clone(target));
+        let old = self.inner.borrow_mut().link.replace(Rc::clone(target));
+        // This may be the last reference to it, and what is below it looks at this node.
+        drop(old);
     }
 
     pub fn has_bad_link(&self) -> bool {
@@ -401,11 +298,7 @@ impl Node {
             payload: inner.payload.clone(),
             content: inner.content.clone(),
             digest: inner.digest,
-            // What they take is forgotten, as in C: more can be added than to the first.
-            xattrs: inner
-                .xattrs
-                .clone()
-                .map(|xattrs| Box::new(Xattrs { size: 0, ..*xattrs })),
+            xattrs: inner.xattrs.as_ref().map(|xattrs| xattrs.copy().into()),
             link: inner.link.clone(),
             ..Inner::default()
         };
@@ -425,21 +318,34 @@ impl Inner {
     }
 }
 
-/// What an attribute is reckoned to take: with its header, and the worst alignment.
-fn cost(name: &CStr, value: &[u8]) -> usize {
-    xattr::ENTRY_SIZE + xattr::ALIGNMENT - 1 + name.count_bytes() + value.len()
-}
-
 impl Drop for Node {
     /// What is below it goes as well, or else becomes single nodes for whoever still has them. One
-    /// by one, however deep the tree is.
+    /// by one, however deep the tree is and however long a chain of links.
     fn drop(&mut self) {
-        let mut left = std::mem::take(&mut self.inner.get_mut().children);
-        while let Some(child) = left.pop() {
-            if let Ok(mut child) = child.inner.try_borrow_mut() {
-                child.name = None;
-                child.parent = Weak::new();
-                left.append(&mut child.children);
+        let inner = self.inner.get_mut();
+        let mut links = Vec::from_iter(inner.link.take());
+        let mut children = std::mem::take(&mut inner.children);
+        loop {
+            let (node, is_child) = match children.pop() {
+                Some(child) => (child, true),
+                None => match links.pop() {
+                    Some(target) => (target, false),
+                    None => return,
+                },
+            };
+            let is_last = Rc::strong_count(&node) == 1;
+            let Ok(mut inner) = node.inner.try_borrow_mut() else {
+                continue;
+            };
+            if is_child {
+                inner.name = None;
+                inner.parent = Weak::new();
+            }
+            if is_child || is_last {
+                children.append(&mut inner.children);
+            }
+            if is_last {
+                links.extend(inner.link.take());
             }
         }
     }

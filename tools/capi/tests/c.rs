@@ -53,7 +53,7 @@ fn the_c_program_on_the_c_library() {
     command
         .arg("--library-path")
         .arg(root.join("lib/x86_64-linux-gnu"));
-    let said = run(command.arg(&program).current_dir(&dir));
+    let said = run(command.args([&program, Path::new("1.0")]).current_dir(&dir));
     assert_eq!(said, "");
 }
 

@@ -277,6 +277,46 @@ static void references(void)
 	lcfs_node_unref(other);
 }
 
+/* What the library of composefs 1.0 does not survive. */
+static void loops(void)
+{
+	struct lcfs_node_s *dir = new_node(S_IFDIR | 0755);
+	struct lcfs_node_s *child = new_node(S_IFDIR | 0755);
+	struct lcfs_node_s *link, *target;
+	size_t len;
+	int depth;
+
+	check(lcfs_node_add_child(dir, child, "child") == 0);
+	refuses(lcfs_node_add_child(child, dir, "parent"), EMLINK);
+
+	/* Names and values that are the attribute's own. */
+	check(lcfs_node_set_xattr(dir, "user.first", "value", 5) == 0);
+	check(lcfs_node_set_xattr(dir, lcfs_node_get_xattr_name(dir, 0), "another", 7) == 0);
+	check(lcfs_node_set_xattr(dir, "user.first",
+				  lcfs_node_get_xattr(dir, "user.first", &len), 3) == 0);
+	check(!memcmp(lcfs_node_get_xattr(dir, "user.first", &len), "ano", 3) && len == 3);
+
+	/* Nothing but its own link has the directory that has it. */
+	lcfs_node_make_hardlink(child, dir);
+	target = new_node(S_IFREG | 0644);
+	lcfs_node_unref(dir);
+	lcfs_node_make_hardlink(child, target);
+	lcfs_node_unref(target);
+
+	/* As long as no stack would hold. */
+	target = new_node(S_IFREG | 0644);
+	for (depth = 0; depth < 200000; depth++) {
+		link = new_node(S_IFREG | 0644);
+		lcfs_node_make_hardlink(target, link);
+		if (!depth)
+			dir = lcfs_node_ref(target);
+		lcfs_node_unref(target);
+		target = link;
+	}
+	lcfs_node_unref(target);
+	lcfs_node_unref(dir);
+}
+
 static void files(void)
 {
 	uint8_t digest[LCFS_DIGEST_SIZE], same[LCFS_DIGEST_SIZE];
@@ -342,10 +382,12 @@ static void mounting(void)
 	refuses(lcfs_mount_fd(0, "/", &options), EINVAL);
 }
 
-int main(void)
+/* An argument says that the library is that of composefs 1.0. */
+int main(int argc, char **argv)
 {
 	struct lcfs_node_s *root = tree(), *copy;
 
+	(void)argv;
 	look(root);
 	write_and_read(root, 1);
 	copy = lcfs_node_clone_deep(root);
@@ -355,6 +397,8 @@ int main(void)
 	lcfs_node_unref(copy);
 	bad_nodes();
 	references();
+	if (argc == 1)
+		loops();
 	files();
 	mounting();
 	return failed;

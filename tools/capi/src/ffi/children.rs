@@ -101,8 +101,12 @@ pub unsafe extern "C" fn lcfs_node_add_child(
 /// See [`super`].
 #[no_mangle]
 pub unsafe extern "C" fn lcfs_node_make_hardlink(this: *mut Node, target: *mut Node) {
-    // SAFETY: See the contract.
-    guard((), || unsafe { node(this).set_link(&node(target)) });
+    guard((), || {
+        // SAFETY: See the contract.
+        let (this, target) = unsafe { (node(this), node(target)) };
+        // What it was a link to before may have had the last reference to it.
+        Rc::clone(&this).set_link(&target);
+    });
 }
 
 /// What `this` is another name of; null if it is none.

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The extended attributes of a node.
+
+use std::ffi::{CStr, CString};
+
+use composefs_format::disk::xattr;
+use rustix::io::Errno;
+
+use super::Node;
+
+/// Longest name of an extended attribute.
+const XATTR_NAME_MAX: usize = 255;
+/// What the attributes of a node may take: half of what EROFS has room for.
+const XATTRS_MAX: usize = u16::MAX as usize / 2;
+/// The same for what an image was found to have.
+const XATTRS_FOUND_MAX: usize = u16::MAX as usize;
+
+/// An extended attribute.
+#[derive(Clone)]
+pub struct Xattr {
+    pub name: CString,
+    /// With a NUL behind it, which does not count.
+    value: Box<[u8]>,
+}
+
+impl Xattr {
+    pub fn value(&self) -> &[u8] {
+        &self.value[..self.value.len() - 1]
+    }
+}
+
+/// The extended attributes of a node.
+#[derive(Default)]
+pub(super) struct Xattrs {
+    list: Vec<Xattr>,
+    /// What they are reckoned to take.
+    size: usize,
+}
+
+impl Xattrs {
+    /// What they take is forgotten, as in C: more can be added than to the first.
+    pub(super) fn copy(&self) -> Self {
+        Self {
+            list: self.list.clone(),
+            size: 0,
+        }
+    }
+}
+
+impl Node {
+    pub fn xattr_count(&self) -> usize {
+        self.inner
+            .borrow()
+            .xattrs
+            .as_ref()
+            .map_or(0, |xattrs| xattrs.list.len())
+    }
+
+    /// Calls `look` with the attribute of this number, which stays where it is until it is set
+    /// anew or taken away.
+    pub fn xattr<T>(&self, index: usize, look: impl FnOnce(Option<&Xattr>) -> T) -> T {
+        let inner = self.inner.borrow();
+        look(
+            inner
+                .xattrs
+                .as_ref()
+                .and_then(|xattrs| xattrs.list.get(index)),
+        )
+    }
+
+    /// The number of the attribute `name`.
+    pub fn find_xattr(&self, name: &CStr) -> Option<usize> {
+        let inner = self.inner.borrow();
+        let mut list = inner.xattrs.as_ref()?.list.iter();
+        list.position(|xattr| *xattr.name == *name)
+    }
+
+    /// Sets an attribute, in place of one of this name.
+    ///
+    /// # Errors
+    /// [`Errno::RANGE`] if the name is none, or the attributes take too much; [`Errno::INVAL`] if
+    /// the value does.
+    pub fn set_xattr(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+        self.set_xattr_up_to(name, value, XATTRS_MAX)
+    }
+
+    /// As [`set_xattr()`](Self::set_xattr), for what an image was found to have.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn set_found_xattr(&self, name: &CStr, value: &[u8]) -> Result<(), Errno> {
+        self.set_xattr_up_to(name, value, XATTRS_FOUND_MAX)
+    }
+
+    fn set_xattr_up_to(&self, name: &CStr, value: &[u8], max: usize) -> Result<(), Errno> {
+        if !(1..=XATTR_NAME_MAX).contains(&name.count_bytes()) {
+            return Err(Errno::RANGE);
+        }
+        if value.len() > u16::MAX as usize {
+            return Err(Errno::INVAL);
+        }
+        // They may be those of the attribute that goes.
+        let (cost, new) = (
+            cost(name, value),
+            Xattr {
+                name: name.to_owned(),
+                value: [value, &[0]].concat().into(),
+            },
+        );
+        // What has this name is gone even if there is no room for the new value, as in C.
+        let _ = self.unset_xattr(&new.name);
+        let mut inner = self.inner.borrow_mut();
+        let xattrs = inner.xattrs.get_or_insert_default();
+        let header = match xattrs.list.is_empty() {
+            true => xattr::HEADER_SIZE,
+            false => 0,
+        };
+        let size = xattrs.size + header + cost;
+        if size > max {
+            return Err(Errno::RANGE);
+        }
+        xattrs.list.push(new);
+        xattrs.size = size;
+        Ok(())
+    }
+
+    /// Takes an attribute away.
+    ///
+    /// # Errors
+    /// [`Errno::NODATA`] if there is none of this name.
+    pub fn unset_xattr(&self, name: &CStr) -> Result<(), Errno> {
+        let index = self.find_xattr(name).ok_or(Errno::NODATA)?;
+        let mut inner = self.inner.borrow_mut();
+        let xattrs = inner.xattrs.as_mut().ok_or(Errno::NODATA)?;
+        let xattr = xattrs.list.swap_remove(index);
+        xattrs.size = match xattrs.list.is_empty() {
+            true => 0,
+            false => xattrs.size.saturating_sub(cost(&xattr.name, xattr.value())),
+        };
+        Ok(())
+    }
+}
+
+/// What an attribute is reckoned to take: with its header, and the worst alignment.
+fn cost(name: &CStr, value: &[u8]) -> usize {
+    xattr::ENTRY_SIZE + xattr::ALIGNMENT - 1 + name.count_bytes() + value.len()
+}
