@@ -118,6 +118,12 @@ static struct folio *copy_folio(struct address_space *mapping,
 /*
  * A copy that the file system makes. No event is raised, and no security module
  * asked: this is no more a user's access than a look at the page cache is.
+ *
+ * A fault on an inline file comes here with locks of the memory's, and ->read_iter()
+ * may take the inode lock of the file in which the image is in the end. Who writes
+ * to that one meanwhile, below the overlayfs that the image was opened on, from a
+ * mapping of such an inline file, may wait for himself. overlayfs forbids such
+ * writes, and EROFS on a file has it so as well.
  */
 static struct folio *read_copy(struct file *file, loff_t pos, size_t len)
 {

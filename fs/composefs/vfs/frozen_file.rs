@@ -181,7 +181,9 @@ impl<T: FileSystem> FrozenFile<T> {
         //   its size be changed; and it stays enabled.
         // - It is not pinned, so nobody writes to it by another way that they got hold of before
         //   fs-verity was enabled: a buffer that they had registered, or a read in flight. Nobody
-        //   gets hold of one now: that would take a writable mapping.
+        //   gets hold of one now: that would take a writable mapping. That whoever writes to a
+        //   user's pages pins them is a rule of the kernel, see pin_user_pages.rst. Who breaks it,
+        //   as direct reads of NFS, 9P and Ceph still do, changes verified pages of every file.
         // - It is not reused, split or moved while there is a reference.
         //
         // What else changes folios that are up to date happens on file systems without fs-verity:
