@@ -33,7 +33,7 @@ module: ## build/<kernel release>/composefs.ko, for KERNEL
 
 .PHONY: tools
 tools: ## mkcomposefs and its fellows, in target/release
-	@scripts/cargo build --release --locked -p composefs-tools -p composefs-mount -p composefs-capi
+	@scripts/cargo build --release --locked -p composefs-tools -p composefs-mount -p composefs-boot -p composefs-capi
 
 .PHONY: modules_install
 modules_install: ## the module made last, into INSTALL_MOD_PATH/lib/modules
@@ -62,6 +62,10 @@ deb: ## the Debian packages, in build/deb: the tools, and the module for DKMS
 .PHONY: test-packages
 test-packages: ## install them in Debian systems, boot those, remove them (half an hour)
 	@scripts/test-packages
+
+.PHONY: test-boot
+test-boot: ## boot Debian systems whose root is an image: initramfs-tools, dracut, ostree, Secure Boot
+	@scripts/test-boot
 
 .PHONY: test-forky
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky

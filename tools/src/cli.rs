@@ -119,11 +119,10 @@ fn manual(command: clap::Command, out: &mut Vec<u8>) -> Result<()> {
         .or(command.get_after_help())
         .map(ToString::to_string)
         .unwrap_or_default();
-    // Helpers of mount(8) are for administrators.
-    let section = if command.get_name().starts_with("mount.") {
-        "8"
-    } else {
-        "1"
+    // Helpers of mount(8) and of the boot are for administrators.
+    let section = match command.get_name() {
+        "mount.composefs" | "composefs-setup-root" => "8",
+        _ => "1",
     };
     let man = clap_mangen::Man::new(command).section(section);
     man.render_title(out)?;

@@ -5,6 +5,7 @@
 mod apt;
 mod artifact;
 mod bench;
+mod boot;
 mod cargo;
 mod console;
 mod deb;
@@ -72,6 +73,7 @@ enum Command {
     Test(suites::Options),
     TestFresh(fresh::Options),
     TestPackages(packages::Options),
+    TestBoot(boot::Options),
     Bench(bench::Options),
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
     Demo,
@@ -223,6 +225,7 @@ fn run(command: Command) -> Result<i32> {
         Command::Test(options) => return Ok(i32::from(!suites::run(&options)?)),
         Command::TestFresh(options) => return Ok(i32::from(!fresh::run(&options)?)),
         Command::TestPackages(options) => return Ok(i32::from(!packages::run(&options)?)),
+        Command::TestBoot(options) => return Ok(i32::from(!boot::run(&options)?)),
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {

@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::artifact::{remove_tree, Artifact};
 use crate::process::{self, Log};
-use crate::qemu::{Machine, Qemu};
+use crate::qemu::{Machine, Qemu, Start};
 use crate::root::{self, Variant};
 use crate::suite::Suite;
 use crate::tap::{Counts, Report};
@@ -239,16 +239,12 @@ impl System {
                 .args([&self.root, &image]),
         )?;
         let boot = self.root.join("boot");
-        let machine = Machine {
+        let start = Start::Kernel {
+            vmlinuz: boot.join(format!("vmlinuz-{release}")),
+            initrd: boot.join(format!("initrd.img-{release}")),
             append: "root=/dev/vda rw systemd.show_status=false".into(),
-            ..Default::default()
         };
-        let mut qemu = Qemu::new(
-            &machine,
-            self.suite,
-            &boot.join(format!("vmlinuz-{release}")),
-            &boot.join(format!("initrd.img-{release}")),
-        )?;
+        let mut qemu = Qemu::new(&Machine::default(), self.suite, &start)?;
         qemu.disk(&image, "")?;
         let log = self.logs.join(format!("{release}.console"));
         let tap = self.logs.join(format!("{release}.tap"));

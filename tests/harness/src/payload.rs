@@ -115,6 +115,7 @@ fn programs(options: &Options) -> Result<()> {
     // The name that mount(8) looks for is none that a crate can have.
     fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
+        copy_programs("composefs-boot", profile, &bin)?;
         fs::create_dir(dir.join("lib"))?;
         fs::copy(
             cargo::c_library("composefs-capi", profile)?,

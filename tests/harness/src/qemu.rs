@@ -82,6 +82,28 @@ fn bytes(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "too large".into())
 }
 
+/// What the machine starts with.
+pub enum Start {
+    /// A kernel.
+    Kernel {
+        vmlinuz: PathBuf,
+        initrd: PathBuf,
+        /// More for its command line.
+        append: String,
+    },
+    /// Firmware with Secure Boot, which looks for something to start on the disks.
+    Firmware(Firmware),
+}
+
+/// UEFI firmware.
+pub struct Firmware {
+    pub code: PathBuf,
+    /// Its variables, with the keys that it trusts.
+    pub variables: PathBuf,
+    /// A place for those as it changes them.
+    pub copy: PathBuf,
+}
+
 /// A QEMU to be run.
 pub struct Qemu {
     arguments: Vec<OsString>,
@@ -90,7 +112,7 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    pub fn new(machine: &Machine, suite: Suite, vmlinuz: &Path, initrd: &Path) -> Result<Self> {
+    pub fn new(machine: &Machine, suite: Suite, start: &Start) -> Result<Self> {
         let mut qemu = Self {
             arguments: Vec::new(),
             disks: 0,
@@ -116,14 +138,7 @@ impl Qemu {
             ("kvm", true) => bail!("--icount needs emulated CPUs: COMPOSEFS_VM_ACCEL=tcg"),
             _ => bail!("COMPOSEFS_VM_ACCEL must be tcg or kvm"),
         };
-        qemu.add([
-            "-nodefaults",
-            "-no-user-config",
-            "-machine",
-            "pc",
-            "-display",
-            "none",
-        ]);
+        qemu.add(["-nodefaults", "-no-user-config", "-display", "none"]);
         qemu.add([
             "-no-reboot",
             "-m",
@@ -133,10 +148,39 @@ impl Qemu {
             "-cpu",
             cpu,
         ]);
-        qemu.add(["-smp", &cpus.to_string(), "-kernel"]);
-        qemu.add([vmlinuz]);
-        qemu.add(["-initrd"]);
-        qemu.add([initrd]);
+        qemu.add(["-smp", &cpus.to_string()]);
+        match start {
+            Start::Kernel {
+                vmlinuz,
+                initrd,
+                append,
+            } => {
+                qemu.add(["-machine", "pc"]);
+                qemu.kernel(suite, vmlinuz, initrd, append);
+            }
+            Start::Firmware(firmware) => qemu.firmware(firmware)?,
+        }
+        Ok(qemu)
+    }
+
+    /// Only code in system management mode may change the firmware's variables.
+    fn firmware(&mut self, firmware: &Firmware) -> Result<()> {
+        fs::copy(&firmware.variables, &firmware.copy)?;
+        self.add(["-machine", "q35,smm=on"]);
+        self.add(["-global", "driver=cfi.pflash01,property=secure,value=on"]);
+        let code = format!("{},readonly=on", firmware.code.display());
+        for file in [code, firmware.copy.display().to_string()] {
+            let drive = format!("if=pflash,format=raw,file={file}");
+            self.add(["-drive", &drive]);
+        }
+        Ok(())
+    }
+
+    fn kernel(&mut self, suite: Suite, vmlinuz: &Path, initrd: &Path, append: &str) {
+        self.add(["-kernel"]);
+        self.add([vmlinuz]);
+        self.add(["-initrd"]);
+        self.add([initrd]);
 
         // Which interrupt a disk has, ACPI computes in its own language, which takes the debug
         // kernel half a minute a disk: as long as ACPI lets anything take, and without its
@@ -152,15 +196,13 @@ impl Qemu {
         };
         // Emulated CPUs on a busy host stand still for seconds at a time: watchdogs that took this
         // for a bug would make the tests lie. A real hang still shows up.
-        qemu.add([
+        self.add([
             "-append",
             &format!(
                 "console=ttyS0 panic=-1 oops=panic watchdog_thresh=60 \
-                 rcupdate.rcu_cpu_stall_timeout=120 no_timer_check random.trust_cpu=on {debug}{}",
-                machine.append
+                 rcupdate.rcu_cpu_stall_timeout=120 no_timer_check random.trust_cpu=on {debug}{append}",
             ),
         ]);
-        Ok(qemu)
     }
 
     fn add<S: AsRef<OsStr>>(&mut self, arguments: impl IntoIterator<Item = S>) {
@@ -254,8 +296,12 @@ mod tests {
 
     #[test]
     fn disks_are_numbered_and_commas_escaped() {
-        let (kernel, initrd) = (Path::new("k"), Path::new("i"));
-        let mut qemu = Qemu::new(&Machine::default(), Suite::Trixie, kernel, initrd).unwrap();
+        let start = Start::Kernel {
+            vmlinuz: "k".into(),
+            initrd: "i".into(),
+            append: String::new(),
+        };
+        let mut qemu = Qemu::new(&Machine::default(), Suite::Trixie, &start).unwrap();
         qemu.disk(Path::new("/a,b"), "").unwrap();
         qemu.disk(Path::new("/c"), ",readonly=on").unwrap();
         let all: Vec<_> = qemu.arguments.iter().map(|a| a.to_string_lossy()).collect();

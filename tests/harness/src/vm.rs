@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use crate::artifact::{lock, remove_tree};
 use crate::kernel::Kernel;
-use crate::qemu::{self, Qemu};
+use crate::qemu::{self, Qemu, Start};
 use crate::suite::Suite;
 use crate::{console, guest, machine, note, payload, place};
 
@@ -94,7 +94,15 @@ pub fn run(options: &Options, program: &Program, output: Output<'_>) -> Result<i
         io::copy(&mut File::open(part)?, &mut whole)?;
     }
 
-    let mut qemu = Qemu::new(&options.machine, options.suite, &kernel.vmlinuz(), &initrd)?;
+    let mut qemu = Qemu::new(
+        &options.machine,
+        options.suite,
+        &Start::Kernel {
+            vmlinuz: kernel.vmlinuz(),
+            initrd,
+            append: options.machine.append.clone(),
+        },
+    )?;
     qemu.disk(&root, ",snapshot=on")?;
     for (nr, size) in options.machine.fresh_disks().enumerate() {
         let disk = run.path(&format!("disk{nr}.img"));

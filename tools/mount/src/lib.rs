@@ -20,6 +20,7 @@ use rustix::fs::CWD;
 pub use error::Error;
 use error::Step;
 use options::{Driver, Options};
+pub use overlay::writable;
 pub use remount::remount;
 
 /// Mounts the image that is open as `image` at the directory `target`.

@@ -3,7 +3,7 @@
 //! composefs 1.0 mounts an image.
 
 use std::ffi::{CString, OsStr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -36,6 +36,21 @@ pub fn above(
     finish(&context, options, target)
 }
 
+/// A layer that can be written to, `upper`, above the directory `lower`; a mount that is nowhere
+/// yet. `work` is for overlayfs's own use, on the same file system.
+///
+/// # Errors
+/// Whatever overlayfs refuses.
+pub fn writable(lower: impl AsFd, upper: impl AsFd, work: impl AsFd) -> Result<OwnedFd, Error> {
+    let context = Context::open("overlay")?.ok_or(Error::NoDriver("mounting without overlayfs"))?;
+    context.text("source", SOURCE)?;
+    context.file("lowerdir+", lower)?;
+    context.file("upperdir", upper)?;
+    context.file("workdir", work)?;
+    context.create()?;
+    context.mount(MountAttrFlags::empty())
+}
+
 /// EROFS for the metadata of `image`, and overlayfs for the content of its files, at `target`.
 pub fn instead(
     image: BorrowedFd,
@@ -59,7 +74,6 @@ fn erofs(image: BorrowedFd, header: Header, options: &Options) -> Result<OwnedFd
     let context = match erofs_from(&path(image), header) {
         // Before 6.12, EROFS wants a block device.
         Err(error) if error.errno() == Errno::NOTBLK => {
-            use std::os::fd::AsFd;
             let device = loopify(image).step(|| "cannot make a loop device of it".into())?;
             erofs_from(&path(device.as_fd()), header)
         }

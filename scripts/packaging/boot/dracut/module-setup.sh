@@ -1,0 +1,26 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only
+# A root file system from a composefs image, for dracut. Nothing happens in an initramfs
+# with it unless the kernel command line names an image, or ostree mounts one.
+
+check() {
+    require_binaries composefs-setup-root dmesg modprobe
+}
+
+depends() {
+    echo systemd
+}
+
+installkernel() {
+    hostonly='' instmods composefs overlay erofs loop
+}
+
+install() {
+    inst_multiple composefs-setup-root dmesg modprobe kill sleep sh
+    inst_simple /usr/lib/composefs/boot-root
+    inst_simple /usr/lib/composefs/load-keys
+    inst_multiple -o /usr/lib/composefs/setup-root-conf.toml /etc/composefs/keys/*.der
+    [[ ! -e $initdir/etc/composefs/keys ]] || inst_multiple keyctl
+    inst_simple "$moddir/composefs-setup-root.service" "$systemdsystemunitdir/composefs-setup-root.service"
+    $SYSTEMCTL -q --root "$initdir" add-wants initrd-root-fs.target composefs-setup-root.service
+}
