@@ -2,6 +2,8 @@
 //! Systems whose root file system is a composefs image: sealed in a guest, and booted from there by
 //! initramfs-tools, dracut, ostree, and as a unified kernel image under Secure Boot.
 
+mod system;
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -13,13 +15,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::artifact::{remove_tree, Artifact};
-use crate::process::{self, Log};
+use crate::artifact::remove_tree;
+use crate::process;
 use crate::qemu::{Firmware, Machine, Qemu, Start};
-use crate::root::{self, Variant};
-use crate::suite::Suite;
 use crate::tap::{Counts, Report};
-use crate::{console, deb, machine, module, note, place, versions, vm};
+use crate::{console, deb, machine, note, place, vm};
+use system::{System, KEY, SNAKEOIL, SUITE};
 
 /// Boots Debian systems whose root file system is a composefs image
 ///
@@ -35,35 +36,12 @@ pub struct Options {
     only: Option<String>,
 }
 
-const SUITE: Suite = Suite::Forky;
-const FLAVOUR: &str = "cloud-amd64";
-
-/// What the system has, what makes its initramfs, and what seals it.
-const PACKAGES: &[&str] = &[
-    "ca-certificates",
-    "dracut-core",
-    "e2fsprogs",
-    "fsverity",
-    "initramfs-tools",
-    "keyutils",
-    "openssl",
-    "ostree",
-    "ostree-boot",
-    "systemd-sysv",
-    // For Secure Boot.
-    "dosfstools",
-    "mtools",
-    "ovmf",
-    "sbsigntool",
-    "systemd-boot-efi",
-    "systemd-ukify",
-];
-
 /// How long an emulated system may take.
 const LIMIT: Duration = Duration::from_secs(900);
 
-/// Debian's key for tests, which its firmware can be had with.
-const SNAKEOIL: &str = "/usr/share/ovmf/PkKek-1-snakeoil";
+/// What an initramfs ends with that finds no root, and what the firmware says.
+const STOPS: &str = "This system does not start: ";
+const FIRMWARE_REFUSES: [&str; 2] = ["Access Denied", "Security Violation"];
 
 /// Runs the tests; whether nothing failed.
 pub fn run(options: &Options) -> Result<bool> {
@@ -83,9 +61,9 @@ pub fn run(options: &Options) -> Result<bool> {
         counts: Counts::default(),
     };
     let sealed = tests.seal(&run)?;
-    tests.by_initramfs(&sealed)?;
     tests.by_ostree(&sealed)?;
     tests.under_secure_boot(&sealed, &run)?;
+    tests.by_initramfs(&sealed)?;
     let Tests { system, counts, .. } = tests;
     remove_tree(&system.root)?;
     let Counts {
@@ -97,127 +75,6 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(failed == 0 && passed > 0)
 }
 
-/// The system, as directories on the host.
-struct System {
-    root: PathBuf,
-    release: String,
-    logs: PathBuf,
-    log: Log,
-}
-
-impl System {
-    fn new(run: &vm::RunDirectory, logs: PathBuf) -> Result<Self> {
-        let kernels = versions::kernels(SUITE, FLAVOUR)?;
-        let kernel = kernels.last().context("no kernel")?;
-        let image = format!("linux-image-{}={}", kernel.release, kernel.version);
-        let mut packages = PACKAGES.to_vec();
-        packages.push(&image);
-        let artifact = Artifact {
-            name: "system-boot".into(),
-            what: format!("system to be sealed, with {}", kernel.release),
-            usually: "2 minutes",
-            inputs: packages.iter().map(|&name| name.into()).collect(),
-        };
-        let base = artifact.get(|dir, log| {
-            let root = dir.join("root");
-            let without = root::NO_DOCUMENTATION;
-            root::make(&root, SUITE, Variant::Important, &packages, without, log)
-        })?;
-        let log = Log::create(logs.join("install.log"))?;
-        let root = run.path("root");
-        log.run(
-            Command::new("cp")
-                .arg("-a")
-                .arg(base.join("root"))
-                .arg(&root),
-        )?;
-        Ok(Self {
-            root,
-            release: kernel.release.clone(),
-            logs,
-            log,
-        })
-    }
-
-    /// A shell command in it.
-    fn sh(&self, command: &str) -> Result<()> {
-        let mut entered = root::enter(&self.root, &[])?;
-        entered.args(["DEBIAN_FRONTEND=noninteractive", "sh", "-e", "-c", command]);
-        self.log.run(entered.current_dir("/"))
-    }
-
-    /// The packages, the module and the test; and an initramfs by each of both ways.
-    fn install(&self, packages: &Path) -> Result<()> {
-        note!("system to be sealed: installing (usually 1 minute)");
-        let release = &self.release;
-        for entry in fs::read_dir(packages)? {
-            let file = entry?.path();
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let is_wanted = name.ends_with(".deb") && !name.contains("dbgsym");
-            if is_wanted && !name.contains("dkms") && !name.contains("-dev") {
-                fs::copy(&file, self.root.join("root").join(&*name))?;
-            }
-        }
-        let module = module::build(&module::Options {
-            suite: Some(SUITE),
-            make: vec!["-s".into()],
-            ..Default::default()
-        })?;
-        let updates = self.root.join(format!("usr/lib/modules/{release}/updates"));
-        fs::create_dir_all(&updates)?;
-        fs::copy(
-            place::checkout("").join(module),
-            updates.join("composefs.ko"),
-        )?;
-        fs::copy(
-            place::checkout("scripts/in-guest/boot"),
-            self.root.join("usr/lib/boot-test"),
-        )?;
-        fs::write(
-            self.root.join("etc/systemd/system/boot-test.service"),
-            "[Unit]\nAfter=multi-user.target serial-getty@ttyS0.service\n\
-             [Service]\nType=oneshot\nExecStart=/bin/bash /usr/lib/boot-test\n\
-             ExecStopPost=/bin/systemctl poweroff --force\n\
-             [Install]\nWantedBy=multi-user.target\n",
-        )?;
-        fs::write(self.root.join("usr/share/boot-test-object"), [b'x'; 5000])?;
-        self.sh(&format!(
-            "dpkg -i --force-overwrite /root/*.deb; rm /root/*.deb
-             kmodsign sha512 {SNAKEOIL}.key {SNAKEOIL}.pem \
-                 /usr/lib/modules/{release}/updates/composefs.ko || true
-             depmod {release}
-             systemctl enable boot-test.service serial-getty@ttyS0.service
-             openssl req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=boot \
-                 -keyout /root/key.pem -out /root/certificate.pem
-             mkdir -p /etc/composefs/keys
-             openssl x509 -in /root/certificate.pem -outform DER -out /etc/composefs/keys/boot.der
-             mkdir -p /usr/lib/ostree
-             printf '[composefs]\\nenabled=verity\\n' >/usr/lib/ostree/prepare-root.conf
-             : >/etc/fstab
-             echo guest >/etc/hostname
-             update-initramfs -c -k {release}
-             dracut --force --no-hostonly --add 'systemd ostree composefs' \
-                 --add-drivers 'virtio_blk virtio_pci ext4' --kver {release} /boot/dracut.img"
-        ))
-    }
-
-    fn boot_file(&self, name: &str) -> PathBuf {
-        self.root.join("boot").join(name)
-    }
-
-    fn vmlinuz(&self) -> PathBuf {
-        self.boot_file(&format!("vmlinuz-{}", self.release))
-    }
-
-    /// The initramfs by initramfs-tools, or by dracut.
-    fn initrd(&self, is_dracut: bool) -> PathBuf {
-        match is_dracut {
-            true => self.boot_file("dracut.img"),
-            false => self.boot_file(&format!("initrd.img-{}", self.release)),
-        }
-    }
-}
-
 /// What became of a boot.
 struct Ended {
     console: String,
@@ -227,6 +84,13 @@ struct Ended {
 }
 
 impl Ended {
+    /// Why it stopped: what the firmware refuses is on a line before it tries other disks.
+    fn why(&self) -> &str {
+        let refused = |line: &&str| FIRMWARE_REFUSES.iter().any(|text| line.contains(text));
+        let mut lines = self.console.lines();
+        lines.find(refused).unwrap_or_else(|| self.last_line())
+    }
+
     /// The last line on the console that says something.
     fn last_line(&self) -> &str {
         let mut lines = self.console.lines().rev().map(str::trim);
@@ -253,6 +117,10 @@ impl Tests {
         let file = name.replace(' ', "-");
         let log = self.system.logs.join(format!("{file}.console"));
         let out = self.system.logs.join(format!("{file}.tap"));
+        // What an earlier run left would be taken for this one's.
+        for file in [&log, &out] {
+            let _ = fs::remove_file(file);
+        }
         qemu.console(&log);
         qemu.port("out", &out);
         let mut child = qemu
@@ -266,12 +134,8 @@ impl Tests {
             let console = fs::read(&log).unwrap_or_default();
             let console = String::from_utf8_lossy(&console);
             // These wait for whoever reads them.
-            let stops = [
-                "This system does not start: ",
-                "Security Violation",
-                "Access Denied",
-            ];
-            let stopped = stops.iter().any(|text| console.contains(text));
+            let stopped = console.contains(STOPS)
+                || FIRMWARE_REFUSES.iter().any(|text| console.contains(text));
             if stopped || began.elapsed() > LIMIT {
                 in_time = stopped;
                 thread::sleep(Duration::from_secs(2));
@@ -336,12 +200,12 @@ impl Tests {
             return Ok(());
         }
         let ended = self.boot(name, start, disks, false)?;
-        let last = ended.last_line();
-        let failure = match words.iter().find(|word| !last.contains(**word)) {
+        let why = ended.why();
+        let failure = match words.iter().find(|word| !why.contains(**word)) {
             _ if !ended.said.is_empty() => Some("it started".into()),
-            Some(word) => Some(format!("the last line is {last:?}, without {word:?}")),
+            Some(word) => Some(format!("the last line is {why:?}, without {word:?}")),
             None => {
-                println!("{name}: {last}");
+                println!("{name}: {why}");
                 None
             }
         };
@@ -483,9 +347,9 @@ impl Tests {
     ) -> Result<PathBuf> {
         let release = &self.system.release;
         let sign = match is_signed {
-            true => format!(
-                "--secureboot-private-key={SNAKEOIL}.key --secureboot-certificate={SNAKEOIL}.pem"
-            ),
+            true => {
+                format!("--secureboot-private-key={KEY} --secureboot-certificate={SNAKEOIL}.pem")
+            }
             false => String::new(),
         };
         self.system.sh(&format!(

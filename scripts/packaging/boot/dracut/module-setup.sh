@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # A root file system from a composefs image, for dracut. Nothing happens in an initramfs
 # with it unless the kernel command line names an image, or ostree mounts one.
+#
+# The variables in lower case are dracut's.
+# shellcheck disable=SC2154
 
 check() {
-    require_binaries composefs-setup-root dmesg modprobe
+    require_binaries composefs-setup-root modprobe
 }
 
 depends() {
@@ -16,7 +19,7 @@ installkernel() {
 }
 
 install() {
-    inst_multiple composefs-setup-root dmesg modprobe kill sleep sh
+    inst_multiple composefs-setup-root modprobe kill sleep sh
     inst_simple /usr/lib/composefs/boot-root
     inst_simple /usr/lib/composefs/load-keys
     inst_multiple -o /usr/lib/composefs/setup-root-conf.toml /etc/composefs/keys/*.der
