@@ -2,25 +2,22 @@
 //! Systems whose root file system is a composefs image: sealed in a guest, and booted from there by
 //! initramfs-tools, dracut, ostree, and as a unified kernel image under Secure Boot.
 
-mod system;
+mod sealed;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artifact::remove_tree;
-use crate::process;
 use crate::qemu::{Firmware, Machine, Qemu, Start};
-use crate::tap::{Counts, Report};
-use crate::{console, deb, machine, note, place, vm};
-use system::{System, KEY, SNAKEOIL, SUITE};
+use crate::system::{self, Ended};
+use crate::tap::Counts;
+use crate::{deb, note, place, vm};
+use sealed::{System, KEY, SNAKEOIL, SUITE};
 
 /// Boots Debian systems whose root file system is a composefs image
 ///
@@ -38,6 +35,9 @@ pub struct Options {
 
 /// How long an emulated system may take.
 const LIMIT: Duration = Duration::from_secs(900);
+
+/// The size of the disks, in bytes.
+const DISK: u64 = 12 << 30;
 
 /// What an initramfs ends with that finds no root, and what the firmware says.
 const STOPS: &str = "This system does not start: ";
@@ -66,36 +66,15 @@ pub fn run(options: &Options) -> Result<bool> {
     tests.by_initramfs(&sealed)?;
     let Tests { system, counts, .. } = tests;
     remove_tree(&system.root)?;
-    let Counts {
-        passed,
-        failed,
-        skipped,
-    } = counts;
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    Ok(failed == 0 && passed > 0)
+    println!("{counts}");
+    Ok(counts.is_good())
 }
 
-/// What became of a boot.
-struct Ended {
-    console: String,
-    /// What the test in the system printed.
-    said: Vec<String>,
-    in_time: bool,
-}
-
-impl Ended {
-    /// Why it stopped: what the firmware refuses is on a line before it tries other disks.
-    fn why(&self) -> &str {
-        let refused = |line: &&str| FIRMWARE_REFUSES.iter().any(|text| line.contains(text));
-        let mut lines = self.console.lines();
-        lines.find(refused).unwrap_or_else(|| self.last_line())
-    }
-
-    /// The last line on the console that says something.
-    fn last_line(&self) -> &str {
-        let mut lines = self.console.lines().rev().map(str::trim);
-        lines.find(|line| !line.is_empty()).unwrap_or_default()
-    }
+/// Why it stopped: what the firmware refuses is on a line before it tries other disks.
+fn why(ended: &Ended) -> &str {
+    let refused = |line: &&str| FIRMWARE_REFUSES.iter().any(|text| line.contains(text));
+    let mut lines = ended.console.lines();
+    lines.find(refused).unwrap_or_else(|| ended.last_line())
 }
 
 struct Tests {
@@ -115,40 +94,16 @@ impl Tests {
             qemu.disk(disk, if keeps { "" } else { ",snapshot=on" })?;
         }
         let file = name.replace(' ', "-");
-        let log = self.system.logs.join(format!("{file}.console"));
-        let out = self.system.logs.join(format!("{file}.tap"));
-        // What an earlier run left would be taken for this one's.
-        for file in [&log, &out] {
-            let _ = fs::remove_file(file);
-        }
-        qemu.console(&log);
-        qemu.port("out", &out);
-        let mut child = qemu
-            .command(&machine::path()?)
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot run QEMU")?;
-        let began = Instant::now();
-        let mut in_time = true;
-        while child.try_wait()?.is_none() {
-            let console = fs::read(&log).unwrap_or_default();
-            let console = String::from_utf8_lossy(&console);
+        let logs = &self.system.logs;
+        let [first, second] = FIRMWARE_REFUSES;
+        system::boot(
+            qemu,
+            &logs.join(format!("{file}.console")),
+            &logs.join(format!("{file}.tap")),
+            LIMIT,
             // These wait for whoever reads them.
-            let stopped = console.contains(STOPS)
-                || FIRMWARE_REFUSES.iter().any(|text| console.contains(text));
-            if stopped || began.elapsed() > LIMIT {
-                in_time = stopped;
-                thread::sleep(Duration::from_secs(2));
-                child.kill()?;
-            }
-            thread::sleep(Duration::from_millis(200));
-        }
-        let lines = BufReader::new(File::open(&out)?).lines();
-        Ok(Ended {
-            console: String::from_utf8_lossy(&fs::read(&log)?).into_owned(),
-            said: lines.collect::<Result<_, _>>()?,
-            in_time,
-        })
+            &[STOPS, first, second],
+        )
     }
 
     /// The kernel, with an initramfs and a command line.
@@ -170,28 +125,8 @@ impl Tests {
             return Ok(());
         }
         let ended = self.boot(name, start, disks, false)?;
-        self.report(name, &ended);
+        self.counts += ended.report(name);
         Ok(())
-    }
-
-    fn report(&mut self, name: &str, ended: &Ended) {
-        let mut tell = |line: String| println!("{name}: {line}");
-        let mut report = Report::new(&mut tell);
-        for line in &ended.said {
-            report.line(line);
-        }
-        let counts = report.finish();
-        let complaints = console::complaints(&ended.console);
-        let failure = match (ended.in_time, complaints.first(), counts.passed) {
-            (false, ..) => Some(format!("was stopped after {} s", LIMIT.as_secs())),
-            (_, Some(line), _) => Some(format!("the kernel complained: {line}")),
-            (_, None, 0) => Some(format!("did not start: {}", ended.last_line())),
-            _ => None,
-        };
-        self.counts += counts;
-        if let Some(failure) = failure {
-            self.tell(name, Some(failure));
-        }
     }
 
     /// It does not start, and the last line on the console has these words.
@@ -200,40 +135,28 @@ impl Tests {
             return Ok(());
         }
         let ended = self.boot(name, start, disks, false)?;
-        let why = ended.why();
-        let failure = match words.iter().find(|word| !why.contains(**word)) {
-            _ if !ended.said.is_empty() => Some("it started".into()),
-            Some(word) => Some(format!("the last line is {why:?}, without {word:?}")),
+        let why = why(&ended);
+        self.counts += match words.iter().find(|word| !why.contains(**word)) {
+            _ if !ended.said.is_empty() => ended.failure(name, "it started"),
+            Some(word) => {
+                ended.failure(name, &format!("the last line is {why:?}, without {word:?}"))
+            }
             None => {
                 println!("{name}: {why}");
-                None
+                Counts::of(1, 0, 0)
             }
         };
-        self.tell(name, failure);
         Ok(())
-    }
-
-    fn tell(&mut self, name: &str, failure: Option<String>) {
-        match failure {
-            None => self.counts.passed += 1,
-            Some(failure) => {
-                println!(
-                    "{name}: FAILED: {failure}; see {}",
-                    self.system.logs.display()
-                );
-                self.counts.failed += 1;
-            }
-        }
     }
 
     /// Seals the system on the disk, in a guest; what the sealed ones are called.
     fn seal(&mut self, run: &vm::RunDirectory) -> Result<BTreeMap<String, String>> {
         let image = run.path("system.img");
-        make_disk(&image, Some(&self.system.root))?;
-        make_disk(&self.disk, None)?;
+        system::make_disk(&image, DISK, Some(&self.system.root))?;
+        system::make_disk(&self.disk, DISK, None)?;
         let start = self.kernel(false, "root=/dev/vda rw boot_test=seal");
         let ended = self.boot("seal", &start, &[&image, &self.disk], true)?;
-        self.report("seal", &ended);
+        self.counts += ended.report("seal");
         fs::remove_file(&image)?;
         let values = ended.said.iter().filter_map(|line| {
             let (key, value) = line.strip_prefix("# ")?.split_once(": ")?;
@@ -369,15 +292,4 @@ impl Tests {
 fn value<'a>(sealed: &'a BTreeMap<String, String>, key: &str) -> Result<&'a str> {
     let value = sealed.get(key).map(|value| &**value);
     value.with_context(|| format!("sealing gave no {key}"))
-}
-
-/// A disk with fs-verity, with what is in `root`.
-fn make_disk(image: &Path, root: Option<&Path>) -> Result<()> {
-    File::create(image)?.set_len(12 << 30)?;
-    let mut command = Command::new(machine::programs()?.join("mkfs.ext4"));
-    command.args(["-q", "-b", "4096", "-O", "verity"]);
-    if let Some(root) = root {
-        command.arg("-d").arg(root);
-    }
-    process::run(command.arg(image))
 }

@@ -30,6 +30,7 @@ mod root;
 mod shows;
 mod suite;
 mod suites;
+mod system;
 mod tap;
 mod toolchain;
 mod versions;

@@ -2,24 +2,22 @@
 //! The Debian packages, installed as an administrator does it: a Debian system with a stock kernel,
 //! booted as it is, and then with a newer kernel.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader};
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 use clap::Args;
 
 use crate::artifact::{remove_tree, Artifact};
-use crate::process::{self, Log};
+use crate::process::Log;
 use crate::qemu::{Machine, Qemu, Start};
 use crate::root::{self, Variant};
 use crate::suite::Suite;
-use crate::tap::{Counts, Report};
+use crate::tap::Counts;
 use crate::versions::StockKernel;
-use crate::{console, deb, machine, note, place, versions, vm};
+use crate::{deb, note, place, system, versions, vm};
 
 /// Installs the Debian packages in systems with stock kernels, boots them, and removes them again
 ///
@@ -58,6 +56,9 @@ const OF_BACKPORTS: &str = "linux-base/trixie-backports";
 /// The C tools, which ours replace, and a program that uses their library; trixie has none.
 const C_TOOLS: [&str; 2] = ["composefs", "ostree"];
 
+/// The size of the disk, in bytes.
+const DISK: u64 = 16 << 30;
+
 /// How long an emulated system may take to boot and run its tests.
 const LIMIT: Duration = Duration::from_secs(1800);
 
@@ -75,13 +76,8 @@ pub fn run(options: &Options) -> Result<bool> {
     for suite in suites {
         counts += in_suite(suite, &packages)?;
     }
-    let Counts {
-        passed,
-        failed,
-        skipped,
-    } = counts;
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    Ok(failed == 0 && passed > 0)
+    println!("{counts}");
+    Ok(counts.is_good())
 }
 
 fn in_suite(suite: Suite, packages: &Path) -> Result<Counts> {
@@ -188,15 +184,7 @@ impl System {
     }
 
     fn install(&self, packages: &Path, log: &Log) -> Result<()> {
-        let mut files = Vec::new();
-        for entry in fs::read_dir(packages)? {
-            let file = entry?.path();
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            if name.ends_with(".deb") && !name.contains("dbgsym") {
-                fs::copy(&file, self.root.join("root").join(&*name))?;
-                files.push(format!("/root/{name}"));
-            }
-        }
+        let files = system::copy_packages(packages, &self.root, |_| true)?;
         log.run(
             self.command("apt-get")?
                 .args(["-q", "-y", "--no-install-recommends", "install"])
@@ -231,13 +219,7 @@ impl System {
             ),
         )?;
         let image = run.path("disk.img");
-        let _ = fs::remove_file(&image);
-        File::create(&image)?.set_len(16 << 30)?;
-        process::run(
-            Command::new(machine::programs()?.join("mkfs.ext4"))
-                .args(["-q", "-b", "4096", "-O", "verity", "-d"])
-                .args([&self.root, &image]),
-        )?;
+        system::make_disk(&image, DISK, Some(&self.root))?;
         let boot = self.root.join("boot");
         let start = Start::Kernel {
             vmlinuz: boot.join(format!("vmlinuz-{release}")),
@@ -246,46 +228,13 @@ impl System {
         };
         let mut qemu = Qemu::new(&Machine::default(), self.suite, &start)?;
         qemu.disk(&image, "")?;
-        let log = self.logs.join(format!("{release}.console"));
-        let tap = self.logs.join(format!("{release}.tap"));
-        qemu.console(&log);
-        qemu.port("out", &tap);
-        let mut child = qemu
-            .command(&machine::path()?)
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot run QEMU")?;
-        let began = Instant::now();
-        let mut in_time = true;
-        while child.try_wait()?.is_none() {
-            if began.elapsed() > LIMIT {
-                in_time = false;
-                child.kill()?;
-            }
-            thread::sleep(Duration::from_millis(100));
-        }
-
-        let mut tell = |line: String| println!("{}: {release}: {line}", self.suite);
-        let mut report = Report::new(&mut tell);
-        for line in BufReader::new(File::open(&tap)?).lines() {
-            report.line(&line?);
-        }
-        let mut counts = report.finish();
-        let complaints = console::complaints(&String::from_utf8_lossy(&fs::read(&log)?));
-        let failure = match (in_time, complaints.first(), counts.passed) {
-            (false, ..) => Some(format!("was stopped after {} s", LIMIT.as_secs())),
-            (_, Some(line), _) => Some(format!("the kernel complained: {line}")),
-            (_, None, 0) => Some("did not run its tests".into()),
-            _ => None,
-        };
-        if let Some(failure) = failure {
-            println!(
-                "{}: {release}: FAILED: {failure}; see {}",
-                self.suite,
-                log.display()
-            );
-            counts.failed += 1;
-        }
-        Ok(counts)
+        let ended = system::boot(
+            qemu,
+            &self.logs.join(format!("{release}.console")),
+            &self.logs.join(format!("{release}.tap")),
+            LIMIT,
+            &[],
+        )?;
+        Ok(ended.report(&format!("{}: {release}", self.suite)))
     }
 }

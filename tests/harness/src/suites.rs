@@ -111,12 +111,12 @@ pub fn run(options: &Options) -> Result<bool> {
         jobs::note_failure(&reason);
         run.counts += Counts::of(0, 1, 0);
     }
-    let Counts {
-        passed,
-        failed,
-        skipped,
-    } = run.counts;
     if let Some(file) = &options.counts {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = run.counts;
         let mut file = OpenOptions::new().append(true).create(true).open(file)?;
         writeln!(file, "{passed} {failed} {skipped}")?;
         // The others go on after a test that failed, but not after this.
@@ -125,8 +125,8 @@ pub fn run(options: &Options) -> Result<bool> {
     for line in run.failures().lines() {
         println!("{line}");
     }
-    println!("{passed} passed, {failed} failed, {skipped} skipped");
-    Ok(failed == 0 && passed > 0)
+    println!("{}", run.counts);
+    Ok(run.counts.is_good())
 }
 
 impl Run {
@@ -283,12 +283,7 @@ impl Run {
             counts.failed = 1;
         }
         counts += skipped;
-        let Counts {
-            passed,
-            failed,
-            skipped,
-        } = counts;
-        println!("host: {passed} passed, {failed} failed, {skipped} skipped");
+        println!("host: {counts}");
         Ok(counts)
     }
 
@@ -350,12 +345,7 @@ impl Run {
         };
         let mut counts = report.finish();
         fs::remove_dir_all(payload)?;
-        let Counts {
-            passed,
-            failed,
-            skipped,
-        } = counts;
-        println!("guest: {passed} passed, {failed} failed, {skipped} skipped on {kernel}");
+        println!("guest: {counts} on {kernel}");
         if status != 0 {
             self.tell(&format!(
                 "guest: FAILED: status {status}: see above, and build/test/{suite}/console.log"

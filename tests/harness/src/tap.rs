@@ -4,6 +4,7 @@
 //! Several programs follow one another, each between lines `#begin NAME` and `#end NAME STATUS`
 //! (see `scripts/in-guest/run-tests`).
 
+use std::fmt;
 use std::ops::AddAssign;
 
 /// How many lines of a program are repeated after a point that failed.
@@ -24,6 +25,22 @@ impl Counts {
             failed,
             skipped,
         }
+    }
+
+    /// Whether something was tried, and nothing failed.
+    pub fn is_good(&self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+}
+
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            passed,
+            failed,
+            skipped,
+        } = self;
+        write!(f, "{passed} passed, {failed} failed, {skipped} skipped")
     }
 }
 
@@ -208,15 +225,7 @@ impl<'a> Report<'a> {
             program.counts.failed += 1;
             self.fault(&mut program, &fault);
         }
-        let Counts {
-            passed,
-            failed,
-            skipped,
-        } = program.counts;
-        (self.tell)(format!(
-            "{}: {passed} passed, {failed} failed, {skipped} skipped",
-            program.name
-        ));
+        (self.tell)(format!("{}: {}", program.name, program.counts));
         self.counts += program.counts;
     }
 

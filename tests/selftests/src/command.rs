@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 
 /// What a program wrote to its standard output, without the last line's end; an error if it failed.
 pub fn output(command: &mut Command) -> Result<String> {
@@ -28,6 +28,18 @@ pub fn capture(command: &mut Command) -> Result<Output> {
         .stdin(Stdio::null())
         .output()
         .with_context(|| format!("{:?}", command.get_program()))
+}
+
+/// The program refuses: its status is 1, and what it says is one line with these words.
+pub fn expect_refusal(command: &mut Command, words: &[&str]) -> Result<()> {
+    let result = capture(command)?;
+    let said = String::from_utf8_lossy(&result.stderr);
+    ensure!(result.status.code() == Some(1), "{}: {said}", result.status);
+    ensure!(said.lines().count() == 1, "not one line: {said}");
+    for word in words {
+        ensure!(said.contains(word), "{word:?} is not in {said:?}");
+    }
+    Ok(())
 }
 
 /// A shorthand for `output(Command::new(program).args(args))`.

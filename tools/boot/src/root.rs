@@ -46,13 +46,10 @@ pub fn set_up(arguments: &Arguments, config: &Config, place: &Place) -> Result<(
     let repository = directory::open(&disk, "composefs")
         .with_context(|| format!("no composefs repository in {}", place.disk.display()))?;
     let found = find(arguments, &disk, &repository)?;
-    let signature = match &arguments.signature {
-        Some(path) => Some(
-            directory::open_file(&disk, path)
-                .with_context(|| format!("signature {}", path.display()))?,
-        ),
-        None => None,
+    let open = |path: &Path| {
+        directory::open_file(&disk, path).with_context(|| format!("signature {}", path.display()))
     };
+    let signature = arguments.signature.as_deref().map(open).transpose()?;
     let state = match directory::open(&disk, Path::new("state/deploy").join(&found.name)) {
         Ok(state) => Some(state),
         Err(Errno::NOENT) => None,

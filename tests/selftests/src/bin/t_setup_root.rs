@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{ensure, Result};
-use composefs_selftests::command::{capture, output, run};
+use composefs_selftests::command::{expect_refusal, output, run};
 use composefs_selftests::image::{build, build_composefs_rs, enable_verity, Image};
 use composefs_selftests::mountinfo::mountinfo;
 use composefs_selftests::setup;
@@ -106,13 +106,7 @@ impl Context {
 
     fn refuses_command(&self, command: &mut Command, words: &[&str]) -> Result<()> {
         let before = fs::read_to_string("/proc/self/mountinfo")?;
-        let result = capture(command)?;
-        let said = String::from_utf8_lossy(&result.stderr);
-        ensure!(result.status.code() == Some(1), "{}: {said}", result.status);
-        ensure!(said.lines().count() == 1, "not one line: {said}");
-        for word in words {
-            ensure!(said.contains(word), "{word:?} is not in {said:?}");
-        }
+        expect_refusal(command, words)?;
         ensure!(before == fs::read_to_string("/proc/self/mountinfo")?);
         Ok(())
     }

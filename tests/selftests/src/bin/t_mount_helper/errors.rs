@@ -5,11 +5,11 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{ensure, Result};
-use composefs_selftests::command::capture;
+use composefs_selftests::command::{capture, expect_refusal};
 use composefs_selftests::image::enable_verity;
 use composefs_selftests::setup;
 
-use crate::{expect_refusal, Context, BOTH};
+use crate::{Context, BOTH};
 
 pub fn of_the_image(context: &mut Context) -> Result<()> {
     let digest = &context.image.digest;

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{ensure, Context as _, Result};
-use composefs_selftests::command::{capture, output, run};
+use composefs_selftests::command::{expect_refusal, output, run};
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::{build, replace, Image};
 use composefs_selftests::mount::Mount;
@@ -78,17 +78,6 @@ impl Context {
         ensure!(!is_mounted(&self.target())?, "it is mounted");
         Ok(())
     }
-}
-
-fn expect_refusal(command: &mut Command, words: &[&str]) -> Result<()> {
-    let result = capture(command)?;
-    let said = String::from_utf8_lossy(&result.stderr);
-    ensure!(result.status.code() == Some(1), "{}: {said}", result.status);
-    ensure!(said.lines().count() == 1, "not one line: {said}");
-    for word in words {
-        ensure!(said.contains(word), "{word:?} is not in {said:?}");
-    }
-    Ok(())
 }
 
 fn is_mounted(target: &Path) -> Result<bool> {

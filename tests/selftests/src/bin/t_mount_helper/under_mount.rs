@@ -5,12 +5,12 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::{ensure, Result};
-use composefs_selftests::command::{output, run};
+use composefs_selftests::command::{expect_refusal, output, run};
 use composefs_selftests::mount::Mount;
 use composefs_selftests::mountinfo::mountinfo;
 use composefs_selftests::setup;
 
-use crate::{content, expect_refusal, is_mounted, Context};
+use crate::{content, is_mounted, Context};
 
 /// The helper, over that of composefs 1.0.
 fn installed() -> Result<Mount> {

@@ -11,7 +11,7 @@ use crate::artifact::Artifact;
 use crate::process::Log;
 use crate::root::{self, Variant};
 use crate::suite::Suite;
-use crate::{module, note, place, versions, vm};
+use crate::{module, note, place, system, versions, vm};
 
 pub const SUITE: Suite = Suite::Forky;
 const FLAVOUR: &str = "cloud-amd64";
@@ -96,14 +96,8 @@ impl System {
     pub fn install(&self, packages: &Path) -> Result<()> {
         note!("system to be sealed: installing (usually 1 minute)");
         let release = &self.release;
-        for entry in fs::read_dir(packages)? {
-            let file = entry?.path();
-            let name = file.file_name().unwrap_or_default().to_string_lossy();
-            let is_wanted = name.ends_with(".deb") && !name.contains("dbgsym");
-            if is_wanted && !name.contains("dkms") && !name.contains("-dev") {
-                fs::copy(&file, self.root.join("root").join(&*name))?;
-            }
-        }
+        let is_wanted = |name: &str| !name.contains("dkms") && !name.contains("-dev");
+        system::copy_packages(packages, &self.root, is_wanted)?;
         let module = module::build(&module::Options {
             suite: Some(SUITE),
             make: vec!["-s".into()],
