@@ -167,7 +167,9 @@ impl Conversion {
         let mut list = XattrList::default();
         for index in 0..node.xattr_count() {
             node.xattr(index, |xattr| match xattr {
-                Some(xattr) => tree.collect_xattr(&mut list, xattr.name.to_bytes(), xattr.value()),
+                Some(xattr) => {
+                    tree.collect_xattr(&mut list, xattr.name().to_bytes(), xattr.value())
+                }
                 None => Ok(()),
             })
             .map_err(|error| errno(&error))?;

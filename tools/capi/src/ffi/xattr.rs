@@ -29,7 +29,7 @@ pub unsafe extern "C" fn lcfs_node_get_xattr_name(this: *mut Node, index: usize)
     guard(std::ptr::null(), || {
         // SAFETY: See the contract.
         unsafe { node(this) }.xattr(index, |xattr| {
-            xattr.map_or(std::ptr::null(), |xattr| xattr.name.as_ptr())
+            xattr.map_or(std::ptr::null(), |xattr| xattr.name().as_ptr())
         })
     })
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The extended attributes of a node.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 
 use composefs_format::disk::xattr;
 use rustix::io::Errno;
@@ -15,17 +15,29 @@ const XATTRS_MAX: usize = u16::MAX as usize / 2;
 /// The same for what an image was found to have.
 const XATTRS_FOUND_MAX: usize = u16::MAX as usize;
 
-/// An extended attribute.
+/// An extended attribute: a name and a value, in one allocation, as there are many of them.
 #[derive(Clone)]
 pub struct Xattr {
-    pub name: CString,
-    /// With a NUL behind it, which does not count.
-    value: Box<[u8]>,
+    /// Both have a NUL behind them.
+    bytes: Box<[u8]>,
 }
 
 impl Xattr {
+    fn new(name: &CStr, value: &[u8]) -> Self {
+        let bytes = [name.to_bytes_with_nul(), value, &[0]].concat();
+        Self {
+            bytes: bytes.into(),
+        }
+    }
+
+    pub fn name(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.bytes).unwrap_or_default()
+    }
+
     pub fn value(&self) -> &[u8] {
-        &self.value[..self.value.len() - 1]
+        let start = self.name().count_bytes() + 1;
+        let end = self.bytes.len().saturating_sub(1);
+        self.bytes.get(start..end).unwrap_or_default()
     }
 }
 
@@ -72,7 +84,7 @@ impl Node {
     pub fn find_xattr(&self, name: &CStr) -> Option<usize> {
         let inner = self.inner.borrow();
         let mut list = inner.xattrs.as_ref()?.list.iter();
-        list.position(|xattr| *xattr.name == *name)
+        list.position(|xattr| xattr.name() == name)
     }
 
     /// Sets an attribute, in place of one of this name.
@@ -100,15 +112,9 @@ impl Node {
             return Err(Errno::INVAL);
         }
         // They may be those of the attribute that goes.
-        let (cost, new) = (
-            cost(name, value),
-            Xattr {
-                name: name.to_owned(),
-                value: [value, &[0]].concat().into(),
-            },
-        );
+        let (cost, new) = (cost(name, value), Xattr::new(name, value));
         // What has this name is gone even if there is no room for the new value, as in C.
-        let _ = self.unset_xattr(&new.name);
+        let _ = self.unset_xattr(new.name());
         let mut inner = self.inner.borrow_mut();
         let xattrs = inner.xattrs.get_or_insert_default();
         let header = match xattrs.list.is_empty() {
@@ -119,6 +125,8 @@ impl Node {
         if size > max {
             return Err(Errno::RANGE);
         }
+        // Most nodes have one.
+        xattrs.list.reserve_exact(1);
         xattrs.list.push(new);
         xattrs.size = size;
         Ok(())
@@ -135,7 +143,9 @@ impl Node {
         let xattr = xattrs.list.swap_remove(index);
         xattrs.size = match xattrs.list.is_empty() {
             true => 0,
-            false => xattrs.size.saturating_sub(cost(&xattr.name, xattr.value())),
+            false => xattrs
+                .size
+                .saturating_sub(cost(xattr.name(), xattr.value())),
         };
         Ok(())
     }
