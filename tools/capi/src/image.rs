@@ -69,8 +69,8 @@ fn errno(error: &anyhow::Error) -> Errno {
 /// A tree that is being made of nodes.
 struct Conversion {
     tree: Tree,
-    /// Where the nodes are in it.
-    ids: HashMap<*const Node, NodeId>,
+    /// Where the nodes are in it that have other names.
+    targets: HashMap<*const Node, Option<NodeId>>,
     /// Nodes that are other names, and what of.
     links: Vec<(NodeId, Rc<Node>)>,
 }
@@ -79,7 +79,7 @@ impl Conversion {
     fn of(root: &Rc<Node>) -> Result<Tree, Errno> {
         let mut this = Self {
             tree: Tree::new(),
-            ids: HashMap::new(),
+            targets: targets(root),
             links: Vec::new(),
         };
         if !root.is_dir() {
@@ -136,7 +136,9 @@ impl Conversion {
     }
 
     fn describe(&mut self, id: NodeId, node: &Rc<Node>) -> Result<(), Errno> {
-        self.ids.insert(Rc::as_ptr(node), id);
+        if let Some(place) = self.targets.get_mut(&Rc::as_ptr(node)) {
+            *place = Some(id);
+        }
         let tree = &mut self.tree;
         let full = |_| Errno::NOMEM;
         node.payload(|payload| match payload {
@@ -180,11 +182,27 @@ impl Conversion {
     /// Every link has to lead to something that is in the tree.
     fn resolve(&mut self) -> Result<(), Errno> {
         for (id, target) in &self.links {
-            let target = self.ids.get(&Rc::as_ptr(target)).ok_or(Errno::INVAL)?;
-            self.tree.set_link(*id, *target);
+            let target = self.targets.get(&Rc::as_ptr(target)).copied().flatten();
+            self.tree.set_link(*id, target.ok_or(Errno::INVAL)?);
         }
         Ok(())
     }
+}
+
+/// The nodes that some node below `root` is another name of: few, beside all nodes.
+fn targets(root: &Rc<Node>) -> HashMap<*const Node, Option<NodeId>> {
+    let mut targets = HashMap::new();
+    let mut left = vec![Rc::clone(root)];
+    while let Some(dir) = left.pop() {
+        for child in (0..dir.child_count()).filter_map(|index| dir.child(index)) {
+            if child.link().is_some() {
+                targets.extend(child.linked().map(|target| (Rc::as_ptr(&target), None)));
+            } else if child.child_count() > 0 {
+                left.push(child);
+            }
+        }
+    }
+    targets
 }
 
 fn meta(stat: &Stat) -> Result<Meta, Errno> {

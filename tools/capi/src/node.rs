@@ -53,14 +53,17 @@ struct Inner {
     payload: Option<CString>,
     content: Option<Box<[u8]>>,
     digest: Option<Bytes>,
-    xattrs: Option<Box<Xattrs>>,
+    xattrs: Xattrs,
     parent: Weak<Node>,
-    /// By name.
-    children: Vec<Rc<Node>>,
+    children: Option<Box<Children>>,
     link: Option<Rc<Node>>,
     /// The link that was to be made would have led back to itself.
     has_bad_link: bool,
 }
+
+/// What is in a directory, by name. Apart, because most nodes have none.
+#[derive(Default)]
+struct Children(Vec<Rc<Node>>);
 
 impl Node {
     pub fn new() -> Rc<Self> {
@@ -189,18 +192,18 @@ impl Node {
     }
 
     pub fn child_count(&self) -> usize {
-        self.inner.borrow().children.len()
+        self.inner.borrow().children().len()
     }
 
     pub fn child(&self, index: usize) -> Option<Rc<Self>> {
-        self.inner.borrow().children.get(index).cloned()
+        self.inner.borrow().children().get(index).cloned()
     }
 
     /// The child of this name.
     pub fn lookup(&self, name: &CStr) -> Option<Rc<Self>> {
         let inner = self.inner.borrow();
         let index = inner.position(name).ok()?;
-        inner.children.get(index).cloned()
+        inner.children().get(index).cloned()
     }
 
     /// Adds a child.
@@ -230,7 +233,8 @@ impl Node {
             child.name = Some(name.to_owned());
             child.parent = Rc::downgrade(self);
         }
-        inner.children.insert(place, child);
+        let children = inner.children.get_or_insert_default();
+        children.0.insert(place, child);
         Ok(())
     }
 
@@ -298,7 +302,7 @@ impl Node {
             payload: inner.payload.clone(),
             content: inner.content.clone(),
             digest: inner.digest,
-            xattrs: inner.xattrs.as_ref().map(|xattrs| xattrs.copy().into()),
+            xattrs: inner.xattrs.copy(),
             link: inner.link.clone(),
             ..Inner::default()
         };
@@ -307,13 +311,22 @@ impl Node {
 }
 
 impl Inner {
+    fn children(&self) -> &[Rc<Node>] {
+        self.children.as_ref().map_or(&[], |children| &children.0)
+    }
+
+    fn take_children(&mut self) -> Vec<Rc<Node>> {
+        self.children.take().unwrap_or_default().0
+    }
+
     /// Where the child of this name is, or would be. Most names come in their order.
     fn position(&self, name: &CStr) -> Result<usize, usize> {
         let compare = |child: &Rc<Node>| child.name(|other| other.cmp(&Some(name)));
-        match self.children.last().map(compare) {
-            None | Some(Ordering::Less) => Err(self.children.len()),
-            Some(Ordering::Equal) => Ok(self.children.len() - 1),
-            Some(Ordering::Greater) => self.children.binary_search_by(compare),
+        let children = self.children();
+        match children.last().map(compare) {
+            None | Some(Ordering::Less) => Err(children.len()),
+            Some(Ordering::Equal) => Ok(children.len() - 1),
+            Some(Ordering::Greater) => children.binary_search_by(compare),
         }
     }
 }
@@ -324,7 +337,7 @@ impl Drop for Node {
     fn drop(&mut self) {
         let inner = self.inner.get_mut();
         let mut links = Vec::from_iter(inner.link.take());
-        let mut children = std::mem::take(&mut inner.children);
+        let mut children = inner.take_children();
         loop {
             let (node, is_child) = match children.pop() {
                 Some(child) => (child, true),
@@ -342,7 +355,7 @@ impl Drop for Node {
                 inner.parent = Weak::new();
             }
             if is_child || is_last {
-                children.append(&mut inner.children);
+                children.append(&mut inner.take_children());
             }
             if is_last {
                 links.extend(inner.link.take());

@@ -11,9 +11,9 @@ use super::Node;
 /// Longest name of an extended attribute.
 const XATTR_NAME_MAX: usize = 255;
 /// What the attributes of a node may take: half of what EROFS has room for.
-const XATTRS_MAX: usize = u16::MAX as usize / 2;
+const XATTRS_MAX: u32 = u16::MAX as u32 / 2;
 /// The same for what an image was found to have.
-const XATTRS_FOUND_MAX: usize = u16::MAX as usize;
+const XATTRS_FOUND_MAX: u32 = u16::MAX as u32;
 
 /// An extended attribute: a name and a value, in one allocation, as there are many of them.
 #[derive(Clone)]
@@ -44,9 +44,9 @@ impl Xattr {
 /// The extended attributes of a node.
 #[derive(Default)]
 pub(super) struct Xattrs {
-    list: Vec<Xattr>,
+    list: Box<[Xattr]>,
     /// What they are reckoned to take.
-    size: usize,
+    size: u32,
 }
 
 impl Xattrs {
@@ -61,29 +61,19 @@ impl Xattrs {
 
 impl Node {
     pub fn xattr_count(&self) -> usize {
-        self.inner
-            .borrow()
-            .xattrs
-            .as_ref()
-            .map_or(0, |xattrs| xattrs.list.len())
+        self.inner.borrow().xattrs.list.len()
     }
 
     /// Calls `look` with the attribute of this number, which stays where it is until it is set
     /// anew or taken away.
     pub fn xattr<T>(&self, index: usize, look: impl FnOnce(Option<&Xattr>) -> T) -> T {
-        let inner = self.inner.borrow();
-        look(
-            inner
-                .xattrs
-                .as_ref()
-                .and_then(|xattrs| xattrs.list.get(index)),
-        )
+        look(self.inner.borrow().xattrs.list.get(index))
     }
 
     /// The number of the attribute `name`.
     pub fn find_xattr(&self, name: &CStr) -> Option<usize> {
         let inner = self.inner.borrow();
-        let mut list = inner.xattrs.as_ref()?.list.iter();
+        let mut list = inner.xattrs.list.iter();
         list.position(|xattr| xattr.name() == name)
     }
 
@@ -104,7 +94,7 @@ impl Node {
         self.set_xattr_up_to(name, value, XATTRS_FOUND_MAX)
     }
 
-    fn set_xattr_up_to(&self, name: &CStr, value: &[u8], max: usize) -> Result<(), Errno> {
+    fn set_xattr_up_to(&self, name: &CStr, value: &[u8], max: u32) -> Result<(), Errno> {
         if !(1..=XATTR_NAME_MAX).contains(&name.count_bytes()) {
             return Err(Errno::RANGE);
         }
@@ -116,18 +106,20 @@ impl Node {
         // What has this name is gone even if there is no room for the new value, as in C.
         let _ = self.unset_xattr(new.name());
         let mut inner = self.inner.borrow_mut();
-        let xattrs = inner.xattrs.get_or_insert_default();
+        let xattrs = &mut inner.xattrs;
         let header = match xattrs.list.is_empty() {
             true => xattr::HEADER_SIZE,
             false => 0,
         };
-        let size = xattrs.size + header + cost;
+        let size = xattrs.size + (header + cost) as u32;
         if size > max {
             return Err(Errno::RANGE);
         }
-        // Most nodes have one.
-        xattrs.list.reserve_exact(1);
-        xattrs.list.push(new);
+        // Most nodes have one, and none has many.
+        let mut list = std::mem::take(&mut xattrs.list).into_vec();
+        list.reserve_exact(1);
+        list.push(new);
+        xattrs.list = list.into();
         xattrs.size = size;
         Ok(())
     }
@@ -139,13 +131,15 @@ impl Node {
     pub fn unset_xattr(&self, name: &CStr) -> Result<(), Errno> {
         let index = self.find_xattr(name).ok_or(Errno::NODATA)?;
         let mut inner = self.inner.borrow_mut();
-        let xattrs = inner.xattrs.as_mut().ok_or(Errno::NODATA)?;
-        let xattr = xattrs.list.swap_remove(index);
+        let xattrs = &mut inner.xattrs;
+        let mut list = std::mem::take(&mut xattrs.list).into_vec();
+        let xattr = list.swap_remove(index);
+        xattrs.list = list.into();
         xattrs.size = match xattrs.list.is_empty() {
             true => 0,
             false => xattrs
                 .size
-                .saturating_sub(cost(xattr.name(), xattr.value())),
+                .saturating_sub(cost(xattr.name(), xattr.value()) as u32),
         };
         Ok(())
     }
