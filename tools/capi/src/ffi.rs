@@ -131,3 +131,25 @@ unsafe fn file<'a>(fd: c_int) -> Result<BorrowedFd<'a>, Errno> {
 fn address(string: Option<&CStr>) -> *const c_char {
     string.map_or(std::ptr::null(), CStr::as_ptr)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fails<T>() -> Result<T, Errno> {
+        panic!("for the test");
+    }
+
+    #[test]
+    fn a_panic_is_an_error_for_c() {
+        let after = |value: i64, expected: i64| {
+            assert_eq!(value, expected);
+            assert_eq!(errno::errno().0, PANIC.raw_os_error());
+            set_errno(errno::Errno(0));
+        };
+        after(status(fails).into(), -1);
+        after(negative(fails).into(), i64::from(-PANIC.raw_os_error()));
+        after(new_node(fails).addr() as i64, 0);
+        after(guard(7, || fails().unwrap_or(1)), 7);
+    }
+}
