@@ -50,6 +50,14 @@ pub(super) struct Xattrs {
 }
 
 impl Xattrs {
+    /// The list as one that can grow and shrink, while `change` does that.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Vec<Xattr>) -> T) -> T {
+        let mut list = std::mem::take(&mut self.list).into_vec();
+        let result = change(&mut list);
+        self.list = list.into();
+        result
+    }
+
     /// What they take is forgotten, as in C: more can be added than to the first.
     pub(super) fn copy(&self) -> Self {
         Self {
@@ -115,11 +123,11 @@ impl Node {
         if size > max {
             return Err(Errno::RANGE);
         }
-        // Most nodes have one, and none has many.
-        let mut list = std::mem::take(&mut xattrs.list).into_vec();
-        list.reserve_exact(1);
-        list.push(new);
-        xattrs.list = list.into();
+        xattrs.change(|list| {
+            // Most nodes have one, and none has many.
+            list.reserve_exact(1);
+            list.push(new);
+        });
         xattrs.size = size;
         Ok(())
     }
@@ -132,9 +140,7 @@ impl Node {
         let index = self.find_xattr(name).ok_or(Errno::NODATA)?;
         let mut inner = self.inner.borrow_mut();
         let xattrs = &mut inner.xattrs;
-        let mut list = std::mem::take(&mut xattrs.list).into_vec();
-        let xattr = list.swap_remove(index);
-        xattrs.list = list.into();
+        let xattr = xattrs.change(|list| list.swap_remove(index));
         xattrs.size = match xattrs.list.is_empty() {
             true => 0,
             false => xattrs
