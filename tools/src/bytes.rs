@@ -4,6 +4,8 @@
 //! A tree of a million entries has several million short strings. Kept in one allocation and
 //! addressed by eight bytes each, they cost what they are long and nothing more.
 
+use std::num::NonZeroU32;
+
 use anyhow::{anyhow, Result};
 
 /// Where a string lies in [`Bytes`].
@@ -24,6 +26,13 @@ impl Span {
         self.len == 0
     }
 
+    /// The same, if it is not empty; an `Option` of that takes no more than it does.
+    pub fn non_empty(self) -> Option<NonEmpty> {
+        let Self { start, len } = self;
+        let len = NonZeroU32::new(len)?;
+        Some(NonEmpty { start, len })
+    }
+
     /// The string without its first `count` bytes (all of it if there are fewer).
     #[must_use]
     pub fn skip(self, count: u32) -> Self {
@@ -32,6 +41,20 @@ impl Span {
             start: self.start + count,
             len: self.len - count,
         }
+    }
+}
+
+/// Where a string lies that is not empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NonEmpty {
+    start: u32,
+    len: NonZeroU32,
+}
+
+impl From<NonEmpty> for Span {
+    fn from(NonEmpty { start, len }: NonEmpty) -> Self {
+        let len = len.get();
+        Self { start, len }
     }
 }
 

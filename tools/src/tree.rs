@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A file tree in memory: metadata only, laid out for trees of millions of entries.
 
+use std::num::NonZeroU32;
+
 use anyhow::{anyhow, Result};
 use composefs_format::disk::{dirent, file_type, metacopy};
 
 pub use composefs_format::FileType;
 
-use crate::bytes::{Bytes, Span};
+use crate::bytes::{Bytes, NonEmpty, Span};
 use crate::fsverity::Digest;
 use crate::structure::Structure;
 use crate::xattr::{Pool, XattrId, XattrList};
@@ -104,12 +106,13 @@ pub struct Node {
     /// Attributes. Of a hard link only the file type counts.
     pub meta: Meta,
     parent: NodeId,
-    link: Option<NodeId>,
+    /// The bits of its number are turned: no node has the number that this makes 0.
+    link: Option<NonZeroU32>,
     name: Span,
     xattrs: XattrRange,
-    payload: Option<Span>,
-    content: Option<Span>,
-    digest: Option<Span>,
+    payload: Option<NonEmpty>,
+    content: Option<NonEmpty>,
+    digest: Option<NonEmpty>,
 }
 
 impl Node {
@@ -120,7 +123,7 @@ impl Node {
 
     /// The node that this one is another name of.
     pub fn link(&self) -> Option<NodeId> {
-        self.link
+        self.link.map(|turned| !turned.get())
     }
 }
 
@@ -239,7 +242,7 @@ impl Tree {
 
     /// Makes a node another name of `target`.
     pub fn set_link(&mut self, id: NodeId, target: NodeId) {
-        self.nodes[id as usize].link = Some(target);
+        self.nodes[id as usize].link = NonZeroU32::new(!target);
     }
 
     /// Gives the node `to` all that is known of `from` but the name.
@@ -261,19 +264,19 @@ impl Tree {
         // An object path appears in the image with a slash in front. Stored so, one copy is
         // enough for both.
         let span = self.bytes.push(&[b"/", payload])?;
-        self.nodes[id as usize].payload = Some(span);
+        self.nodes[id as usize].payload = span.non_empty();
         Ok(())
     }
 
     /// The target of a symlink, or the path of the object that holds a file's content.
     pub fn payload(&self, id: NodeId) -> Option<&[u8]> {
-        let span = self.node(id).payload?;
+        let span = self.redirect(id)?;
         Some(self.bytes.get(span.skip(1)))
     }
 
     /// The payload with a slash in front: the value of the redirect xattr.
     pub(crate) fn redirect(&self, id: NodeId) -> Option<Span> {
-        self.node(id).payload
+        self.node(id).payload.map(Span::from)
     }
 
     /// Sets the content that the image is to hold for a file, and with it the file's size.
@@ -281,20 +284,17 @@ impl Tree {
     /// # Errors
     /// [`Bytes::push`].
     pub fn set_content(&mut self, id: NodeId, content: &[u8]) -> Result<()> {
-        let span = if content.is_empty() {
-            None
-        } else {
-            Some(self.bytes.push(&[content])?)
-        };
+        let span = self.bytes.push(&[content])?;
         let node = &mut self.nodes[id as usize];
-        node.content = span;
+        node.content = span.non_empty();
         node.meta.size = content.len() as u64;
         Ok(())
     }
 
     /// The content that the image is to hold for a file; `None` if it has none there.
     pub fn content(&self, id: NodeId) -> Option<&[u8]> {
-        self.node(id).content.map(|span| self.bytes.get(span))
+        let span = self.node(id).content?;
+        Some(self.bytes.get(span.into()))
     }
 
     /// Whether this is a file with content that the image is not to hold.
@@ -318,13 +318,13 @@ impl Tree {
             .put(metacopy::at::FLAGS, metacopy::FLAGS)
             .put(metacopy::at::ALGORITHM, algorithm.id());
         let span = self.bytes.push(&[header.as_bytes(), digest.as_bytes()])?;
-        self.nodes[id as usize].digest = Some(span);
+        self.nodes[id as usize].digest = span.non_empty();
         Ok(())
     }
 
     /// The value of the metacopy xattr.
     pub(crate) fn metacopy(&self, id: NodeId) -> Option<Span> {
-        self.node(id).digest
+        self.node(id).digest.map(Span::from)
     }
 
     /// The xattrs of a node, by name.

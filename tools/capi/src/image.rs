@@ -11,7 +11,7 @@ use composefs_format::Algorithm;
 use composefs_tools::contents::{self, Entry, Filter};
 use composefs_tools::fsverity::Digest;
 use composefs_tools::image::{self, Options, VERSION_MAX};
-use composefs_tools::tree::{FileType, Meta, NodeId, Time, Tree};
+use composefs_tools::tree::{FileType, Meta, NodeId, Tree};
 use composefs_tools::xattr::{XattrError, XattrList};
 use rustix::io::Errno;
 
@@ -214,7 +214,7 @@ fn meta(stat: &Stat) -> Result<Meta, Errno> {
         gid: stat.gid,
         rdev: if is_device { stat.rdev } else { 0 },
         size: stat.size,
-        mtime: stat.mtime,
+        mtime: stat.mtime(),
         ..meta
     })
 }
@@ -296,10 +296,8 @@ fn new_node(entry: &Entry) -> Result<Rc<Node>, Errno> {
             gid: inode.gid,
             rdev: inode.rdev,
             size: record.size,
-            mtime: Time {
-                sec: inode.mtime.sec,
-                nsec: inode.mtime.nsec,
-            },
+            mtime_sec: inode.mtime.sec,
+            mtime_nsec: inode.mtime.nsec,
         }
     });
     if let Some(payload) = record.payload() {

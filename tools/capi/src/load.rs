@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use composefs_format::Algorithm;
 use composefs_tools::fsverity::{object_path, Digest};
-use composefs_tools::tree::{FileType, Time};
+use composefs_tools::tree::FileType;
 use rustix::fs::{
     getxattr, getxattr_query, listxattr, listxattr_query, openat, readlinkat, statat, AtFlags, Dir,
     Mode, OFlags,
@@ -56,21 +56,20 @@ pub fn file(dir: BorrowedFd, name: &CStr, flags: Flags) -> Result<Rc<Node>, Errn
     flags.check()?;
     let found = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
     let node = Node::new();
+    let (mtime_sec, mtime_nsec) = match flags.has(Flags::USE_EPOCH) {
+        true => (0, 0),
+        false => (found.st_mtime, found.st_mtime_nsec as u32),
+    };
     node.change(|stat| {
         *stat = Stat {
             mode: found.st_mode,
             nlink: 1,
             uid: found.st_uid,
             gid: found.st_gid,
-            rdev: found.st_rdev as u32,
             size: found.st_size as u64,
-            mtime: match flags.has(Flags::USE_EPOCH) {
-                true => Time::default(),
-                false => Time {
-                    sec: found.st_mtime,
-                    nsec: found.st_mtime_nsec as u32,
-                },
-            },
+            mtime_sec,
+            mtime_nsec,
+            rdev: found.st_rdev as u32,
         }
     });
     match node.file_type() {

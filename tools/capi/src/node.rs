@@ -27,9 +27,22 @@ pub struct Stat {
     pub nlink: u32,
     pub uid: u32,
     pub gid: u32,
-    pub rdev: u32,
     pub size: u64,
-    pub mtime: Time,
+    /// The two parts of the time of modification: as one they would be followed by a gap.
+    pub mtime_sec: i64,
+    pub mtime_nsec: u32,
+    pub rdev: u32,
+}
+
+impl Stat {
+    pub fn mtime(&self) -> Time {
+        let Self {
+            mtime_sec: sec,
+            mtime_nsec: nsec,
+            ..
+        } = *self;
+        Time { sec, nsec }
+    }
 }
 
 /// Where C's library has the mode. Programs have no business to know, but upstream's own
@@ -51,7 +64,7 @@ const _: () = assert!(std::mem::offset_of!(Stat, mode) == 0);
 struct Inner {
     name: Option<CString>,
     payload: Option<CString>,
-    content: Option<Box<[u8]>>,
+    content: Option<Box<Content>>,
     digest: Option<Bytes>,
     xattrs: Xattrs,
     parent: Weak<Node>,
@@ -60,6 +73,10 @@ struct Inner {
     /// The link that was to be made would have led back to itself.
     has_bad_link: bool,
 }
+
+/// The content that the image is to hold. Apart, because most nodes have none.
+#[derive(Clone)]
+struct Content(Box<[u8]>);
 
 /// What is in a directory, by name. Apart, because most nodes have none.
 #[derive(Default)]
@@ -156,7 +173,8 @@ impl Node {
     /// Calls `look` with the content that the image is to hold, which stays where it is until other
     /// content or another size is set.
     pub fn content<T>(&self, look: impl FnOnce(Option<&[u8]>) -> T) -> T {
-        look(self.inner.borrow().content.as_deref())
+        let inner = self.inner.borrow();
+        look(inner.content.as_deref().map(|Content(bytes)| &**bytes))
     }
 
     /// Sets the content, and with it the size.
@@ -168,7 +186,8 @@ impl Node {
             return Err(Errno::INVAL);
         }
         self.change(|stat| stat.size = content.len() as u64);
-        self.inner.borrow_mut().content = (!content.is_empty()).then(|| content.into());
+        self.inner.borrow_mut().content =
+            (!content.is_empty()).then(|| Box::new(Content(content.into())));
         Ok(())
     }
 

@@ -167,7 +167,7 @@ pub unsafe extern "C" fn lcfs_node_set_size(this: *mut Node, size: u64) {
 #[no_mangle]
 pub unsafe extern "C" fn lcfs_node_get_mtime(this: *mut Node, time: *mut libc::timespec) {
     // SAFETY: See the contract.
-    let Time { sec, nsec } = unsafe { stat(this) }.mtime;
+    let Time { sec, nsec } = unsafe { stat(this) }.mtime();
     // SAFETY: The caller gives the place, all of which is written to.
     unsafe {
         (*time).tv_sec = sec;
@@ -184,8 +184,9 @@ pub unsafe extern "C" fn lcfs_node_get_mtime(this: *mut Node, time: *mut libc::t
 pub unsafe extern "C" fn lcfs_node_set_mtime(this: *mut Node, time: *const libc::timespec) {
     // SAFETY: See the contract.
     let (sec, nsec) = unsafe { ((*time).tv_sec, (*time).tv_nsec as u32) };
+    let set = |stat: &mut Stat| (stat.mtime_sec, stat.mtime_nsec) = (sec, nsec);
     // SAFETY: See the contract.
-    unsafe { change(this, |stat| stat.mtime = Time { sec, nsec }) };
+    unsafe { change(this, set) };
 }
 
 /// The target of a symlink, or the path of a file's object; null if there is none.

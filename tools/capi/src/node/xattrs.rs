@@ -5,6 +5,7 @@ use std::ffi::CStr;
 
 use composefs_format::disk::xattr;
 use rustix::io::Errno;
+use smallvec::SmallVec;
 
 use super::Node;
 
@@ -44,20 +45,13 @@ impl Xattr {
 /// The extended attributes of a node.
 #[derive(Default)]
 pub(super) struct Xattrs {
-    list: Box<[Xattr]>,
+    /// Most nodes have one.
+    list: SmallVec<[Xattr; 1]>,
     /// What they are reckoned to take.
     size: u32,
 }
 
 impl Xattrs {
-    /// The list as one that can grow and shrink, while `change` does that.
-    fn change<T>(&mut self, change: impl FnOnce(&mut Vec<Xattr>) -> T) -> T {
-        let mut list = std::mem::take(&mut self.list).into_vec();
-        let result = change(&mut list);
-        self.list = list.into();
-        result
-    }
-
     /// What they take is forgotten, as in C: more can be added than to the first.
     pub(super) fn copy(&self) -> Self {
         Self {
@@ -123,11 +117,9 @@ impl Node {
         if size > max {
             return Err(Errno::RANGE);
         }
-        xattrs.change(|list| {
-            // Most nodes have one, and none has many.
-            list.reserve_exact(1);
-            list.push(new);
-        });
+        // None has many.
+        xattrs.list.reserve_exact(1);
+        xattrs.list.push(new);
         xattrs.size = size;
         Ok(())
     }
@@ -140,7 +132,7 @@ impl Node {
         let index = self.find_xattr(name).ok_or(Errno::NODATA)?;
         let mut inner = self.inner.borrow_mut();
         let xattrs = &mut inner.xattrs;
-        let xattr = xattrs.change(|list| list.swap_remove(index));
+        let xattr = xattrs.list.swap_remove(index);
         xattrs.size = match xattrs.list.is_empty() {
             true => 0,
             false => xattrs
