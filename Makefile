@@ -33,7 +33,7 @@ module: ## build/<kernel release>/composefs.ko, for KERNEL
 
 .PHONY: tools
 tools: ## mkcomposefs and its fellows, in target/release
-	@scripts/cargo build --release --locked -p composefs-tools -p composefs-mount -p composefs-boot -p composefs-capi
+	@scripts/build-tools
 
 .PHONY: modules_install
 modules_install: ## the module made last, into INSTALL_MOD_PATH/lib/modules

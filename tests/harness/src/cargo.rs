@@ -37,7 +37,7 @@ pub fn command(subcommand: &str) -> Result<Command> {
     command.arg(subcommand);
     // composefs-ioctls asks for the Rust of the workspace that it comes from; its code needs no
     // more than ours does, with which the tests build it.
-    if ["build", "check", "clippy", "run", "test"].contains(&subcommand) {
+    if ["build", "check", "clippy", "run", "rustc", "test"].contains(&subcommand) {
         command.arg("--ignore-rust-version");
     }
     command.current_dir(place::checkout(""));
@@ -75,16 +75,32 @@ fn numbers(text: &str) -> Vec<u32> {
 
 /// Builds the programs of a package, and gives their paths.
 pub fn programs(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
-    let built = build(package, profile)?;
+    Ok(executables(&build("build", package, profile, &[])?))
+}
+
+/// The same for mount.composefs, which is linked in a way of its own.
+pub fn mount_helper(profile: &str) -> Result<Vec<PathBuf>> {
+    let flags = std::fs::read_to_string(place::checkout("tools/mount/rustc-flags"))?;
+    let mut arguments = vec!["--bin", "mount-composefs", "--"];
+    arguments.extend(flags.lines().filter(|line| !line.starts_with('#')));
+    Ok(executables(&build(
+        "rustc",
+        "composefs-mount",
+        profile,
+        &arguments,
+    )?))
+}
+
+fn executables(built: &[serde_json::Value]) -> Vec<PathBuf> {
     let paths = built
         .iter()
         .filter_map(|built| built["executable"].as_str());
-    Ok(paths.map(PathBuf::from).collect())
+    paths.map(PathBuf::from).collect()
 }
 
 /// Builds the library of a package that is for C, and gives its path.
 pub fn c_library(package: &str, profile: &str) -> Result<PathBuf> {
-    let built = build(package, profile)?;
+    let built = build("build", package, profile, &[])?;
     let is_for_c = |kind: &serde_json::Value| kind == "cdylib";
     let library = built.iter().find(|built| {
         built["target"]["kind"]
@@ -102,10 +118,16 @@ pub fn c_library(package: &str, profile: &str) -> Result<PathBuf> {
 }
 
 /// Builds a package, and gives what cargo says of each part.
-fn build(package: &str, profile: &str) -> Result<Vec<serde_json::Value>> {
-    let output = command("build")?
+fn build(
+    subcommand: &str,
+    package: &str,
+    profile: &str,
+    arguments: &[&str],
+) -> Result<Vec<serde_json::Value>> {
+    let output = command(subcommand)?
         .args(["--quiet", "--locked", "--profile", profile, "-p", package])
         .args(["--message-format", "json-render-diagnostics"])
+        .args(arguments)
         .output()?;
     if !output.status.success() {
         let log = String::from_utf8_lossy(&output.stderr);

@@ -108,10 +108,11 @@ fn programs(options: &Options) -> Result<()> {
     let dir = &options.dir;
     note!("tools: building (usually 1 minute)");
     // Tests make many images, on an emulated CPU; the demo makes one, and somebody waits for it.
-    let profile = if options.tests { "release" } else { "guest" };
+    let is_demo = !options.tests && !options.bench;
+    let profile = if is_demo { "guest" } else { "release" };
     let bin = dir.join("bin");
     copy_programs("composefs-tools", profile, &bin)?;
-    copy_programs("composefs-mount", profile, &bin)?;
+    copy_all(&cargo::mount_helper(profile)?, &bin)?;
     // The name that mount(8) looks for is none that a crate can have.
     fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
@@ -148,9 +149,13 @@ fn programs(options: &Options) -> Result<()> {
 }
 
 fn copy_programs(package: &str, profile: &str, to: &Path) -> Result<()> {
+    copy_all(&cargo::programs(package, profile)?, to)
+}
+
+fn copy_all(programs: &[PathBuf], to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
-    for program in cargo::programs(package, profile)? {
-        fs::copy(&program, to.join(program.file_name().unwrap_or_default()))?;
+    for program in programs {
+        fs::copy(program, to.join(program.file_name().unwrap_or_default()))?;
     }
     Ok(())
 }
