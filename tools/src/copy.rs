@@ -46,7 +46,11 @@ pub fn fill(to: BorrowedFd, source: Source, reflink: &AtomicBool) -> Result<bool
     Ok(false)
 }
 
-fn write_all(to: BorrowedFd, mut data: &[u8]) -> Result<(), Errno> {
+/// Writes all of `data`.
+///
+/// # Errors
+/// As of `write`.
+pub(crate) fn write_all(to: BorrowedFd, mut data: &[u8]) -> Result<(), Errno> {
     while !data.is_empty() {
         match rustix::io::write(to, data) {
             Ok(count) => data = data.get(count..).unwrap_or_default(),

@@ -33,10 +33,13 @@ pub enum Published {
 static HAS_PROC: LazyLock<bool> =
     LazyLock::new(|| rustix::fs::access("/proc/self/fd", Access::EXISTS).is_ok());
 
+/// How every temporary name begins.
+pub const TEMPORARY: &str = ".tmp-";
+
 fn temporary_name() -> String {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    format!(".tmp-{}-{number}", std::process::id())
+    format!("{TEMPORARY}{}-{number}", std::process::id())
 }
 
 fn magic_link(file: BorrowedFd) -> String {
@@ -100,6 +103,26 @@ impl Staged {
         Ok(())
     }
 
+    /// Closes the file, which is left under a temporary name in `dir`, to be named or removed by
+    /// whoever has that.
+    ///
+    /// # Errors
+    /// As of `link`.
+    pub fn park(mut self, dir: BorrowedFd) -> Result<String> {
+        if let Some((_, name)) = self.temporary.take() {
+            return Ok(name);
+        }
+        loop {
+            let name = temporary_name();
+            match self.link(dir, OsStr::new(&name)) {
+                Ok(()) => return Ok(name),
+                // Left over from a process that had our number.
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Gives the file the name `name` in `dir`, unless something has that name.
     ///
     /// # Errors
@@ -108,7 +131,7 @@ impl Staged {
         let done = match self.temporary.take() {
             None => self.link(dir, OsStr::new(name)),
             Some(temporary) => {
-                let done = rename_new(&temporary, dir, name);
+                let done = rename_new(temporary.0.as_fd(), &temporary.1, dir, name);
                 if done.is_err() {
                     self.temporary = Some(temporary);
                 }
@@ -146,7 +169,10 @@ impl Staged {
 }
 
 /// Renames a file, unless something has the new name.
-fn rename_new((from, old): &(OwnedFd, String), to: BorrowedFd, new: &str) -> Result<()> {
+///
+/// # Errors
+/// As of `rename`; `EEXIST` if something has.
+pub(crate) fn rename_new(from: BorrowedFd, old: &str, to: BorrowedFd, new: &str) -> Result<()> {
     match rustix::fs::renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS) => {
             rustix::fs::linkat(from, old, to, new, AtFlags::empty())?;

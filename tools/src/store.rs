@@ -7,6 +7,8 @@
 //! Writing each object through to the disk would cost far more than all the rest. So objects are
 //! collected, nameless, and one `syncfs` goes before giving names to many of them.
 
+mod unnamed;
+
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,6 +28,8 @@ use crate::measure;
 use crate::quote;
 use crate::staged::{Published, Staged};
 use crate::verity::{self, Enabled, Obstacle};
+
+pub use unnamed::Unnamed;
 
 /// Most objects that are collected before they get their names; each is an open file.
 const BATCH: usize = 2048;
@@ -108,8 +112,13 @@ impl Store {
         })
     }
 
+    /// How objects are named.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     /// Why objects of this store lack fs-verity, if some do.
-    pub(crate) fn without_verity(&self) -> Option<Obstacle> {
+    pub fn without_verity(&self) -> Option<Obstacle> {
         self.lock().no_verity.clone()
     }
 
@@ -180,14 +189,21 @@ impl Store {
             .with_context(|| format!("cannot sync store {}", quote::path(&self.path)))
     }
 
+    /// An empty file that is to become an object. Readable by all whatever the umask is: an object
+    /// belongs to no one in particular.
+    fn create(&self) -> Result<Staged> {
+        let mode = Mode::from_raw_mode(0o644);
+        let staged = Staged::new(self.dir.as_fd(), mode)?;
+        rustix::fs::fchmod(staged.file(), mode)?;
+        Ok(staged)
+    }
+
     /// Makes an object without a name; `None` if there is one already.
     fn stage(&self, digest: &Digest, source: Source, id: u32) -> Result<Option<Pending>> {
         if self.check_existing(digest, source.size)? {
             return Ok(None);
         }
-        let staged = Staged::new(self.dir.as_fd(), Mode::from_raw_mode(0o644))?;
-        // Readable by all whatever the umask is: an object belongs to no one in particular.
-        rustix::fs::fchmod(staged.file(), Mode::from_raw_mode(0o644))?;
+        let staged = self.create()?;
         let verified = copy::fill(staged.file(), source, &self.reflink)?;
         Ok(Some(Pending {
             id,
@@ -223,24 +239,42 @@ impl Store {
             verified,
             ..
         } = pending;
+        self.seal(&mut staged, &digest, verified)?;
+        let name = self.make_place(&digest)?;
+        let published = staged.publish(self.dir.as_fd(), &name)?;
+        self.expect_published(published, &digest, size)
+    }
+
+    /// Makes a file one that nobody can write to, and that is what `digest` says.
+    fn seal(&self, staged: &mut Staged, digest: &Digest, verified: bool) -> Result<()> {
         staged.seal()?;
         match verity::enable(staged.file(), self.algorithm)? {
             Enabled::Yes => {
                 let measured = verity::measure(staged.file(), self.algorithm)?;
-                expect_digest(&digest, measured)?;
+                expect_digest(digest, measured)
             }
             Enabled::No(obstacle) => {
                 self.lock().no_verity.get_or_insert(obstacle);
-                if !verified {
-                    expect_digest(&digest, Some(self.hash(staged.file())?))?;
+                if verified {
+                    return Ok(());
                 }
+                expect_digest(digest, Some(self.hash(staged.file())?))
             }
         }
-        let name = object_path(&digest);
-        self.make_subdir(&digest, &name)?;
-        match staged.publish(self.dir.as_fd(), &name)? {
+    }
+
+    /// The name that an object is to have, in a directory that is there.
+    fn make_place(&self, digest: &Digest) -> Result<String> {
+        let name = object_path(digest);
+        self.make_subdir(digest, &name)?;
+        Ok(name)
+    }
+
+    /// Whoever was first to give an object its name has to have got it right.
+    fn expect_published(&self, published: Published, digest: &Digest, size: u64) -> Result<()> {
+        match published {
             Published::Created => Ok(()),
-            Published::Exists if self.check_existing(&digest, size)? => Ok(()),
+            Published::Exists if self.check_existing(digest, size)? => Ok(()),
             Published::Exists => Err(anyhow!("was removed while it was being made")),
         }
     }

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Checking a repository: that names lead to what is there and whole, and on demand that every
+//! object is what its name says.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use anyhow::Result;
+use composefs_tools::fsverity::Digest;
+use composefs_tools::measure;
+use rustix::io::Errno;
+
+use crate::gc::entries;
+use crate::links::Category;
+use crate::objects::{image_objects, parse_digest};
+use crate::repository::{Repository, OBJECTS};
+use crate::stream::Reader;
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// That everything is there: streams and images are read, other objects looked up.
+    Structure,
+    /// The content of every object as well.
+    Contents,
+}
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Objects that were looked at.
+    pub objects: u64,
+    /// Streams.
+    pub streams: u64,
+    /// Images.
+    pub images: u64,
+    /// What is wrong.
+    pub faults: Vec<Fault>,
+}
+
+/// Something that is wrong.
+#[derive(Debug)]
+pub struct Fault {
+    /// What it is about: a path in the repository.
+    pub path: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The object that is to be fetched again.
+    pub object: Option<Digest>,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.reason)
+    }
+}
+
+/// Checks.
+///
+/// # Errors
+/// If the repository cannot be read at all.
+pub fn check(repository: &Repository, depth: Depth) -> Result<Report> {
+    let mut check = Check {
+        repository,
+        found: HashMap::new(),
+        report: Report::default(),
+    };
+    check.objects(depth)?;
+    for category in [Category::Streams, Category::Images] {
+        check.names(category)?;
+        check.refs(category)?;
+    }
+    Ok(check.report)
+}
+
+struct Check<'a> {
+    repository: &'a Repository,
+    /// Objects that are there, and whether they are whole.
+    found: HashMap<Digest, bool>,
+    report: Report,
+}
+
+impl Check<'_> {
+    fn objects(&mut self, depth: Depth) -> Result<()> {
+        for dir in entries(self.repository, OBJECTS)? {
+            if !(dir.len() == 2 && dir.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                continue;
+            }
+            for name in entries(self.repository, &format!("{OBJECTS}/{dir}"))? {
+                self.report.objects += 1;
+                let path = format!("{OBJECTS}/{dir}/{name}");
+                let digest = parse_digest(&[&*dir, &name].concat(), self.repository.algorithm());
+                let Some(digest) = digest else {
+                    self.fault(path, "its name is not one of an object".into(), None);
+                    continue;
+                };
+                let reason = match depth {
+                    Depth::Structure => None,
+                    Depth::Contents => self.wrong(&digest),
+                };
+                self.found.insert(digest, reason.is_none());
+                if let Some(reason) = reason {
+                    self.fault(path, reason, Some(digest));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wrong with an object.
+    fn wrong(&self, digest: &Digest) -> Option<String> {
+        let measured = (self.repository.open_object(digest).map_err(Into::into))
+            .and_then(|file| measure::file(&file, self.repository.algorithm()));
+        match measured {
+            Err(error) => Some(format!("{error:#}")),
+            Ok(found) if found.digest != *digest => {
+                Some(format!("is damaged: its digest is {}", found.digest))
+            }
+            Ok(found) if self.repository.is_secure() && !found.has_verity => {
+                Some("is not protected by fs-verity".into())
+            }
+            Ok(_) => None,
+        }
+    }
+
+    fn names(&mut self, category: Category) -> Result<()> {
+        for link in self.repository.names(category)? {
+            let path = format!("{}/{}", category.dir(), link.name);
+            match category {
+                Category::Images => self.report.images += 1,
+                Category::Streams => self.report.streams += 1,
+            }
+            let digest = match self.repository.lookup(category, &link.name) {
+                Ok(Some(digest)) => digest,
+                Ok(None) => {
+                    self.fault(path, "leads to an object that is not there".into(), None);
+                    continue;
+                }
+                Err(error) => {
+                    self.fault(path, format!("{error:#}"), None);
+                    continue;
+                }
+            };
+            let needs = match category {
+                Category::Images => image_objects(self.repository, &digest).map(Vec::from_iter),
+                Category::Streams => self.stream(&digest),
+            };
+            match needs {
+                Err(error) => self.fault(path, format!("{error:#}"), None),
+                Ok(mut needs) => {
+                    needs.sort_unstable();
+                    self.expect(&path, &needs);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a stream needs.
+    fn stream(&self, digest: &Digest) -> Result<Vec<Digest>> {
+        let file = self.repository.object(digest)?;
+        let mut stream = Reader::open(file, self.repository.algorithm())?;
+        while stream.next_chunk()?.is_some() {}
+        let names = stream.names().values().copied();
+        Ok(stream.objects().iter().copied().chain(names).collect())
+    }
+
+    fn expect(&mut self, path: &str, needs: &[Digest]) {
+        for digest in needs {
+            if self.found.contains_key(digest) {
+                continue;
+            }
+            let reason = match self.repository.open_object(digest) {
+                // It came after the objects were listed.
+                Ok(_) => None,
+                Err(Errno::NOENT) => Some(format!("needs object {digest}, which is not there")),
+                Err(error) => Some(format!("needs object {digest}: {error}")),
+            };
+            if let Some(reason) = reason {
+                self.fault(path.to_owned(), reason, Some(*digest));
+            }
+        }
+    }
+
+    fn refs(&mut self, category: Category) -> Result<()> {
+        for link in self.repository.refs(category)? {
+            let target = link.target_name();
+            let found = self.repository.lookup(category, target);
+            if !matches!(found, Ok(Some(_))) {
+                let path = format!("{}/refs/{}", category.dir(), link.name);
+                let reason = format!("leads to {target}, which is not there");
+                self.fault(path, reason, None);
+            }
+        }
+        Ok(())
+    }
+
+    fn fault(&mut self, path: String, reason: String, object: Option<Digest>) {
+        self.report.faults.push(Fault {
+            path,
+            reason,
+            object,
+        });
+    }
+}

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Removing what nothing leads to.
+//!
+//! What is referred to is kept, what a kept stream or image needs, and what is mounted. First all
+//! of that is found, and nothing is removed if any of it cannot be read. Then names go before the
+//! objects that they are of, so that wherever this is stopped, what is there is whole.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::{Context, Result};
+use composefs_tools::fsverity::Digest;
+use composefs_tools::staged::TEMPORARY;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::links::{Category, LINK_TEMPORARY};
+use crate::live;
+use crate::objects::{image_objects, parse_digest};
+use crate::repository::{Repository, OBJECTS};
+use crate::stream::Reader;
+
+/// How composefs-rs names objects that are not complete.
+const THEIR_TEMPORARY: &str = ".tmp-object-";
+
+/// What was removed, or would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Removed {
+    /// Objects.
+    pub objects: u64,
+    /// Their sizes, in bytes.
+    pub bytes: u64,
+    /// Names of images.
+    pub images: u64,
+    /// Names of streams.
+    pub streams: u64,
+    /// What was left by those who did not come to an end.
+    pub temporaries: u64,
+}
+
+/// What is kept.
+#[derive(Default)]
+struct Kept {
+    objects: HashSet<Digest>,
+    images: HashSet<String>,
+    streams: HashSet<String>,
+}
+
+/// Collects. Others are to be locked out by [`Repository::lock_out_others`], unless it is only
+/// asked what would be removed.
+///
+/// # Errors
+/// If something that is kept cannot be read, or something cannot be removed.
+pub fn collect(repository: &Repository, dry_run: bool) -> Result<Removed> {
+    let kept = find(repository)?;
+    let mut removed = Removed::default();
+    for (category, names, count) in [
+        (Category::Images, &kept.images, &mut removed.images),
+        (Category::Streams, &kept.streams, &mut removed.streams),
+    ] {
+        for link in repository.names(category)? {
+            if names.contains(&link.name) {
+                continue;
+            }
+            *count += 1;
+            if !dry_run {
+                repository.remove_name(category, &link.name)?;
+            }
+        }
+    }
+    if !dry_run {
+        // A name without its object would be taken for one that has it.
+        repository.sync()?;
+    }
+    sweep(repository, &kept, dry_run, &mut removed)?;
+    Ok(removed)
+}
+
+fn find(repository: &Repository) -> Result<Kept> {
+    let mut kept = Kept::default();
+    keep_streams(repository, &mut kept)?;
+    keep_images(repository, &mut kept)?;
+    Ok(kept)
+}
+
+fn keep_streams(repository: &Repository, kept: &mut Kept) -> Result<()> {
+    // Which streams an object is: others refer to it as that.
+    let mut named: HashMap<Digest, Vec<String>> = HashMap::new();
+    for link in repository.names(Category::Streams)? {
+        if let Some(digest) = repository.lookup(Category::Streams, &link.name)? {
+            named.entry(digest).or_default().push(link.name);
+        }
+    }
+    let refs = repository.refs(Category::Streams)?;
+    let mut left: Vec<String> = refs
+        .iter()
+        .map(|link| link.target_name().to_owned())
+        .collect();
+    while let Some(name) = left.pop() {
+        // What a reference leads to is gone if it was removed by hand: nothing can be kept of it.
+        let Some(digest) = repository.lookup(Category::Streams, &name)? else {
+            continue;
+        };
+        if !kept.streams.insert(name.clone()) {
+            continue;
+        }
+        kept.objects.insert(digest);
+        let file = repository.object(&digest)?;
+        let stream = Reader::open(file, repository.algorithm())
+            .with_context(|| repository.name_object(&digest))?;
+        kept.objects.extend(stream.objects());
+        for digest in stream.names().values() {
+            kept.objects.insert(*digest);
+            left.extend(named.get(digest).into_iter().flatten().cloned());
+        }
+    }
+    Ok(())
+}
+
+fn keep_images(repository: &Repository, kept: &mut Kept) -> Result<()> {
+    let mounted = live::mounted(repository.algorithm());
+    let refs = repository.refs(Category::Images)?;
+    let referred: HashSet<&str> = refs.iter().map(|link| link.target_name()).collect();
+    for link in repository.names(Category::Images)? {
+        let Some(digest) = repository.lookup(Category::Images, &link.name)? else {
+            continue;
+        };
+        let is_root = referred.contains(&*link.name) || mounted.contains(&digest);
+        if is_root {
+            kept.objects.insert(digest);
+            kept.objects.extend(image_objects(repository, &digest)?);
+        }
+        // An image that a stream refers to has its objects from there.
+        if kept.objects.contains(&digest) {
+            kept.images.insert(link.name);
+        }
+    }
+    Ok(())
+}
+
+/// Removes objects that are not kept.
+fn sweep(repository: &Repository, kept: &Kept, dry_run: bool, removed: &mut Removed) -> Result<()> {
+    for entry in entries(repository, OBJECTS)? {
+        let is_temporary = entry.starts_with(TEMPORARY) || entry.starts_with(THEIR_TEMPORARY);
+        if is_temporary {
+            removed.temporaries += 1;
+            remove(repository, &format!("{OBJECTS}/{entry}"), dry_run)?;
+        }
+        if !(entry.len() == 2 && entry.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+            continue;
+        }
+        for name in entries(repository, &format!("{OBJECTS}/{entry}"))? {
+            let path = format!("{OBJECTS}/{entry}/{name}");
+            let digest = parse_digest(&[&*entry, &name].concat(), repository.algorithm());
+            // What has not the name of an object is not ours to remove.
+            let Some(digest) = digest else { continue };
+            if kept.objects.contains(&digest) {
+                continue;
+            }
+            let stat = rustix::fs::statat(repository.dir(), &path, AtFlags::SYMLINK_NOFOLLOW);
+            removed.bytes += stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+            removed.objects += 1;
+            remove(repository, &path, dry_run)?;
+        }
+    }
+    for entry in entries(repository, ".")? {
+        if entry.starts_with(LINK_TEMPORARY) || entry.starts_with(TEMPORARY) {
+            removed.temporaries += 1;
+            remove(repository, &entry, dry_run)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(repository: &Repository, path: &str, dry_run: bool) -> Result<()> {
+    if dry_run {
+        return Ok(());
+    }
+    match rustix::fs::unlinkat(repository.dir(), path, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => {
+            Err(error).with_context(|| format!("cannot remove {}", repository.quote(path)))
+        }
+    }
+}
+
+/// The names in a directory, those that are text.
+pub(crate) fn entries(repository: &Repository, dir: &str) -> Result<Vec<String>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let context = || repository.quote(dir);
+    let fd = match rustix::fs::openat(repository.dir(), dir, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(context),
+    };
+    let mut names = Vec::new();
+    for entry in Dir::read_from(&fd).with_context(context)? {
+        let entry = entry.with_context(context)?;
+        if entry.file_type() == FileType::Directory
+            && entry.file_name().to_bytes().starts_with(b".")
+        {
+            continue;
+        }
+        if let Ok(name) = entry.file_name().to_str() {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}

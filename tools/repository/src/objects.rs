@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Objects, to be read.
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use anyhow::{anyhow, Context, Result};
+use composefs_tools::contents::{self, Filter};
+use composefs_tools::fsverity::{object_path, Algorithm, Digest};
+use composefs_tools::{measure, quote};
+use rustix::fs::{Mode, OFlags};
+
+use crate::repository::{Repository, OBJECTS};
+
+impl Repository {
+    /// Opens an object, and looks that it is what its name says: the kernel's word counts, or else
+    /// all of it is read.
+    ///
+    /// # Errors
+    /// If it is not there, damaged, or not protected though it has to be.
+    pub fn object(&self, digest: &Digest) -> Result<File> {
+        let open = || {
+            let file = self.open_object(digest)?;
+            let found = measure::file(&file, self.algorithm())?;
+            if found.digest != *digest {
+                return Err(anyhow!("is damaged: its digest is {}", found.digest));
+            }
+            if self.is_secure() && !found.has_verity {
+                return Err(anyhow!("is not protected by fs-verity"));
+            }
+            rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+            Ok(file)
+        };
+        open().with_context(|| self.name_object(digest))
+    }
+
+    /// Opens an object, whatever is in it.
+    pub(crate) fn open_object(&self, digest: &Digest) -> rustix::io::Result<File> {
+        let path = format!("{OBJECTS}/{}", object_path(digest));
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(rustix::fs::openat(self.dir(), path, flags, Mode::empty())?.into())
+    }
+
+    pub(crate) fn name_object(&self, digest: &Digest) -> String {
+        let path = self.objects_path().join(object_path(digest));
+        format!("object {}", quote::path(&path))
+    }
+}
+
+/// The objects that an image needs.
+///
+/// # Errors
+/// If it is damaged.
+pub(crate) fn image_objects(repository: &Repository, image: &Digest) -> Result<HashSet<Digest>> {
+    let algorithm = repository.algorithm();
+    let collect = || {
+        let image = contents::open_file(repository.object(image)?)?;
+        let mut found = HashSet::new();
+        contents::visit(&image, &Filter::new(&[])?, false, &mut |entry| {
+            let record = entry.record;
+            found.extend(
+                record
+                    .digest
+                    .filter(|digest| digest.algorithm() == algorithm),
+            );
+            let path = record
+                .object()
+                .and_then(|path| std::str::from_utf8(path).ok());
+            found.extend(path.and_then(|path| digest_of_path(path, algorithm)));
+            Ok(())
+        })?;
+        anyhow::Ok(found)
+    };
+    collect().with_context(|| repository.name_object(image))
+}
+
+/// The digest whose object a path leads to: what its last two parts say.
+pub(crate) fn digest_of_path(path: &str, algorithm: Algorithm) -> Option<Digest> {
+    let mut parts = path.rsplit('/');
+    let (tail, head) = (parts.next()?, parts.next()?);
+    if head.len() != 2 {
+        return None;
+    }
+    parse_digest(&[head, tail].concat(), algorithm)
+}
+
+/// A digest of `algorithm` in hexadecimal, in lower case as it is written.
+pub(crate) fn parse_digest(hex: &str, algorithm: Algorithm) -> Option<Digest> {
+    let digest = Digest::parse_hex(hex.as_bytes()).ok()?;
+    let is_it = digest.algorithm() == algorithm && digest.to_string() == hex;
+    is_it.then_some(digest)
+}

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Objects that are written, but are to get their names only together: when what they came in has
+//! proven to be right.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::os::fd::AsFd;
+
+use anyhow::{anyhow, Context, Result};
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::{Store, BATCH_BYTES};
+use crate::copy::write_all;
+use crate::fsverity::{digest_of, Digest, Hasher};
+use crate::read::BUFFER_SIZE;
+use crate::staged::{rename_new, Published, Staged};
+
+/// Files up to this size are hashed before they are written, which the store's may spare.
+const MEMORY_MAX: u64 = 1 << 20;
+
+/// An object without a name.
+#[derive(Debug)]
+struct Object<P> {
+    digest: Digest,
+    size: u64,
+    place: P,
+}
+
+/// Where an object is that is sealed.
+#[derive(Debug)]
+enum Place {
+    Open(Staged),
+    /// Under a temporary name: there is an end to how many files can be open.
+    Parked(String),
+}
+
+/// Objects without names. Those that get none are gone with it.
+#[derive(Debug)]
+pub struct Unnamed<'a> {
+    store: &'a Store,
+    seen: HashSet<Digest>,
+    /// Not on disk yet.
+    written: Vec<Object<Staged>>,
+    written_bytes: u64,
+    sealed: Vec<Object<Place>>,
+    open: usize,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Unnamed<'a> {
+    /// None yet, for this store.
+    pub fn new(store: &'a Store) -> Self {
+        Self {
+            store,
+            seen: HashSet::new(),
+            written: Vec::new(),
+            written_bytes: 0,
+            sealed: Vec::new(),
+            open: 0,
+            buffer: Vec::new(),
+        }
+    }
+
+    /// Adds an object, unless it is there.
+    ///
+    /// # Errors
+    /// If an object of that name is there but is another file, or writing fails.
+    pub fn put(&mut self, content: &[u8]) -> Result<Digest> {
+        let digest = digest_of(self.store.algorithm, content);
+        let size = content.len() as u64;
+        if self.is_new(&digest, size)? {
+            let staged = self.store.create().and_then(|staged| {
+                write_all(staged.file(), content).context("cannot write")?;
+                Ok(staged)
+            });
+            let staged = staged.map_err(|error| self.store.name_object(&digest, error))?;
+            self.add(digest, size, staged)?;
+        }
+        Ok(digest)
+    }
+
+    /// The same for the next `size` bytes of a stream.
+    ///
+    /// # Errors
+    /// As of [`Unnamed::put`]; if the stream fails, or ends before.
+    pub fn put_stream(&mut self, stream: &mut impl Read, size: u64) -> Result<Digest> {
+        let ended = || anyhow!("ends within a file");
+        let mut buffer = std::mem::take(&mut self.buffer);
+        buffer.clear();
+        if size <= MEMORY_MAX {
+            let read = stream.take(size).read_to_end(&mut buffer);
+            let digest = match read {
+                Ok(count) if count as u64 == size => self.put(&buffer),
+                Ok(_) => Err(ended()),
+                Err(error) => Err(error.into()),
+            };
+            self.buffer = buffer;
+            return digest;
+        }
+        let staged = self.store.create().context("cannot write an object")?;
+        let mut hasher = Hasher::new(self.store.algorithm);
+        buffer.resize(BUFFER_SIZE, 0);
+        let mut left = size;
+        while left > 0 {
+            let want = buffer
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
+            let part = buffer.get_mut(..want).unwrap_or_default();
+            let part = match stream.read(part) {
+                Ok(0) => return Err(ended()),
+                Ok(count) => part.get(..count).unwrap_or_default(),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error.into()),
+            };
+            hasher.update(part);
+            write_all(staged.file(), part).context("cannot write an object")?;
+            left = left.saturating_sub(part.len() as u64);
+        }
+        self.buffer = buffer;
+        let digest = hasher.finish();
+        if self.is_new(&digest, size)? {
+            self.add(digest, size, staged)?;
+        }
+        Ok(digest)
+    }
+
+    /// Gives all of them their names, and sees to it that they stay.
+    ///
+    /// # Errors
+    /// If that fails for one of them; others may have got theirs.
+    pub fn publish(mut self) -> Result<()> {
+        self.seal()?;
+        let store = self.store;
+        let any = !self.sealed.is_empty();
+        // Those left are removed if one fails.
+        while let Some(object) = self.sealed.pop() {
+            let Object {
+                digest,
+                size,
+                place,
+            } = object;
+            let named = store.make_place(&digest).and_then(|name| {
+                let published = match place {
+                    Place::Open(staged) => staged.publish(store.dir.as_fd(), &name)?,
+                    Place::Parked(parked) => match self.rename(&parked, &name) {
+                        Ok(()) => Published::Created,
+                        Err(error) => {
+                            self.remove(&parked);
+                            if error != Errno::EXIST {
+                                return Err(error.into());
+                            }
+                            Published::Exists
+                        }
+                    },
+                };
+                store.expect_published(published, &digest, size)
+            });
+            named.map_err(|error| store.name_object(&digest, error))?;
+        }
+        if any {
+            store.sync()?;
+        }
+        Ok(())
+    }
+
+    fn is_new(&mut self, digest: &Digest, size: u64) -> Result<bool> {
+        if self.seen.contains(digest) {
+            return Ok(false);
+        }
+        let found = self.store.check_existing(digest, size);
+        let found = found.map_err(|error| self.store.name_object(digest, error))?;
+        self.seen.insert(*digest);
+        Ok(!found)
+    }
+
+    fn add(&mut self, digest: Digest, size: u64, staged: Staged) -> Result<()> {
+        self.written.push(Object {
+            digest,
+            size,
+            place: staged,
+        });
+        self.written_bytes = self.written_bytes.saturating_add(size);
+        if self.written.len() >= self.store.batch || self.written_bytes >= BATCH_BYTES {
+            self.seal()?;
+        }
+        Ok(())
+    }
+
+    /// Gets what is written on disk, and fs-verity on it.
+    fn seal(&mut self) -> Result<()> {
+        if self.written.is_empty() {
+            return Ok(());
+        }
+        self.store.sync()?;
+        self.written_bytes = 0;
+        for Object {
+            digest,
+            size,
+            place: mut staged,
+        } in std::mem::take(&mut self.written)
+        {
+            let sealed = self.store.seal(&mut staged, &digest, true).and_then(|()| {
+                if self.open < self.store.batch {
+                    self.open += 1;
+                    return Ok(Place::Open(staged));
+                }
+                Ok(Place::Parked(staged.park(self.store.dir.as_fd())?))
+            });
+            let place = sealed.map_err(|error| self.store.name_object(&digest, error))?;
+            self.sealed.push(Object {
+                digest,
+                size,
+                place,
+            });
+        }
+        Ok(())
+    }
+
+    fn rename(&self, old: &str, new: &str) -> Result<(), Errno> {
+        let dir = self.store.dir.as_fd();
+        rename_new(dir, old, dir, new)
+    }
+
+    fn remove(&self, name: &str) {
+        // Nothing is left to do if even this fails.
+        let _ = rustix::fs::unlinkat(&self.store.dir, name, AtFlags::empty());
+    }
+}
+
+impl Drop for Unnamed<'_> {
+    fn drop(&mut self) {
+        for object in std::mem::take(&mut self.sealed) {
+            if let Place::Parked(name) = object.place {
+                self.remove(&name);
+            }
+        }
+    }
+}
