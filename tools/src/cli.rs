@@ -124,12 +124,31 @@ fn manual(command: clap::Command, out: &mut Vec<u8>) -> Result<()> {
         "mount.composefs" | "composefs-setup-root" => "8",
         _ => "1",
     };
+    let mut subcommands: Vec<_> = command.get_subcommands().cloned().collect();
+    subcommands.iter_mut().for_each(clap::Command::build);
     let man = clap_mangen::Man::new(command).section(section);
     man.render_title(out)?;
     man.render_name_section(out)?;
     man.render_synopsis_section(out)?;
     man.render_description_section(out)?;
     man.render_options_section(out)?;
+    if !subcommands.is_empty() {
+        Roff::new().control("SH", ["COMMANDS"]).to_writer(out)?;
+    }
+    for subcommand in subcommands {
+        let mut roff = Roff::new();
+        roff.control("SS", [subcommand.get_name()]);
+        if let Some(about) = subcommand.get_about() {
+            roff.text([roman(about.to_string())]);
+        }
+        roff.to_writer(out)?;
+        // Its options are below its name: a section of their own they are not.
+        let mut options = Vec::new();
+        clap_mangen::Man::new(subcommand).render_options_section(&mut options)?;
+        let options = String::from_utf8_lossy(&options);
+        let lines = options.lines().filter(|line| !line.starts_with(".SH"));
+        lines.clone().try_for_each(|line| writeln!(out, "{line}"))?;
+    }
     let mut roff = Roff::new();
     roff.control("SH", ["NOTES"]);
     for paragraph in notes.split("\n\n") {

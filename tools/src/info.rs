@@ -3,7 +3,7 @@
 
 mod action;
 mod dump;
-mod ls;
+pub mod ls;
 mod objects;
 mod sign;
 mod verify;

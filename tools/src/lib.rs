@@ -19,7 +19,7 @@ pub mod image;
 pub mod info;
 mod ingest;
 mod limits;
-mod lock;
+pub mod lock;
 pub mod measure;
 pub mod mkcomposefs;
 mod output;

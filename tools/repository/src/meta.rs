@@ -193,7 +193,7 @@ mod tests {
     const V1: &str = "{\n  \"version\": 1,\n  \"algorithm\": \"fsverity-sha512-12\",\n  \"features\": {\n    \"compatible\": [],\n    \"read-only-compatible\": [\n      \"v1_erofs\"\n    ],\n    \"incompatible\": []\n  },\n  \"erofs_formats\": {\n    \"default\": 1\n  }\n}\n";
 
     #[test]
-    fn text_is_that_of_composefs_rs() {
+    fn text_is_the_known_one() {
         let metadata = Metadata::new(Algorithm::Sha512, ErofsFormats::only(1));
         assert_eq!(metadata.text().expect("text"), V1);
         assert_eq!(Metadata::parse(V1.as_bytes()).expect("metadata"), metadata);

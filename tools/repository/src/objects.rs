@@ -41,7 +41,8 @@ impl Repository {
         Ok(rustix::fs::openat(self.dir(), path, flags, Mode::empty())?.into())
     }
 
-    pub(crate) fn name_object(&self, digest: &Digest) -> String {
+    /// What an object is called in messages.
+    pub fn name_object(&self, digest: &Digest) -> String {
         let path = self.objects_path().join(object_path(digest));
         format!("object {}", quote::path(&path))
     }

@@ -50,7 +50,7 @@ fn faults(repository: &Repository, depth: Depth) -> Vec<String> {
 
 /// Also what composefs-rs gives with zstd 1.5.4.
 #[test]
-fn streams_are_those_of_composefs_rs() {
+fn streams_are_the_known_ones() {
     let dir = tempfile::tempdir().expect("directory");
     let repository = repository(dir.path());
     let mut objects = Unnamed::new(repository.store());

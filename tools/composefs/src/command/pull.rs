@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `composefs pull`.
+
+use std::io::Write;
+
+use anyhow::{anyhow, Context, Result};
+use clap::Args;
+use composefs_oci::manifest::Platform;
+use composefs_oci::source::registry::{Settings, Trust};
+use composefs_oci::source::{self, Source};
+use composefs_tools::quote;
+
+use crate::place::Place;
+use crate::progress::Progress;
+
+/// Fetch an image
+#[derive(Args, Debug)]
+pub struct Options {
+    /// Where it is: docker://REGISTRY/NAME[:TAG|@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or
+    /// containers-storage:NAME
+    image: String,
+
+    /// What it is to be called (default: as it is given)
+    name: Option<String>,
+
+    /// For which machines: OS/ARCHITECTURE[/VARIANT] (default: this one)
+    #[arg(long, value_name = "PLATFORM", value_parser = platform)]
+    platform: Option<Platform>,
+
+    /// Whether registries have to prove who they are; if not, also by HTTP without TLS
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    tls_verify: bool,
+}
+
+impl Options {
+    pub fn run(self, place: &Place, out: &mut dyn Write) -> Result<()> {
+        let reference = self.image.parse()?;
+        let repository = place.open_or_make()?;
+        let name = self.name.as_deref().unwrap_or(&self.image);
+        let platform = self.platform.unwrap_or_else(Platform::host);
+        let progress = Progress::new();
+        let settings = Settings {
+            trust: if self.tls_verify {
+                Trust::Configured
+            } else {
+                Trust::Nobody
+            },
+            ..Settings::default()
+        };
+        let pull = || {
+            let source: Box<dyn Source> = source::open(&reference, &settings)?;
+            composefs_oci::pull(&repository, &*source, &platform, name, &progress)
+        };
+        let pulled = pull()
+            .with_context(|| format!("cannot pull {}", quote::bytes(self.image.as_bytes())))?;
+        drop(progress);
+        writeln!(out, "{}", pulled.digest)?;
+        Ok(())
+    }
+}
+
+fn platform(text: &str) -> Result<Platform> {
+    let mut parts = text.split('/').map(str::to_owned);
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some(os), Some(architecture), variant, None) => Ok(Platform {
+            architecture,
+            os,
+            variant,
+        }),
+        _ => Err(anyhow!("is not OS/ARCHITECTURE[/VARIANT]")),
+    }
+}

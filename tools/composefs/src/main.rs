@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Images from registries, in a repository, mounted.
+#![forbid(unsafe_code)]
+
+mod command;
+mod place;
+mod progress;
+
+use std::process::ExitCode;
+
+use composefs_tools::cli;
+
+fn main() -> ExitCode {
+    cli::main("composefs", command::Command::run)
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! From a layer's archive to a stream and objects.
+//!
+//! The stream is the archive byte for byte, with objects in place of the files that are not tiny.
+//! None of them has a name before all of the blob was read and found to be what the manifest says.
+
+use std::io::{self, BufReader, Read};
+use std::thread;
+
+use anyhow::{bail, Context, Result};
+use composefs_repository::stream::{ContentType, Writer};
+use composefs_repository::{Category, Repository};
+use composefs_tools::fsverity::Digest;
+use composefs_tools::store::Unnamed;
+use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
+use tar_core::HEADER_SIZE;
+
+use crate::checked::Checked;
+use crate::compression;
+use crate::digest::BlobDigest;
+use crate::manifest::Descriptor;
+use crate::pipe::{pipe, Filler};
+use crate::{sparse, tag};
+
+/// What the stream of a layer is of.
+pub const TYPE: ContentType = ContentType(*b"ocilayer");
+/// Files up to this size stay in the stream, and in the image.
+pub const INLINE_MAX: u64 = 64;
+/// What follows the header of anything but a file: nothing, in archives as they should be.
+const REST_MAX: u64 = 1 << 20;
+/// What a layer may be at most when decompressed: so much, and so many times its size.
+const EXPANDED_MAX: u64 = 16 << 30;
+const EXPANSION_MAX: u64 = 100;
+/// What is read at a time.
+const READ: usize = 64 << 10;
+
+/// Reads the layer `descriptor` from `blob`, and makes it the stream of `diff_id`.
+///
+/// # Errors
+/// If it is not what it is said to be, or cannot be read or written.
+pub fn import(
+    repository: &Repository,
+    descriptor: &Descriptor,
+    diff_id: &BlobDigest,
+    blob: impl Read + Send,
+) -> Result<Digest> {
+    let import = || {
+        let mut objects = Unnamed::new(repository.store());
+        let (filler, archive) = pipe();
+        let max = EXPANSION_MAX
+            .saturating_mul(descriptor.size)
+            .saturating_add(EXPANDED_MAX);
+        let digest = thread::scope(|scope| {
+            let reading = scope.spawn(move || read(descriptor, blob, &filler));
+            let mut archive = Checked::new(archive, max);
+            let split = split(&mut archive, repository, &mut objects);
+            let split = split.and_then(|digest| {
+                archive.expect(diff_id, None).context("when decompressed")?;
+                Ok(digest)
+            });
+            let Ok(read) = reading.join() else {
+                bail!("cannot be read")
+            };
+            // What is wrong with the blob is the cause of what is wrong with what is in it.
+            read?;
+            split
+        })?;
+        objects.publish()?;
+        repository.expect_protected()?;
+        repository.set_name(Category::Streams, &tag::layer(diff_id), &digest)?;
+        anyhow::Ok(digest)
+    };
+    import().with_context(|| format!("layer {}", descriptor.digest))
+}
+
+/// Reads the blob, and hands on what it is when decompressed.
+fn read(descriptor: &Descriptor, blob: impl Read, filler: &Filler) -> Result<()> {
+    let mut blob = Checked::new(blob, descriptor.size);
+    let buffered = BufReader::with_capacity(READ, &mut blob);
+    let mut archive = compression::decompress(descriptor.compression()?, buffered)?;
+    let is_whole = filler.fill(&mut archive);
+    drop(archive);
+    // The other end gave up: it says why.
+    if !is_whole && blob.size() != descriptor.size {
+        return Ok(());
+    }
+    let right = blob.expect(&descriptor.digest, Some(descriptor.size));
+    if let Err(error) = &right {
+        filler.fail(io::Error::other(error.to_string()));
+    }
+    right
+}
+
+/// Splits an archive.
+fn split(
+    archive: &mut impl Read,
+    repository: &Repository,
+    objects: &mut Unnamed,
+) -> Result<Digest> {
+    let mut writer = Writer::new(repository.algorithm(), TYPE)?;
+    let mut input = Input::new(archive);
+    let mut parser = Parser::new(limits());
+    let mut want = HEADER_SIZE;
+    let mut sparse_files = 0;
+    loop {
+        if !input.fill(want)? {
+            break;
+        }
+        let next = parser
+            .parse(&input.buffer)
+            .context("is not a tar archive")?;
+        let (header, what) = match next {
+            ParseEvent::NeedData { min_bytes } => {
+                want = min_bytes;
+                continue;
+            }
+            ParseEvent::GlobalExtensions { consumed, .. } => (consumed, Next::Nothing),
+            ParseEvent::End { consumed } => {
+                writer.inline(input.buffer.get(..consumed).unwrap_or_default())?;
+                input.skip(consumed);
+                break;
+            }
+            ParseEvent::Entry { consumed, entry } => (consumed, Next::of(&entry)?),
+            ParseEvent::SparseEntry {
+                consumed,
+                entry,
+                sparse_map,
+                real_size,
+            } => (consumed, Next::Sparse(entry.size, sparse_map, real_size)),
+        };
+        writer.inline(input.buffer.get(..header).unwrap_or_default())?;
+        input.skip(header);
+        let padding = match what {
+            Next::Nothing => 0,
+            Next::Inline(size) => {
+                let padded = size.next_multiple_of(HEADER_SIZE as u64);
+                input.copy(padded, &mut writer)?;
+                0
+            }
+            Next::File(size) => {
+                let object = objects.put_stream(&mut input, size)?;
+                writer.external(&object, size)?;
+                padding(size)
+            }
+            Next::Sparse(size, map, real_size) => {
+                let file = sparse::File::new(map, size, real_size)?;
+                let (packed, whole) = file.put(&mut input, objects)?;
+                match packed {
+                    sparse::Packed::Inline(data) => writer.inline(&data)?,
+                    sparse::Packed::Object(object) => writer.external(&object, size)?,
+                }
+                writer.refer(&sparse::key(sparse_files), &whole);
+                writer.needs(&whole);
+                sparse_files += 1;
+                padding(size)
+            }
+        };
+        input.copy(padding, &mut writer)?;
+        want = HEADER_SIZE;
+    }
+    // Archives are filled up to a whole record.
+    input.copy_rest(&mut writer)?;
+    writer.finish(objects)
+}
+
+/// What follows a header.
+enum Next {
+    Nothing,
+    /// So many bytes, which stay in the stream.
+    Inline(u64),
+    /// A file of so many bytes, which becomes an object.
+    File(u64),
+    /// A file with holes: what it is without them, where that belongs, and its size.
+    Sparse(u64, Vec<tar_core::SparseEntry>, u64),
+}
+
+impl Next {
+    fn of(entry: &ParsedEntry) -> Result<Self> {
+        let size = entry.size;
+        if entry.entry_type.is_file() && size > INLINE_MAX {
+            return Ok(Self::File(size));
+        }
+        if size > REST_MAX {
+            let path = composefs_tools::quote::bytes(&entry.path);
+            bail!("{path}: has {size} bytes, though it is not a file");
+        }
+        Ok(Self::Inline(size))
+    }
+}
+
+/// What fills up a file to whole blocks.
+fn padding(size: u64) -> u64 {
+    size.wrapping_neg() % HEADER_SIZE as u64
+}
+
+/// What is taken of an archive, here and when its stream is read.
+pub(crate) fn limits() -> Limits {
+    Limits::default()
+}
+
+/// An archive that is read in parts.
+struct Input<'a, R> {
+    archive: &'a mut R,
+    buffer: Vec<u8>,
+}
+
+impl<'a, R: Read> Input<'a, R> {
+    fn new(archive: &'a mut R) -> Self {
+        Self {
+            archive,
+            buffer: Vec::with_capacity(READ),
+        }
+    }
+
+    /// Sees to it that there are so many bytes. Not, if it has ended before the first of them.
+    fn fill(&mut self, want: usize) -> Result<bool> {
+        if let Some(missing) = want
+            .checked_sub(self.buffer.len())
+            .filter(|&missing| missing > 0)
+        {
+            self.archive
+                .take(missing as u64)
+                .read_to_end(&mut self.buffer)?;
+        }
+        match self.buffer.len() {
+            0 => Ok(false),
+            len if len < want => bail!("is not a tar archive: it ends too early"),
+            _ => Ok(true),
+        }
+    }
+
+    fn skip(&mut self, count: usize) {
+        self.buffer.drain(..count.min(self.buffer.len()));
+    }
+
+    fn copy(&mut self, count: u64, to: &mut Writer) -> Result<()> {
+        let mut part = Vec::new();
+        let mut left = count;
+        while left > 0 {
+            part.clear();
+            match self
+                .by_ref()
+                .take(left.min(READ as u64))
+                .read_to_end(&mut part)?
+            {
+                0 => bail!("is not a tar archive: it ends too early"),
+                count => left = left.saturating_sub(count as u64),
+            }
+            to.inline(&part)?;
+        }
+        Ok(())
+    }
+
+    fn copy_rest(&mut self, to: &mut Writer) -> Result<()> {
+        let mut part = Vec::new();
+        loop {
+            part.clear();
+            if self.by_ref().take(READ as u64).read_to_end(&mut part)? == 0 {
+                return Ok(());
+            }
+            to.inline(&part)?;
+        }
+    }
+}
+
+impl<R: Read> Read for Input<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.buffer.is_empty() {
+            return self.archive.read(buffer);
+        }
+        let count = self.buffer.as_slice().read(buffer)?;
+        self.skip(count);
+        Ok(count)
+    }
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! OCI images in composefs repositories: from a registry or a directory to an image that can be
+//! mounted, in the streams that composefs-rs has for them.
+//!
+//! [`pull()`] copies an image: its [`layer`]s become streams and objects; its configuration and its
+//! manifest streams that refer to those; and [`filesystem`] makes the composefs image of the layers.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod checked;
+mod compression;
+pub mod digest;
+mod entry;
+pub mod filesystem;
+pub mod image;
+pub mod layer;
+pub mod manifest;
+mod merge;
+mod pipe;
+pub mod pull;
+pub mod reference;
+pub mod source;
+mod sparse;
+mod tag;
+
+pub use pull::pull;

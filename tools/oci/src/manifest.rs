@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Manifests, indexes and configurations of images, as far as they concern us: those of OCI, and
+//! those of Docker ("v2, schema 2"), which differ in the names of their types.
+
+use std::collections::BTreeMap;
+
+use anyhow::{anyhow, bail, Context, Result};
+use composefs_tools::quote;
+use serde::Deserialize;
+
+use crate::compression::Compression;
+use crate::digest::BlobDigest;
+
+/// Largest manifest, index or configuration: what registries take.
+pub const SIZE_MAX: u64 = 4 << 20;
+/// Most layers of an image.
+const LAYERS_MAX: usize = 1000;
+
+/// The type of an image's manifest.
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Docker's.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+/// The type of a list of manifests, one for each platform.
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// Docker's.
+pub const DOCKER_INDEX: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+
+const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
+const DOCKER_CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+
+/// What a layer's type may begin with.
+const LAYERS: [&str; 4] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.nondistributable.v1.tar",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.foreign.diff.tar",
+];
+
+/// Where a blob is, and what it is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Its type.
+    pub media_type: String,
+    /// Its digest.
+    pub digest: BlobDigest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// For whom it is.
+    pub platform: Option<Platform>,
+    /// What else is said of it.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// A kind of machine.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct Platform {
+    /// Its processor, in the words of Go.
+    pub architecture: String,
+    /// Its operating system.
+    pub os: String,
+    /// Which of several processors.
+    pub variant: Option<String>,
+}
+
+/// A manifest or an index, whichever it turns out to be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Either {
+    media_type: Option<String>,
+    config: Option<Descriptor>,
+    layers: Option<Vec<Descriptor>>,
+    manifests: Option<Vec<Descriptor>>,
+}
+
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub enum Named {
+    /// An image.
+    Manifest(Manifest),
+    /// Images, one for each platform.
+    Index(Vec<Descriptor>),
+}
+
+/// The manifest of an image.
+#[derive(Clone, Debug)]
+pub struct Manifest {
+    /// Its configuration.
+    pub config: Descriptor,
+    /// Its layers, the lowest first.
+    pub layers: Vec<Descriptor>,
+}
+
+/// The configuration of an image.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Config {
+    /// The processor that its programs are for.
+    pub architecture: Option<String>,
+    /// The operating system.
+    pub os: Option<String>,
+    /// When it was made.
+    pub created: Option<String>,
+    rootfs: RootFs,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct RootFs {
+    diff_ids: Vec<BlobDigest>,
+}
+
+/// Reads a manifest or an index.
+///
+/// # Errors
+/// If it is neither.
+pub fn parse(text: &[u8]) -> Result<Named> {
+    let either: Either = serde_json::from_slice(text).context("is not a manifest")?;
+    let known = [OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_INDEX];
+    if let Some(kind) = either.media_type.filter(|kind| !known.contains(&&**kind)) {
+        bail!("is not a manifest, but {}", quote::bytes(kind.as_bytes()));
+    }
+    match (either.config, either.layers, either.manifests) {
+        (None, None, Some(manifests)) => Ok(Named::Index(manifests)),
+        (Some(config), Some(layers), None) => {
+            if layers.len() > LAYERS_MAX {
+                bail!("has {} layers, more than {LAYERS_MAX}", layers.len());
+            }
+            Ok(Named::Manifest(Manifest { config, layers }))
+        }
+        _ => Err(anyhow!("is neither a manifest nor an index")),
+    }
+}
+
+impl Manifest {
+    /// Refuses what is not an image of a file system.
+    ///
+    /// # Errors
+    /// If it is not.
+    pub fn expect_image(&self) -> Result<()> {
+        let kind = &*self.config.media_type;
+        if kind != OCI_CONFIG && kind != DOCKER_CONFIG {
+            bail!(
+                "is not an image: its configuration is {}",
+                quote::bytes(kind.as_bytes())
+            );
+        }
+        self.layers
+            .iter()
+            .try_for_each(|layer| layer.compression().map(drop))
+    }
+}
+
+impl Descriptor {
+    /// How a layer is compressed.
+    ///
+    /// # Errors
+    /// If it is none that we know.
+    pub fn compression(&self) -> Result<Compression> {
+        let rest = LAYERS
+            .iter()
+            .find_map(|kind| self.media_type.strip_prefix(kind));
+        match rest {
+            Some("") => Ok(Compression::None),
+            Some("+gzip" | ".gzip") => Ok(Compression::Gzip),
+            Some("+zstd" | ".zstd") => Ok(Compression::Zstd),
+            _ => Err(anyhow!(
+                "layer {} is {}, which is not known",
+                self.digest,
+                quote::bytes(self.media_type.as_bytes())
+            )),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn parse(text: &[u8]) -> Result<Self> {
+        serde_json::from_slice(text).context("is not the configuration of an image")
+    }
+
+    /// The digests of the layers as they are when decompressed, the lowest first.
+    pub fn diff_ids(&self) -> &[BlobDigest] {
+        &self.rootfs.diff_ids
+    }
+}
+
+impl Platform {
+    /// That of this machine.
+    pub fn host() -> Self {
+        let architecture = match std::env::consts::ARCH {
+            "x86_64" => "amd64",
+            "x86" => "386",
+            "aarch64" => "arm64",
+            "powerpc64" => "ppc64le",
+            "loongarch64" => "loong64",
+            other => other,
+        };
+        Self {
+            architecture: architecture.into(),
+            os: std::env::consts::OS.into(),
+            variant: None,
+        }
+    }
+
+    fn fits(&self, wanted: &Self) -> bool {
+        let has_variant = wanted.variant.is_none() || wanted.variant == self.variant;
+        self.architecture == wanted.architecture && self.os == wanted.os && has_variant
+    }
+}
+
+/// The image in an index that is for a platform.
+///
+/// # Errors
+/// If there is none.
+pub fn choose<'a>(manifests: &'a [Descriptor], wanted: &Platform) -> Result<&'a Descriptor> {
+    let fits = |manifest: &&Descriptor| match &manifest.platform {
+        Some(platform) => platform.fits(wanted),
+        // One that says nothing is for whoever takes it.
+        None => manifests.len() == 1,
+    };
+    manifests.iter().find(fits).ok_or_else(|| {
+        let platforms = manifests
+            .iter()
+            .filter_map(|manifest| manifest.platform.as_ref());
+        let platforms =
+            platforms.map(|platform| format!("{}/{}", platform.os, platform.architecture));
+        let all = platforms.collect::<Vec<_>>().join(", ");
+        let all = quote::bytes(all.as_bytes()).to_string();
+        anyhow!(
+            "has no image for {}/{}, only for {all}",
+            wanted.os,
+            wanted.architecture
+        )
+    })
+}

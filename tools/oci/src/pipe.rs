@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A stream that another thread reads ahead of us.
+
+use std::io::{self, Read};
+use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+
+/// Size of the parts that are handed over.
+const PART: usize = 256 << 10;
+/// Parts that wait.
+const PARTS: usize = 16;
+
+/// The end that is read from.
+#[derive(Debug)]
+pub struct Pipe {
+    parts: Receiver<io::Result<Vec<u8>>>,
+    part: Vec<u8>,
+    done: usize,
+}
+
+/// The end that is written to.
+#[derive(Debug)]
+pub struct Filler(SyncSender<io::Result<Vec<u8>>>);
+
+/// Both ends.
+pub fn pipe() -> (Filler, Pipe) {
+    let (filler, parts) = sync_channel(PARTS);
+    let pipe = Pipe {
+        parts,
+        part: Vec::new(),
+        done: 0,
+    };
+    (Filler(filler), pipe)
+}
+
+impl Filler {
+    /// Hands over all of `stream`. Whether it came to its end; if not, the other end knows why, or
+    /// is gone.
+    pub fn fill(&self, stream: &mut impl Read) -> bool {
+        loop {
+            let mut part = Vec::with_capacity(PART);
+            let read = stream.take(PART as u64).read_to_end(&mut part);
+            let is_end = part.is_empty();
+            if !is_end && self.0.send(Ok(part)).is_err() {
+                return false;
+            }
+            match read {
+                Err(error) => return self.0.send(Err(error)).is_err(),
+                Ok(_) if is_end => return true,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Makes the other end fail.
+    pub fn fail(&self, error: io::Error) {
+        // Nobody wants to know if the other end is gone.
+        let _ = self.0.send(Err(error));
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.done == self.part.len() {
+            match self.parts.recv() {
+                Ok(part) => self.part = part?,
+                Err(_) => return Ok(0),
+            }
+            self.done = 0;
+        }
+        let mut rest = self.part.get(self.done..).unwrap_or_default();
+        let count = rest.read(buffer)?;
+        self.done += count;
+        Ok(count)
+    }
+}

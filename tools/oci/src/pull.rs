@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Copying an image into a repository.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::{bail, Context, Result};
+use composefs_repository::{Category, Repository};
+use composefs_tools::fsverity::Digest;
+use composefs_tools::lock;
+
+use crate::digest::BlobDigest;
+use crate::image::{self, Fetched};
+use crate::layer;
+use crate::manifest::{Config, Descriptor, Platform};
+use crate::source::{self, Source};
+use crate::tag;
+
+/// Who is told how far it is. From several threads.
+pub trait Watch: Sync {
+    /// So many bytes are to be fetched, of so many layers; and so many layers are there.
+    fn begin(&self, bytes: u64, layers: usize, known: usize);
+    /// So many more were fetched.
+    fn advance(&self, bytes: u64);
+    /// All is fetched: the image is made.
+    fn compose(&self);
+}
+
+/// An image that was copied.
+#[derive(Debug)]
+pub struct Pulled {
+    /// The digest of its manifest.
+    pub digest: BlobDigest,
+    /// The composefs images, the one that is mounted first.
+    pub images: Vec<Digest>,
+}
+
+/// Copies the image for `platform` from `source`, and gives it `name`.
+///
+/// # Errors
+/// If it cannot be read, is not what it should be, or cannot be written.
+pub fn pull(
+    repository: &Repository,
+    source: &dyn Source,
+    platform: &Platform,
+    name: &str,
+    watch: &dyn Watch,
+) -> Result<Pulled> {
+    repository.expect_writable()?;
+    // Before anything is fetched.
+    tag::reference(name)?;
+    let found = source::find(source, platform)?;
+    found.manifest.expect_image()?;
+    let config_text = source::blob_text(source, &found.manifest.config)?;
+    let config = Config::parse(&config_text)
+        .with_context(|| format!("blob {}", found.manifest.config.digest))?;
+    let (layers, diff_ids) = (&found.manifest.layers, config.diff_ids());
+    if layers.len() != diff_ids.len() {
+        bail!(
+            "its manifest has {} layers, its configuration {}",
+            layers.len(),
+            diff_ids.len()
+        );
+    }
+    let layers = fetch(repository, source, layers, diff_ids, watch)?;
+    watch.compose();
+    let fetched = Fetched {
+        digest: found.digest,
+        manifest_text: found.text,
+        manifest: found.manifest,
+        config_text,
+        layers,
+    };
+    let images = image::write(repository, &fetched)?;
+    image::name(repository, &fetched.digest, name)?;
+    repository.sync()?;
+    Ok(Pulled {
+        digest: fetched.digest,
+        images,
+    })
+}
+
+/// Fetches the layers that are not there, several at a time.
+fn fetch(
+    repository: &Repository,
+    source: &dyn Source,
+    layers: &[Descriptor],
+    diff_ids: &[BlobDigest],
+    watch: &dyn Watch,
+) -> Result<Vec<(BlobDigest, Digest)>> {
+    let mut streams = HashMap::new();
+    let mut missing: Vec<(&Descriptor, &BlobDigest)> = Vec::new();
+    for (layer, diff_id) in layers.iter().zip(diff_ids) {
+        match repository.lookup(Category::Streams, &tag::layer(diff_id))? {
+            Some(stream) => drop(streams.insert(diff_id.clone(), stream)),
+            None if missing.iter().any(|&(_, other)| other == diff_id) => {}
+            None => missing.push((layer, diff_id)),
+        }
+    }
+    let bytes = missing.iter().map(|(layer, _)| layer.size).sum();
+    watch.begin(bytes, missing.len(), layers.len() - missing.len());
+    // The largest first: what is left at the end should be small.
+    missing.sort_by_key(|(layer, _)| std::cmp::Reverse(layer.size));
+
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new((streams, None));
+    let work = || {
+        while let Some((layer, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let fetched = source
+                .blob(layer)
+                .with_context(|| format!("layer {}", layer.digest))
+                .and_then(|blob| {
+                    layer::import(repository, layer, diff_id, Watched { blob, watch })
+                });
+            match fetched {
+                Ok(stream) => drop(lock::lock(&done).0.insert((*diff_id).clone(), stream)),
+                Err(error) => {
+                    // Others end what they are at, and begin nothing.
+                    next.store(missing.len(), Ordering::Relaxed);
+                    lock::lock(&done).1.get_or_insert(error);
+                }
+            }
+        }
+    };
+    let workers = thread::available_parallelism()
+        .map_or(1, usize::from)
+        .min(missing.len());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(work);
+        }
+    });
+    let (streams, error) = done
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(error) = error {
+        return Err(error);
+    }
+    let stream = |diff_id: &BlobDigest| match streams.get(diff_id) {
+        Some(stream) => Ok((diff_id.clone(), *stream)),
+        None => bail!("layer {diff_id}: cannot be fetched"),
+    };
+    diff_ids.iter().map(stream).collect()
+}
+
+/// A blob whose reader is watched.
+struct Watched<'a, R> {
+    blob: R,
+    watch: &'a dyn Watch,
+}
+
+impl<R: Read> Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.blob.read(buffer)?;
+        self.watch.advance(count as u64);
+        Ok(count)
+    }
+}

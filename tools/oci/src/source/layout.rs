@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A directory as OCI lays it out: `index.json`, and blobs by their digests.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use composefs_tools::quote;
+
+use super::{read_some, Root, Source};
+use crate::manifest::{self, Descriptor, Named};
+
+/// What says which images there are.
+pub(super) const INDEX: &str = "index.json";
+/// What the tag of an image is annotated as.
+const TAG: &str = "org.opencontainers.image.ref.name";
+
+/// A directory.
+#[derive(Debug)]
+pub struct Layout {
+    path: PathBuf,
+    tag: Option<String>,
+}
+
+impl Layout {
+    /// The one at `path`, and the image of this tag.
+    pub fn new(path: &Path, tag: Option<String>) -> Self {
+        Self {
+            path: path.to_owned(),
+            tag,
+        }
+    }
+
+    fn open(&self, name: &str) -> Result<File> {
+        let path = self.path.join(name);
+        File::open(&path).with_context(|| quote::path(&path).to_string())
+    }
+}
+
+impl Source for Layout {
+    fn root(&self) -> Result<Root> {
+        let index = self.open(INDEX)?;
+        root(index, self.tag.as_deref())
+            .with_context(|| quote::path(&self.path.join(INDEX)).to_string())
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        Ok(Box::new(self.open(&blob_path(descriptor))?))
+    }
+}
+
+/// Where a blob is.
+pub(super) fn blob_path(descriptor: &Descriptor) -> String {
+    format!("blobs/sha256/{}", descriptor.digest.hex())
+}
+
+/// The images of an index that have a tag, or all of them.
+pub(super) fn root(index: impl Read, tag: Option<&str>) -> Result<Root> {
+    let Named::Index(mut all) = manifest::parse(&read_some(index)?)? else {
+        bail!("is not an index");
+    };
+    if let Some(tag) = tag {
+        all.retain(|descriptor| {
+            descriptor
+                .annotations
+                .get(TAG)
+                .is_some_and(|found| found == tag)
+        });
+        if all.is_empty() {
+            bail!("has no image with the tag {}", quote::bytes(tag.as_bytes()));
+        }
+    }
+    let plain = all
+        .iter()
+        .filter(|descriptor| descriptor.platform.is_none())
+        .count();
+    if plain > 1 {
+        bail!("has {plain} images; say which, by its tag");
+    }
+    Ok(Root::Descriptors(all))
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A registry, as the OCI distribution specification has it.
+
+mod auth;
+mod challenge;
+mod config;
+mod http;
+mod name;
+mod resume;
+mod retry;
+mod token;
+
+use std::io::Read;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{bail, Context, Result};
+use composefs_tools::lock::lock;
+use composefs_tools::quote;
+
+use self::auth::Credentials;
+use self::config::Place;
+use self::http::{Client, Request, Response};
+use self::name::{Name, Version};
+use self::resume::Resuming;
+use self::retry::{Patience, Verdict};
+use self::token::Token;
+use super::{read_some, Root, Source};
+use crate::digest::BlobDigest;
+use crate::manifest::{Descriptor, DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+
+pub use self::config::Trust;
+
+/// How registries are spoken to.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether their certificates are checked.
+    pub trust: Trust,
+    /// How long the first pause is when one has to be asked again.
+    pub pause: Duration,
+    /// How long one may be slow.
+    pub stall: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            trust: Trust::Configured,
+            pause: Duration::from_secs(1),
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// An image in a registry, or in one of its mirrors.
+#[derive(Debug)]
+pub struct Registry {
+    name: Name,
+    places: Vec<Hosted>,
+}
+
+/// One of the places that it may be in.
+#[derive(Debug)]
+struct Hosted {
+    place: Place,
+    client: Client,
+    patience: Patience,
+    token: Mutex<Option<Token>>,
+}
+
+impl Registry {
+    /// The image of this name, wherever the configuration says that it may be.
+    ///
+    /// # Errors
+    /// If it is not a name, the configuration cannot be read, or forbids it.
+    pub fn open(name: &str, settings: &Settings) -> Result<Self> {
+        let parsed = Name::parse(name)?;
+        let places = config::places(&parsed, settings.trust)?;
+        let hosted = |place: Place| Hosted {
+            client: Client::new(&place, settings.stall),
+            place,
+            patience: Patience::new(settings.pause),
+            token: Mutex::default(),
+        };
+        Ok(Self {
+            places: places.into_iter().map(hosted).collect(),
+            name: parsed,
+        })
+    }
+
+    /// Asks one place after the other. The last is the registry itself, whose refusal counts.
+    fn ask<'a, T>(&'a self, by_digest: bool, ask: impl Fn(&'a Hosted) -> Result<T>) -> Result<T> {
+        let mut last = None;
+        for hosted in &self.places {
+            if hosted.place.only_by_digest && !by_digest {
+                continue;
+            }
+            match ask(hosted).with_context(|| hosted.place.to_string()) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = Some(error),
+            }
+        }
+        match last {
+            Some(error) => Err(error),
+            None => bail!("there is nowhere to fetch it from"),
+        }
+    }
+}
+
+impl Source for Registry {
+    fn root(&self) -> Result<Root> {
+        let version = self.name.version();
+        let by_digest = matches!(version, Version::Digest(_));
+        let text = self.ask(by_digest, |hosted| {
+            let path = format!("manifests/{version}");
+            read_some(hosted.get(&path, 0)?.body)
+        })?;
+        if let Version::Digest(digest) = version {
+            let found = BlobDigest::of(&text);
+            if found != *digest {
+                bail!("manifest {digest}: is not what it should be: its digest is {found}");
+            }
+        }
+        Ok(Root::Text(text))
+    }
+
+    fn manifest(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        self.ask(true, |hosted| {
+            let response = hosted.get(&format!("manifests/{}", descriptor.digest), 0)?;
+            Ok(Box::new(response.body) as Box<dyn Read + Send + '_>)
+        })
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        let path = format!("blobs/{}", descriptor.digest);
+        self.ask(true, |hosted| {
+            let first = hosted.get(&path, 0)?.body;
+            let path = path.clone();
+            let again = move |at| Ok(hosted.get(&path, at)?.body);
+            let resuming = Resuming::new(first, descriptor.size, &hosted.patience, again);
+            Ok(Box::new(resuming) as Box<dyn Read + Send + '_>)
+        })
+    }
+}
+
+impl Hosted {
+    /// Gets what is at a path of the repository, from byte `from` on.
+    fn get(&self, path: &str, from: u64) -> Result<Response> {
+        let mut attempts = self.patience.attempts();
+        let mut may_identify = true;
+        loop {
+            let request = Request {
+                url: self.place.url(path),
+                accept: &[OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX],
+                authorization: lock(&self.token)
+                    .as_ref()
+                    .filter(|token| token.is_fresh())
+                    .map(Token::header),
+                from,
+                form: None,
+            };
+            let response = self.client.send(&request);
+            match retry::judge(response, from) {
+                Verdict::Good(response) => return Ok(response),
+                Verdict::Unauthorized(challenges) if may_identify => {
+                    may_identify = false;
+                    let credentials = Credentials::find(&self.place)?;
+                    let token =
+                        token::get(&self.client, &self.place, &challenges, credentials.as_ref())?;
+                    *lock(&self.token) = Some(token);
+                }
+                Verdict::Unauthorized(_) => bail!("access is denied"),
+                Verdict::Again(error, _) if self.place.is_trial => return Err(error),
+                Verdict::Again(error, after) => attempts.wait(error, after)?,
+                Verdict::Bad(error) => {
+                    return Err(error).with_context(|| quote::bytes(path.as_bytes()).to_string())
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! HTTP, by libcurl: proxies, certificates and connections that stay open are its business.
+
+use std::io::{self, Read};
+use std::str;
+use std::sync::mpsc::{sync_channel, SyncSender};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail, Context, Result};
+use composefs_tools::lock::lock;
+use composefs_tools::quote;
+use curl::easy::{Easy2, Handler, List, WriteError};
+
+use super::config::Place;
+use crate::pipe::{pipe, Filler, Pipe};
+
+const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// Bytes in a second. Whoever is slower for too long is taken for dead.
+const SLOW: u32 = 128;
+/// Most redirections of one request.
+const REDIRECTIONS_MAX: u32 = 5;
+/// Headers that are kept.
+const HEADERS_MAX: usize = 100;
+const AGENT: &str = concat!("composefs/", env!("CARGO_PKG_VERSION"));
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Where.
+    pub url: String,
+    /// Types that are known.
+    pub accept: &'a [&'a str],
+    /// Who asks: the value of a header.
+    pub authorization: Option<String>,
+    /// From which byte on.
+    pub from: u64,
+    /// What is sent, if it is not only to be got.
+    pub form: Option<String>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Response {
+    /// Its status.
+    pub status: u32,
+    headers: Vec<(String, String)>,
+    /// What it holds.
+    pub body: Pipe,
+}
+
+impl Response {
+    /// The values of a header, whose name is in lower case.
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let found = self.headers.iter().filter(move |(found, _)| found == name);
+        found.map(|(_, value)| &**value)
+    }
+}
+
+/// Who asks.
+#[derive(Debug)]
+pub struct Client {
+    is_verified: bool,
+    may_be_plain: bool,
+    stall: Duration,
+    authority: Option<std::path::PathBuf>,
+    /// Handles that are not in use, with connections that may be open.
+    handles: Arc<Mutex<Vec<Easy2<Collector>>>>,
+}
+
+impl Client {
+    /// One for a place. `stall` is how long a server may be slow.
+    pub fn new(place: &Place, stall: Duration) -> Self {
+        Self {
+            is_verified: place.is_verified,
+            may_be_plain: place.is_plain,
+            stall,
+            authority: place.authority.clone(),
+            handles: Arc::default(),
+        }
+    }
+
+    /// Sends a request, and gives the answer as soon as it begins.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn send(&self, request: &Request) -> Result<Response> {
+        let mut url = request.url.clone();
+        let mut authorization = request.authorization.as_deref();
+        for _ in 0..=REDIRECTIONS_MAX {
+            let response = self.send_to(&url, authorization, request)?;
+            if !matches!(response.status, 301 | 302 | 303 | 307 | 308) || request.form.is_some() {
+                return Ok(response);
+            }
+            let location = response.headers("location").next().unwrap_or_default();
+            let next = self.redirected(&url, location)?;
+            if origin(&next) != origin(&url) {
+                // What is for the registry is not for others.
+                authorization = None;
+            }
+            url = next;
+        }
+        bail!("the server redirects more than {REDIRECTIONS_MAX} times")
+    }
+
+    /// Where a redirection leads: nobody is to be led to a file, or from TLS to where there is none.
+    fn redirected(&self, url: &str, location: &str) -> Result<String> {
+        let may = |scheme: &str| scheme == "https" || scheme == "http" && self.may_be_plain;
+        match location.split_once("://") {
+            Some((scheme, _)) if may(scheme) => Ok(location.to_owned()),
+            None if location.starts_with('/') && !location.starts_with("//") => {
+                Ok(format!("{}{location}", origin(url)))
+            }
+            _ => bail!(
+                "the server redirects to {}",
+                quote::bytes(location.as_bytes())
+            ),
+        }
+    }
+
+    fn send_to(
+        &self,
+        url: &str,
+        authorization: Option<&str>,
+        request: &Request,
+    ) -> Result<Response> {
+        if url.starts_with("https:") && curl::Version::get().ssl_version().is_none() {
+            bail!("this program was built with a libcurl that has no TLS");
+        }
+        let (filler, body) = pipe();
+        let (head, answered) = sync_channel(1);
+        let collector = Collector {
+            filler: Some(filler),
+            head: Some(head),
+            status: 0,
+            headers: Vec::new(),
+        };
+        let mut handle = lock(&self.handles).pop();
+        let mut easy = match handle.take() {
+            Some(mut easy) => {
+                easy.reset();
+                *easy.get_mut() = collector;
+                easy
+            }
+            None => Easy2::new(collector),
+        };
+        self.set(&mut easy, url, authorization, request)
+            .context("cannot ask")?;
+        let handles = Arc::clone(&self.handles);
+        thread::spawn(move || {
+            let done = easy.perform();
+            let collector = easy.get_mut();
+            match done {
+                Ok(()) => collector.tell(),
+                Err(error) => collector.fail(&error),
+            }
+            // Whoever reads comes to the end only now.
+            collector.filler = None;
+            lock(&handles).push(easy);
+        });
+        let (status, headers) = answered
+            .recv()
+            .map_err(|_| anyhow!("there is no answer"))??;
+        Ok(Response {
+            status,
+            headers,
+            body,
+        })
+    }
+
+    fn set(
+        &self,
+        easy: &mut Easy2<Collector>,
+        url: &str,
+        authorization: Option<&str>,
+        request: &Request,
+    ) -> Result<(), curl::Error> {
+        easy.url(url)?;
+        easy.useragent(AGENT)?;
+        easy.connect_timeout(CONNECT_MAX)?;
+        easy.low_speed_limit(SLOW)?;
+        easy.low_speed_time(self.stall)?;
+        easy.signal(false)?;
+        if !self.is_verified {
+            easy.ssl_verify_peer(false)?;
+            easy.ssl_verify_host(false)?;
+        }
+        if let Some(authority) = &self.authority {
+            easy.cainfo(authority)?;
+        }
+        let mut headers = List::new();
+        if !request.accept.is_empty() {
+            headers.append(&format!("Accept: {}", request.accept.join(", ")))?;
+        }
+        if let Some(authorization) = authorization {
+            headers.append(&format!("Authorization: {authorization}"))?;
+        }
+        easy.http_headers(headers)?;
+        if request.from > 0 {
+            easy.range(&format!("{}-", request.from))?;
+        }
+        if let Some(form) = &request.form {
+            easy.post(true)?;
+            easy.post_fields_copy(form.as_bytes())?;
+        }
+        Ok(())
+    }
+}
+
+/// The scheme and the host of an address.
+fn origin(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |at| at + 3);
+    let rest = url.get(start..).unwrap_or_default();
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    url.get(..start + end).unwrap_or(url)
+}
+
+type Head = (u32, Vec<(String, String)>);
+
+/// Takes an answer as it comes.
+#[derive(Debug)]
+struct Collector {
+    filler: Option<Filler>,
+    head: Option<SyncSender<Result<Head>>>,
+    status: u32,
+    headers: Vec<(String, String)>,
+}
+
+impl Collector {
+    fn tell(&mut self) {
+        if let Some(head) = self.head.take() {
+            // Nobody wants to know if whoever asked is gone.
+            let _ = head.send(Ok((self.status, std::mem::take(&mut self.headers))));
+        }
+    }
+
+    fn fail(&mut self, error: &curl::Error) {
+        let reason = error.extra_description().unwrap_or(error.description());
+        match (self.head.take(), &self.filler) {
+            (Some(head), _) => drop(head.send(Err(anyhow!("{reason}")))),
+            (None, Some(filler)) => filler.fail(io::Error::other(reason.to_owned())),
+            (None, None) => {}
+        }
+    }
+}
+
+impl Handler for Collector {
+    fn header(&mut self, data: &[u8]) -> bool {
+        let Ok(line) = str::from_utf8(data) else {
+            return true;
+        };
+        if line.starts_with("HTTP/") {
+            // That of a proxy may have come before.
+            let status = line.split_whitespace().nth(1);
+            self.status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
+            self.headers.clear();
+        } else if let Some((name, value)) = line
+            .split_once(':')
+            .filter(|_| self.headers.len() < HEADERS_MAX)
+        {
+            let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().to_owned());
+            self.headers.push((name, value));
+        }
+        true
+    }
+
+    fn write(&mut self, mut data: &[u8]) -> Result<usize, WriteError> {
+        let len = data.len();
+        self.tell();
+        let is_wanted = self
+            .filler
+            .as_ref()
+            .is_some_and(|filler| filler.fill(&mut data.by_ref()));
+        Ok(if is_wanted { len } else { 0 })
+    }
+}
