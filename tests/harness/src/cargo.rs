@@ -23,6 +23,7 @@ pub fn command(subcommand: &str) -> Result<Command> {
             "COMPOSEFS_CAPI",
             "COMPOSEFS_C_TOOLS",
             "COMPOSEFS_RS_TOOLS",
+            "LIBCURL_NO_PKG_CONFIG",
         ] {
             if let Some(value) = std::env::var(variable)
                 .ok()

@@ -28,12 +28,12 @@ pub fn composefs_rs() -> Result<PathBuf> {
     let artifact = Artifact {
         name: "peers".into(),
         what: format!("composefs-rs {RS_VERSION}"),
-        usually: "3 minutes",
-        inputs: vec!["1".into(), RS_VERSION.into()],
+        usually: "5 minutes",
+        inputs: vec!["2".into(), RS_VERSION.into()],
     };
     artifact.get(|dir, log| {
-        // Only what makes images, without the crates for OCI, ostree and FUSE; and not optimised
-        // for long: what it makes of the tests' trees is soon made.
+        // Only what makes images and pulls them, without the crates for ostree and FUSE; and not
+        // optimised for long: what it makes of the tests' trees is soon made.
         let target = dir.join("target");
         log.run(
             toolchain
@@ -53,7 +53,7 @@ pub fn composefs_rs() -> Result<PathBuf> {
                     "--locked",
                     "--no-default-features",
                     "--features",
-                    "pre-6.15",
+                    "pre-6.15,oci",
                     "--root",
                 ])
                 .arg(dir),

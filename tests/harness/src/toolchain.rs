@@ -19,6 +19,7 @@ use crate::versions;
 pub const PACKAGES: &[&str] = &[
     "gcc",
     "libc6-dev",
+    "libcurl4-gnutls-dev",
     "make",
     "rustc",
     "rust-src",

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `composefs`, from an OCI image to a mount: what is in it, what protects it, and what `gc` leaves
+//! alone because it is mounted.
+#![forbid(unsafe_code)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{ensure, Context as _, Result};
+use composefs_selftests::command::{expect_refusal, output, run};
+use composefs_selftests::compare::{expect_equal, Links};
+use composefs_selftests::image::replace;
+use composefs_selftests::mount::Mount;
+use composefs_selftests::mountinfo::mountinfo;
+use composefs_selftests::setup;
+use composefs_selftests::tap::{self, Case};
+use composefs_selftests::tree;
+
+const CONTENT: &str = "from the image";
+
+struct Context {
+    work: PathBuf,
+    /// What the image was made of.
+    source: PathBuf,
+}
+
+fn set_up() -> Result<Context> {
+    setup::require_driver()?;
+    setup::load_module()?;
+    let work = setup::work_directory("repository")?;
+    let source = work.join("source");
+    for name in ["usr/bin", "usr/lib", "etc"] {
+        fs::create_dir_all(source.join(name))?;
+    }
+    fs::write(source.join("usr/large"), CONTENT.repeat(1000))?;
+    fs::write(source.join("etc/small"), CONTENT)?;
+    fs::copy("/usr/bin/true", source.join("usr/bin/true"))?;
+    fs::hard_link(source.join("usr/large"), source.join("usr/lib/again"))?;
+    std::os::unix::fs::symlink("large", source.join("usr/link"))?;
+    let context = Context { work, source };
+    context.make_image()?;
+    fs::create_dir(context.target())?;
+    context.run(&["pull", &context.image(), "image"])?;
+    Ok(context)
+}
+
+impl Context {
+    fn target(&self) -> PathBuf {
+        self.work.join("target")
+    }
+
+    fn image(&self) -> String {
+        format!("oci:{}", self.work.join("image").display())
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.work.join("store")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(setup::payload().join("bin/composefs"));
+        command.arg("--repo").arg(self.repository()).args(arguments);
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Result<String> {
+        output(&mut self.command(arguments))
+    }
+
+    fn mount(&self, more: &[&str]) -> Result<Mount> {
+        let target = self.target();
+        let target = target.to_str().context("path")?;
+        self.run(&[&["mount"], more, &["image", target]].concat())?;
+        Ok(Mount::adopt(&self.target()))
+    }
+
+    /// Makes an OCI image of one layer.
+    fn make_image(&self) -> Result<()> {
+        let image = self.work.join("image");
+        fs::create_dir_all(image.join("blobs/sha256"))?;
+        let layer = self.work.join("layer");
+        let (from, to) = (self.source.display(), layer.display());
+        run(
+            "tar",
+            [
+                "--format=pax",
+                "--sort=name",
+                "-cf",
+                &to.to_string(),
+                "-C",
+                &from.to_string(),
+                ".",
+            ],
+        )?;
+        let diff_id = sha256(&layer)?;
+        run("gzip", [&layer])?;
+        let layer = self.blob(&layer.with_extension("gz"))?;
+        let config = format!(
+            "{{\"architecture\": \"amd64\", \"os\": \"linux\", \
+             \"rootfs\": {{\"type\": \"layers\", \"diff_ids\": [\"sha256:{diff_id}\"]}}}}"
+        );
+        let config = self.text("config", &config)?;
+        let kind = |kind: &str| format!("\"mediaType\": \"application/vnd.oci.image.{kind}\"");
+        let manifest = format!(
+            "{{\"schemaVersion\": 2, {}, \"config\": {{{}, {config}}}, \"layers\": [{{{}, {layer}}}]}}",
+            kind("manifest.v1+json"),
+            kind("config.v1+json"),
+            kind("layer.v1.tar+gzip"),
+        );
+        let manifest = self.text("manifest", &manifest)?;
+        let index = format!(
+            "{{\"schemaVersion\": 2, \"manifests\": [{{{}, {manifest}}}]}}",
+            kind("manifest.v1+json")
+        );
+        Ok(fs::write(image.join("index.json"), index)?)
+    }
+
+    fn text(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.work.join(name);
+        fs::write(&path, text)?;
+        self.blob(&path)
+    }
+
+    /// Moves a file to the blobs, and describes it.
+    fn blob(&self, path: &Path) -> Result<String> {
+        let (digest, size) = (sha256(path)?, fs::metadata(path)?.len());
+        fs::rename(path, self.work.join("image/blobs/sha256").join(&digest))?;
+        Ok(format!("\"digest\": \"sha256:{digest}\", \"size\": {size}"))
+    }
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let line = run("sha256sum", [path])?;
+    Ok(line.split(' ').next().unwrap_or_default().to_owned())
+}
+
+/// What is mounted is what the image was made of, by the driver, with the digest given.
+fn mounted(context: &Context) -> Result<()> {
+    let mount = context.mount(&[])?;
+    let (kind, _, options) = mountinfo(mount.root())?;
+    let digest = context.run(&["digest", "image"])?;
+    ensure!(
+        kind == "composefs" && options.contains(&format!("digest=sha256:{}", digest.trim())),
+        "{kind}: {options}"
+    );
+    let mut expected = tree::read(&context.source)?;
+    let mut actual = tree::read(mount.root())?;
+    // The root's attributes are those of /usr.
+    actual.remove(&Vec::new());
+    expected.remove(&Vec::new());
+    expect_equal(&expected, &actual, Links::Files)?;
+    run(mount.join("usr/bin/true"), [""; 0])?;
+    let target = context.target();
+    context.run(&["umount", target.to_str().context("path")?])?;
+    mount.forget();
+    ensure!(mountinfo(&target).is_err(), "it is still mounted");
+    Ok(())
+}
+
+fn writable(context: &Context) -> Result<()> {
+    let layer = context.work.join("layer");
+    let mount = context.mount(&["--writable", layer.to_str().context("path")?])?;
+    fs::write(mount.join("etc/small"), "changed")?;
+    mount.unmount()?;
+    ensure!(fs::read_to_string(layer.join("upper/etc/small"))? == "changed");
+    Ok(())
+}
+
+/// All of it goes but what is mounted, in whatever namespace.
+fn gc_leaves_what_is_mounted(context: &Context) -> Result<()> {
+    let mount = context.mount(&[])?;
+    context.run(&["tag", "image", "kept"])?;
+    context.run(&["rm", "image"])?;
+    context.run(&["gc"])?;
+    ensure!(fs::read_to_string(mount.join("usr/large"))? == CONTENT.repeat(1000));
+    // It is not kept by what is open: nothing is in a cache any more.
+    setup::drop_caches()?;
+    run(mount.join("usr/bin/true"), [""; 0])?;
+    context.run(&["fsck", "--contents"])?;
+    mount.unmount()?;
+    context.run(&["gc"])?;
+    let left = context.run(&["fsck"])?;
+    ensure!(left.starts_with("0 objects, 0 streams, 0 images"), "{left}");
+    context.run(&["pull", &context.image(), "image"])?;
+    Ok(())
+}
+
+/// Objects have fs-verity, and one that has not is found.
+fn damage_is_found(context: &Context) -> Result<()> {
+    let listed = context.run(&["ls", "image"])?;
+    let large = listed
+        .lines()
+        .find_map(|line| line.strip_prefix("/usr/large\t@ "));
+    let object = context
+        .repository()
+        .join("objects")
+        .join(large.context("object")?);
+    let good = fs::read(&object)?;
+    replace(&object, &good)?;
+    context.run(&["fsck"])?;
+    expect_refusal(
+        &mut context.command(&["fsck", "--contents"]),
+        &["1 fault was found"],
+    )?;
+    let mount = context.mount(&[])?;
+    ensure!(fs::read(mount.join("usr/large")).is_err(), "it can be read");
+    mount.unmount()?;
+    fs::remove_file(&object)?;
+    expect_refusal(&mut context.command(&["fsck"]), &["fault"])?;
+    context.run(&["rm", "image"])?;
+    context.run(&["gc"])?;
+    context.run(&["pull", &context.image(), "image"])?;
+    context.run(&["fsck", "--contents"])?;
+    Ok(())
+}
+
+const CASES: &[Case<Context>] = &[
+    ("an image is mounted with its digest", |context| {
+        mounted(context)
+    }),
+    ("a layer on top can be written to", |context| {
+        writable(context)
+    }),
+    ("gc leaves what is mounted", |context| {
+        gc_leaves_what_is_mounted(context)
+    }),
+    ("damage is found, and mended by pulling", |context| {
+        damage_is_found(context)
+    }),
+];
+
+fn main() -> ExitCode {
+    tap::run(set_up, CASES)
+}
