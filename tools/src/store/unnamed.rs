@@ -15,6 +15,7 @@ use crate::copy::write_all;
 use crate::fsverity::{digest_of, Digest, Hasher};
 use crate::read::BUFFER_SIZE;
 use crate::staged::{rename_new, Published, Staged};
+use crate::verity::Obstacle;
 
 /// Files up to this size are hashed before they are written, which the store's may spare.
 const MEMORY_MAX: u64 = 1 << 20;
@@ -133,6 +134,9 @@ impl<'a> Unnamed<'a> {
         self.seal()?;
         let store = self.store;
         let any = !self.sealed.is_empty();
+        if any {
+            store.sync()?;
+        }
         // Those left are removed if one fails.
         while let Some(object) = self.sealed.pop() {
             let Object {
@@ -187,12 +191,15 @@ impl<'a> Unnamed<'a> {
         Ok(())
     }
 
-    /// Gets what is written on disk, and fs-verity on it.
+    /// Gets fs-verity on what is written.
     fn seal(&mut self) -> Result<()> {
         if self.written.is_empty() {
             return Ok(());
         }
-        self.store.sync()?;
+        // To enable it writes a file to the disk: all of them at once are written sooner.
+        if self.store.without_verity() != Some(Obstacle::Filesystem) {
+            self.store.sync()?;
+        }
         self.written_bytes = 0;
         for Object {
             digest,
