@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! HTTP, by libcurl: proxies, certificates and connections that stay open are its business.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::str;
 use std::sync::mpsc::{sync_channel, SyncSender};
@@ -126,7 +127,11 @@ impl Client {
         request: &Request,
     ) -> Result<Response> {
         if url.starts_with("https:") && curl::Version::get().ssl_version().is_none() {
-            bail!("this program was built with a libcurl that has no TLS");
+            let reason = "this program was built with a libcurl that has no TLS".into();
+            bail!(Failure {
+                reason,
+                is_final: true
+            });
         }
         let (filler, body) = pipe();
         let (head, answered) = sync_channel(1);
@@ -208,6 +213,37 @@ impl Client {
     }
 }
 
+/// Why there is no answer, or no more of it.
+#[derive(Debug)]
+pub struct Failure {
+    reason: String,
+    /// It will be the same another time.
+    pub is_final: bool,
+}
+
+impl Failure {
+    fn of(error: &curl::Error) -> Self {
+        let is_final = error.is_peer_failed_verification()
+            || error.is_ssl_cacert()
+            || error.is_ssl_cacert_badfile()
+            || error.is_url_malformed()
+            || error.is_unsupported_protocol();
+        let reason = error.extra_description().unwrap_or(error.description());
+        Self {
+            reason: reason.to_owned(),
+            is_final,
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Failure {}
+
 /// The scheme and the host of an address.
 fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
@@ -236,10 +272,10 @@ impl Collector {
     }
 
     fn fail(&mut self, error: &curl::Error) {
-        let reason = error.extra_description().unwrap_or(error.description());
+        let failure = Failure::of(error);
         match (self.head.take(), &self.filler) {
-            (Some(head), _) => drop(head.send(Err(anyhow!("{reason}")))),
-            (None, Some(filler)) => filler.fail(io::Error::other(reason.to_owned())),
+            (Some(head), _) => drop(head.send(Err(failure.into()))),
+            (None, Some(filler)) => filler.fail(io::Error::other(failure)),
             (None, None) => {}
         }
     }

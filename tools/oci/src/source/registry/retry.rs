@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, Error, Result};
 
-use super::http::Response;
+use super::http::{Failure, Response};
 
 /// How often a place is asked.
 const ATTEMPTS: u32 = 6;
@@ -74,7 +74,13 @@ impl Attempts {
 pub fn judge(response: Result<Response>, from: u64) -> Verdict {
     let response = match response {
         Ok(response) => response,
-        Err(error) => return Verdict::Again(error, None),
+        Err(error) => {
+            let failure = error.downcast_ref::<Failure>();
+            return match failure.is_some_and(|failure| failure.is_final) {
+                true => Verdict::Bad(error),
+                false => Verdict::Again(error, None),
+            };
+        }
     };
     let error = anyhow!("the server says {}", status(response.status));
     match response.status {
