@@ -6,9 +6,11 @@
 //! objects that they are of, so that wherever this is stopped, what is there is whole.
 
 use std::collections::{HashMap, HashSet};
+use std::os::fd::AsFd;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use composefs_tools::fsverity::Digest;
+use composefs_tools::quote;
 use composefs_tools::staged::TEMPORARY;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -117,14 +119,23 @@ fn keep_streams(repository: &Repository, kept: &mut Kept) -> Result<()> {
 }
 
 fn keep_images(repository: &Repository, kept: &mut Kept) -> Result<()> {
-    let mounted = live::mounted(repository.algorithm());
+    let mounted = live::mounted(
+        repository.algorithm(),
+        repository.open_objects().as_ref().map(AsFd::as_fd),
+    );
+    if mounted.has_others {
+        bail!(
+            "images are mounted from repository {} by overlayfs, which does not say which ones: unmount them first",
+            quote::path(repository.path())
+        );
+    }
     let refs = repository.refs(Category::Images)?;
     let referred: HashSet<&str> = refs.iter().map(|link| link.target_name()).collect();
     for link in repository.names(Category::Images)? {
         let Some(digest) = repository.lookup(Category::Images, &link.name)? else {
             continue;
         };
-        let is_root = referred.contains(&*link.name) || mounted.contains(&digest);
+        let is_root = referred.contains(&*link.name) || mounted.images.contains(&digest);
         if is_root {
             kept.objects.insert(digest);
             kept.objects.extend(image_objects(repository, &digest)?);

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
 use anyhow::{anyhow, Context, Result};
 use composefs_tools::contents::{self, Filter};
@@ -32,6 +33,12 @@ impl Repository {
             Ok(file)
         };
         open().with_context(|| self.name_object(digest))
+    }
+
+    /// The directory of the objects, if there is one.
+    pub(crate) fn open_objects(&self) -> Option<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(self.dir(), OBJECTS, flags, Mode::empty()).ok()
     }
 
     /// Opens an object, whatever is in it.

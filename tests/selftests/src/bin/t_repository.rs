@@ -28,6 +28,7 @@ struct Context {
 fn set_up() -> Result<Context> {
     setup::require_driver()?;
     setup::load_module()?;
+    setup::load_incumbent()?;
     let work = setup::work_directory("repository")?;
     let source = work.join("source");
     for name in ["usr/bin", "usr/lib", "etc"] {
@@ -186,6 +187,27 @@ fn gc_leaves_what_is_mounted(context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// An overlay does not say which image it is of, so nothing is collected.
+fn gc_waits_for_overlays(context: &Context) -> Result<()> {
+    let digest = context.run(&["digest", "image"])?;
+    let image = context.repository().join("images").join(digest.trim());
+    let mut command = Command::new(setup::mount_helper());
+    let options = format!(
+        "composefs.driver=overlay,basedir={}",
+        context.repository().join("objects").display()
+    );
+    output(
+        command
+            .arg("-o")
+            .arg(options)
+            .args([&image, &context.target()]),
+    )?;
+    let mount = Mount::adopt(&context.target());
+    expect_refusal(&mut context.command(&["gc"]), &["mounted", "by overlayfs"])?;
+    mount.unmount()?;
+    context.run(&["gc"]).map(drop)
+}
+
 /// Objects have fs-verity, and one that has not is found.
 fn damage_is_found(context: &Context) -> Result<()> {
     let listed = context.run(&["ls", "image"])?;
@@ -224,6 +246,9 @@ const CASES: &[Case<Context>] = &[
     }),
     ("gc leaves what is mounted", |context| {
         gc_leaves_what_is_mounted(context)
+    }),
+    ("gc waits for overlays", |context| {
+        gc_waits_for_overlays(context)
     }),
     ("damage is found, and mended by pulling", |context| {
         damage_is_found(context)
