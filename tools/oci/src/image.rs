@@ -117,11 +117,19 @@ impl Image {
     /// # Errors
     /// If the names cannot be read.
     pub fn all(repository: &Repository) -> Result<Vec<(String, Result<Self>)>> {
-        let refs = repository.refs(Category::Streams)?;
-        let names = refs.iter().filter_map(|link| tag::name(&link.name));
-        Ok(names
-            .map(|name| (name.clone(), Self::open(repository, &name)))
-            .collect())
+        let mut all = Vec::new();
+        for link in repository.refs(Category::Streams)? {
+            // Its name may be taken away meanwhile; the image stays.
+            if let Some(name) = tag::name(&link.name) {
+                let digest = tag::manifest_digest(link.target_name());
+                let image = digest
+                    .ok_or_else(|| anyhow!("is not an image"))
+                    .and_then(|digest| Self::open_digest(repository, &digest))
+                    .with_context(|| format!("image {}", quote::bytes(name.as_bytes())));
+                all.push((name, image));
+            }
+        }
+        Ok(all)
     }
 }
 

@@ -240,8 +240,9 @@ pub fn composefs(repository: &Path, arguments: &[&str]) -> Output {
 pub fn ok(repository: &Path, arguments: &[&str]) -> String {
     let output = composefs(repository, arguments);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).expect("text")
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(output.status.success(), "{arguments:?}: {error}{text}");
+    text
 }
 
 /// What it says of why it fails: one line, exit status 1, nothing printed.
