@@ -5,13 +5,13 @@ mod common;
 
 use std::thread;
 
-use common::{everything, odd_layers, ok, repository, Layer, Layout};
+use common::{everything, odd_layers, ok, quick_directory, repository, Layer, Layout};
 
 const ROUNDS: usize = 25;
 
 #[test]
 fn nobody_takes_away_what_another_needs() {
-    let dir = tempfile::tempdir().expect("directory");
+    let dir = quick_directory();
     let repository = repository(dir.path());
     let from = |name: &str, more: bool| {
         let layout = Layout::new(&dir.path().join(name));

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{everything, odd_layers, ok, repository, By, Layer, Layout};
+use common::{everything, odd_layers, ok, quick_directory, repository, By, Layer, Layout};
 
 /// How often each is killed.
 const KILLS: u32 = 70;
@@ -30,7 +30,7 @@ fn layers() -> Vec<(Vec<u8>, By)> {
 
 #[test]
 fn the_repository_is_whole() {
-    let dir = tempfile::tempdir().expect("directory");
+    let dir = quick_directory();
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&layers());
     let repository = repository(dir.path());

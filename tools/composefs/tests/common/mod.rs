@@ -255,6 +255,13 @@ pub fn fails(repository: &Path, arguments: &[&str]) -> String {
     error.trim_end().to_owned()
 }
 
+/// A directory in memory, if there is such: what is made and removed hundreds of times would wait for the
+/// disk each time.
+pub fn quick_directory() -> tempfile::TempDir {
+    let memory = tempfile::tempdir_in("/dev/shm");
+    memory.or_else(|_| tempfile::tempdir()).expect("directory")
+}
+
 /// A repository that does without fs-verity, which the test's file system need not have.
 pub fn repository(dir: &Path) -> PathBuf {
     let path = dir.join("repository");
