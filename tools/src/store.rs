@@ -13,7 +13,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{anyhow, Context, Result};
@@ -75,6 +75,8 @@ pub struct Store {
     /// Objects to collect.
     batch: usize,
     state: Mutex<State>,
+    /// Files that are open as [`Unnamed`] objects.
+    unnamed: AtomicUsize,
     /// Held while a batch gets its names: one at a time, so that the open files are no more than
     /// those of two batches, however slow the disk is.
     publishing: Mutex<()>,
@@ -106,6 +108,7 @@ impl Store {
             algorithm,
             batch: (limits::open_files() / 8).clamp(1, BATCH),
             state: Mutex::default(),
+            unnamed: AtomicUsize::new(0),
             publishing: Mutex::default(),
             subdirs: [const { AtomicBool::new(false) }; 256],
             reflink: AtomicBool::new(true),

@@ -5,6 +5,7 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{anyhow, Context, Result};
 use rustix::fs::AtFlags;
@@ -28,10 +29,33 @@ struct Object<P> {
     place: P,
 }
 
+/// An open file, and that it is counted: several threads may have such objects.
+#[derive(Debug)]
+struct Open<'a> {
+    staged: Staged,
+    count: Count<'a>,
+}
+
+#[derive(Debug)]
+struct Count<'a>(&'a AtomicUsize);
+
+impl<'a> Count<'a> {
+    fn new(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Where an object is that is sealed.
 #[derive(Debug)]
-enum Place {
-    Open(Staged),
+enum Place<'a> {
+    Open(Open<'a>),
     /// Under a temporary name: there is an end to how many files can be open.
     Parked(String),
 }
@@ -42,10 +66,9 @@ pub struct Unnamed<'a> {
     store: &'a Store,
     seen: HashSet<Digest>,
     /// Not on disk yet.
-    written: Vec<Object<Staged>>,
+    written: Vec<Object<Open<'a>>>,
     written_bytes: u64,
-    sealed: Vec<Object<Place>>,
-    open: usize,
+    sealed: Vec<Object<Place<'a>>>,
     buffer: Vec<u8>,
 }
 
@@ -58,7 +81,6 @@ impl<'a> Unnamed<'a> {
             written: Vec::new(),
             written_bytes: 0,
             sealed: Vec::new(),
-            open: 0,
             buffer: Vec::new(),
         }
     }
@@ -146,7 +168,7 @@ impl<'a> Unnamed<'a> {
             } = object;
             let named = store.make_place(&digest).and_then(|name| {
                 let published = match place {
-                    Place::Open(staged) => staged.publish(store.dir.as_fd(), &name)?,
+                    Place::Open(open) => open.staged.publish(store.dir.as_fd(), &name)?,
                     Place::Parked(parked) => match self.rename(&parked, &name) {
                         Ok(()) => Published::Created,
                         Err(error) => {
@@ -179,13 +201,15 @@ impl<'a> Unnamed<'a> {
     }
 
     fn add(&mut self, digest: Digest, size: u64, staged: Staged) -> Result<()> {
+        let count = Count::new(&self.store.unnamed);
         self.written.push(Object {
             digest,
             size,
-            place: staged,
+            place: Open { staged, count },
         });
         self.written_bytes = self.written_bytes.saturating_add(size);
-        if self.written.len() >= self.store.batch || self.written_bytes >= BATCH_BYTES {
+        let is_full = self.store.unnamed.load(Ordering::Relaxed) >= 2 * self.store.batch;
+        if is_full || self.written.len() >= self.store.batch || self.written_bytes >= BATCH_BYTES {
             self.seal()?;
         }
         Ok(())
@@ -201,20 +225,14 @@ impl<'a> Unnamed<'a> {
             self.store.sync()?;
         }
         self.written_bytes = 0;
-        for Object {
-            digest,
-            size,
-            place: mut staged,
-        } in std::mem::take(&mut self.written)
-        {
-            let sealed = self.store.seal(&mut staged, &digest, true).and_then(|()| {
-                if self.open < self.store.batch {
-                    self.open += 1;
-                    return Ok(Place::Open(staged));
-                }
-                Ok(Place::Parked(staged.park(self.store.dir.as_fd())?))
-            });
-            let place = sealed.map_err(|error| self.store.name_object(&digest, error))?;
+        for object in std::mem::take(&mut self.written) {
+            let Object {
+                digest,
+                size,
+                place,
+            } = object;
+            let place = self.seal_one(place, &digest);
+            let place = place.map_err(|error| self.store.name_object(&digest, error))?;
             self.sealed.push(Object {
                 digest,
                 size,
@@ -222,6 +240,17 @@ impl<'a> Unnamed<'a> {
             });
         }
         Ok(())
+    }
+
+    fn seal_one(&self, mut open: Open<'a>, digest: &Digest) -> Result<Place<'a>> {
+        self.store.seal(&mut open.staged, digest, true)?;
+        if self.store.unnamed.load(Ordering::Relaxed) <= self.store.batch {
+            return Ok(Place::Open(open));
+        }
+        let Open { staged, count } = open;
+        let parked = staged.park(self.store.dir.as_fd())?;
+        drop(count);
+        Ok(Place::Parked(parked))
     }
 
     fn rename(&self, old: &str, new: &str) -> Result<(), Errno> {
@@ -242,5 +271,41 @@ impl Drop for Unnamed<'_> {
                 self.remove(&name);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fsverity::Algorithm;
+
+    /// However many have such objects, files that are open are few.
+    #[test]
+    fn open_files_are_counted() {
+        let dir = std::env::temp_dir().join(format!("composefs-unnamed-{}", std::process::id()));
+        let mut store = Store::open(&dir, Algorithm::Sha256).expect("store");
+        store.batch = 4;
+        let several = 5;
+        let mut all: Vec<_> = (0..several).map(|_| Unnamed::new(&store)).collect();
+        for number in 0..200_u32 {
+            for (index, unnamed) in all.iter_mut().enumerate() {
+                let content = format!("{number} {index}");
+                unnamed.put(content.as_bytes()).expect("object");
+                // Each may have one more than there should be.
+                assert!(store.unnamed.load(Ordering::Relaxed) <= 2 * store.batch + several);
+            }
+        }
+        drop(all.pop());
+        for unnamed in all {
+            unnamed.publish().expect("names");
+        }
+        assert_eq!(store.unnamed.load(Ordering::Relaxed), 0);
+        let left = std::fs::read_dir(&dir).expect("store").flatten();
+        let names = left.map(|entry| entry.file_name().into_string().expect("name"));
+        assert!(
+            names.into_iter().all(|name| name.len() == 2),
+            "something has a temporary name"
+        );
+        std::fs::remove_dir_all(&dir).expect("removed");
     }
 }
