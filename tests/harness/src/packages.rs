@@ -40,6 +40,7 @@ const PACKAGES: &[&str] = &[
     "initramfs-tools",
     "e2fsprogs",
     "fsverity",
+    "libcurl3t64-gnutls",
     "dkms",
     "bindgen",
     "gcc",

@@ -24,6 +24,7 @@ const PACKAGES: &[&str] = &[
     "fsverity",
     "initramfs-tools",
     "keyutils",
+    "libcurl3t64-gnutls",
     "openssl",
     "ostree",
     "ostree-boot",
