@@ -408,3 +408,50 @@ fn podmans_storage_is_read_by_skopeo() {
         "{error}"
     );
 }
+
+/// As GNU tar stores them, in each form that it has.
+#[test]
+fn files_with_holes_are_whole() {
+    let dir = tempfile::tempdir().expect("directory");
+    let source = dir.path().join("source");
+    fs::create_dir_all(source.join("usr")).expect("directory");
+    let file = fs::File::create(source.join("usr/holes")).expect("file");
+    file.set_len(3_000_000).expect("file");
+    std::os::unix::fs::FileExt::write_all_at(&file, b"abc", 1_000_000).expect("file");
+    let content = fs::read(source.join("usr/holes")).expect("file");
+    let repository = repository(dir.path());
+    let forms = [
+        ("gnu", "--format=gnu"),
+        ("0.0", "--sparse-version=0.0"),
+        ("0.1", "--sparse-version=0.1"),
+        ("1.0", "--sparse-version=1.0"),
+    ];
+    for (name, form) in forms {
+        let output = std::process::Command::new("tar")
+            .args(["--sparse", "--format=pax", form, "-cf", "-", "-C"])
+            .arg(&source)
+            .arg("usr")
+            .output()
+            .expect("tar runs");
+        assert!(
+            output.status.success() && output.stdout.len() < 100_000,
+            "{name}"
+        );
+        let layout = Layout::new(&dir.path().join(name));
+        layout.image(&[(output.stdout, By::Gzip)]);
+        ok(
+            &repository,
+            &["pull", &format!("oci:{}", layout.path.display()), name],
+        );
+        let listed = ok(&repository, &["ls", name]);
+        let object = listed
+            .lines()
+            .find_map(|line| line.strip_prefix("/usr/holes\t@ "))
+            .expect("object");
+        assert!(
+            fs::read(repository.join("objects").join(object)).expect("object") == content,
+            "{name}"
+        );
+    }
+    ok(&repository, &["fsck", "--contents"]);
+}
