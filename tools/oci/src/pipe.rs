@@ -40,15 +40,23 @@ impl Filler {
             let mut part = Vec::with_capacity(PART);
             let read = stream.take(PART as u64).read_to_end(&mut part);
             let is_end = part.is_empty();
-            if !is_end && self.0.send(Ok(part)).is_err() {
+            if !is_end && !self.hand_over(part) {
                 return false;
             }
             match read {
-                Err(error) => return self.0.send(Err(error)).is_err(),
+                Err(error) => {
+                    self.fail(error);
+                    return false;
+                }
                 Ok(_) if is_end => return true,
                 Ok(_) => {}
             }
         }
+    }
+
+    /// Hands over a part that is not empty. Whether the other end is still there.
+    pub fn hand_over(&self, part: Vec<u8>) -> bool {
+        self.0.send(Ok(part)).is_ok()
     }
 
     /// Makes the other end fail.

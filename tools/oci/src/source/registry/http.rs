@@ -2,7 +2,7 @@
 //! HTTP, by libcurl: proxies, certificates and connections that stay open are its business.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io;
 use std::str;
 use std::sync::mpsc::{sync_channel, SyncSender};
 use std::sync::{Arc, Mutex};
@@ -301,13 +301,12 @@ impl Handler for Collector {
         true
     }
 
-    fn write(&mut self, mut data: &[u8]) -> Result<usize, WriteError> {
+    fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {
         let len = data.len();
         self.tell();
-        let is_wanted = self
-            .filler
-            .as_ref()
-            .is_some_and(|filler| filler.fill(&mut data.by_ref()));
+        let filler = self.filler.as_ref();
+        let is_wanted =
+            data.is_empty() || filler.is_some_and(|filler| filler.hand_over(data.to_vec()));
         Ok(if is_wanted { len } else { 0 })
     }
 }
