@@ -202,11 +202,19 @@ impl Repository {
                 prefix => format!("{prefix}/{name}"),
             };
             let flags = AtFlags::SYMLINK_NOFOLLOW;
-            let stat = rustix::fs::statat(&fd, name, flags).with_context(context)?;
+            let stat = match rustix::fs::statat(&fd, name, flags) {
+                Ok(stat) => stat,
+                // Somebody took it away meanwhile, as may be.
+                Err(Errno::NOENT) => continue,
+                Err(error) => return Err(error).with_context(context),
+            };
             match FileType::from_raw_mode(stat.st_mode) {
                 FileType::Symlink => {
-                    let target =
-                        rustix::fs::readlinkat(&fd, name, Vec::new()).with_context(context)?;
+                    let target = match rustix::fs::readlinkat(&fd, name, Vec::new()) {
+                        Ok(target) => target,
+                        Err(Errno::NOENT) => continue,
+                        Err(error) => return Err(error).with_context(context),
+                    };
                     let target = target.into_string().context("leads to what is not text");
                     links.push(Link {
                         name: path,
