@@ -2,18 +2,16 @@
 //! Checking a repository: that names lead to what is there and whole, and on demand that every
 //! object is what its name says.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 
 use anyhow::Result;
 use composefs_tools::fsverity::Digest;
-use composefs_tools::measure;
 use rustix::io::Errno;
 
-use crate::gc::entries;
 use crate::links::Category;
-use crate::objects::{image_objects, parse_digest};
-use crate::repository::{Repository, OBJECTS};
+use crate::objects::image_objects;
+use crate::repository::Repository;
 use crate::stream::Reader;
 
 /// How much is checked.
@@ -62,7 +60,7 @@ impl fmt::Display for Fault {
 pub fn check(repository: &Repository, depth: Depth) -> Result<Report> {
     let mut check = Check {
         repository,
-        found: HashMap::new(),
+        found: HashSet::new(),
         report: Report::default(),
     };
     check.objects(depth)?;
@@ -75,52 +73,28 @@ pub fn check(repository: &Repository, depth: Depth) -> Result<Report> {
 
 struct Check<'a> {
     repository: &'a Repository,
-    /// Objects that are there, and whether they are whole.
-    found: HashMap<Digest, bool>,
+    /// Objects that are there.
+    found: HashSet<Digest>,
     report: Report,
 }
 
 impl Check<'_> {
     fn objects(&mut self, depth: Depth) -> Result<()> {
-        for dir in entries(self.repository, OBJECTS)? {
-            if !(dir.len() == 2 && dir.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-                continue;
-            }
-            for name in entries(self.repository, &format!("{OBJECTS}/{dir}"))? {
-                self.report.objects += 1;
-                let path = format!("{OBJECTS}/{dir}/{name}");
-                let digest = parse_digest(&[&*dir, &name].concat(), self.repository.algorithm());
-                let Some(digest) = digest else {
-                    self.fault(path, "its name is not one of an object".into(), None);
-                    continue;
-                };
-                let reason = match depth {
-                    Depth::Structure => None,
-                    Depth::Contents => self.wrong(&digest),
-                };
-                self.found.insert(digest, reason.is_none());
-                if let Some(reason) = reason {
-                    self.fault(path, reason, Some(digest));
+        let repository = self.repository;
+        repository.visit_objects(&mut |path, digest| {
+            self.report.objects += 1;
+            let Some(digest) = digest else {
+                self.fault(path, "its name is not one of an object".into(), None);
+                return Ok(());
+            };
+            self.found.insert(digest);
+            if depth == Depth::Contents {
+                if let Err(error) = repository.checked_object(&digest) {
+                    self.fault(path, format!("{error:#}"), Some(digest));
                 }
             }
-        }
-        Ok(())
-    }
-
-    /// What is wrong with an object.
-    fn wrong(&self, digest: &Digest) -> Option<String> {
-        let measured = (self.repository.open_object(digest).map_err(Into::into))
-            .and_then(|file| measure::file(&file, self.repository.algorithm()));
-        match measured {
-            Err(error) => Some(format!("{error:#}")),
-            Ok(found) if found.digest != *digest => {
-                Some(format!("is damaged: its digest is {}", found.digest))
-            }
-            Ok(found) if self.repository.is_secure() && !found.has_verity => {
-                Some("is not protected by fs-verity".into())
-            }
-            Ok(_) => None,
-        }
+            Ok(())
+        })
     }
 
     fn names(&mut self, category: Category) -> Result<()> {
@@ -167,7 +141,7 @@ impl Check<'_> {
 
     fn expect(&mut self, path: &str, needs: &[Digest]) {
         for digest in needs {
-            if self.found.contains_key(digest) {
+            if self.found.contains(digest) {
                 continue;
             }
             let reason = match self.repository.open_object(digest) {

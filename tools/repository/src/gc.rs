@@ -12,12 +12,12 @@ use anyhow::{bail, Context, Result};
 use composefs_tools::fsverity::Digest;
 use composefs_tools::quote;
 use composefs_tools::staged::TEMPORARY;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use crate::links::{Category, LINK_TEMPORARY};
+use crate::links::{Category, Link, LINK_TEMPORARY};
 use crate::live;
-use crate::objects::{image_objects, parse_digest};
+use crate::objects::image_objects;
 use crate::repository::{Repository, OBJECTS};
 use crate::stream::Reader;
 
@@ -35,8 +35,6 @@ pub struct Removed {
     pub images: u64,
     /// Names of streams.
     pub streams: u64,
-    /// What was left by those who did not come to an end.
-    pub temporaries: u64,
 }
 
 /// What is kept.
@@ -87,9 +85,11 @@ fn find(repository: &Repository) -> Result<Kept> {
 fn keep_streams(repository: &Repository, kept: &mut Kept) -> Result<()> {
     // Which streams an object is: others refer to it as that.
     let mut named: HashMap<Digest, Vec<String>> = HashMap::new();
-    for link in repository.names(Category::Streams)? {
-        if let Some(digest) = repository.lookup(Category::Streams, &link.name)? {
-            named.entry(digest).or_default().push(link.name);
+    let mut streams = HashMap::new();
+    for Link { name, .. } in repository.names(Category::Streams)? {
+        if let Some(digest) = repository.lookup(Category::Streams, &name)? {
+            named.entry(digest).or_default().push(name.clone());
+            streams.insert(name, digest);
         }
     }
     let refs = repository.refs(Category::Streams)?;
@@ -99,10 +99,10 @@ fn keep_streams(repository: &Repository, kept: &mut Kept) -> Result<()> {
         .collect();
     while let Some(name) = left.pop() {
         // What a reference leads to is gone if it was removed by hand: nothing can be kept of it.
-        let Some(digest) = repository.lookup(Category::Streams, &name)? else {
+        let Some(&digest) = streams.get(&name) else {
             continue;
         };
-        if !kept.streams.insert(name.clone()) {
+        if !kept.streams.insert(name) {
             continue;
         }
         kept.objects.insert(digest);
@@ -148,35 +148,30 @@ fn keep_images(repository: &Repository, kept: &mut Kept) -> Result<()> {
     Ok(())
 }
 
-/// Removes objects that are not kept.
+/// Removes objects that are not kept, and what was left by those who did not come to an end.
 fn sweep(repository: &Repository, kept: &Kept, dry_run: bool, removed: &mut Removed) -> Result<()> {
-    for entry in entries(repository, OBJECTS)? {
-        let is_temporary = entry.starts_with(TEMPORARY) || entry.starts_with(THEIR_TEMPORARY);
-        if is_temporary {
-            removed.temporaries += 1;
-            remove(repository, &format!("{OBJECTS}/{entry}"), dry_run)?;
+    repository.visit_objects(&mut |path, digest| {
+        // What has not the name of an object is not ours to remove.
+        let is_ours = digest.is_some_and(|digest| !kept.objects.contains(&digest));
+        if !is_ours {
+            return Ok(());
         }
-        if !(entry.len() == 2 && entry.bytes().all(|byte| byte.is_ascii_hexdigit())) {
-            continue;
-        }
-        for name in entries(repository, &format!("{OBJECTS}/{entry}"))? {
-            let path = format!("{OBJECTS}/{entry}/{name}");
-            let digest = parse_digest(&[&*entry, &name].concat(), repository.algorithm());
-            // What has not the name of an object is not ours to remove.
-            let Some(digest) = digest else { continue };
-            if kept.objects.contains(&digest) {
-                continue;
+        let stat = rustix::fs::statat(repository.dir(), &path, AtFlags::SYMLINK_NOFOLLOW);
+        removed.bytes += stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        removed.objects += 1;
+        remove(repository, &path, dry_run)
+    })?;
+    for (dir, temporaries) in [
+        (OBJECTS, [TEMPORARY, THEIR_TEMPORARY]),
+        (".", [TEMPORARY, LINK_TEMPORARY]),
+    ] {
+        for name in repository.entries(dir)? {
+            if temporaries
+                .iter()
+                .any(|temporary| name.starts_with(temporary))
+            {
+                remove(repository, &format!("{dir}/{name}"), dry_run)?;
             }
-            let stat = rustix::fs::statat(repository.dir(), &path, AtFlags::SYMLINK_NOFOLLOW);
-            removed.bytes += stat.map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
-            removed.objects += 1;
-            remove(repository, &path, dry_run)?;
-        }
-    }
-    for entry in entries(repository, ".")? {
-        if entry.starts_with(LINK_TEMPORARY) || entry.starts_with(TEMPORARY) {
-            removed.temporaries += 1;
-            remove(repository, &entry, dry_run)?;
         }
     }
     Ok(())
@@ -192,28 +187,4 @@ fn remove(repository: &Repository, path: &str, dry_run: bool) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", repository.quote(path)))
         }
     }
-}
-
-/// The names in a directory, those that are text.
-pub(crate) fn entries(repository: &Repository, dir: &str) -> Result<Vec<String>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let context = || repository.quote(dir);
-    let fd = match rustix::fs::openat(repository.dir(), dir, flags, Mode::empty()) {
-        Ok(fd) => fd,
-        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
-        Err(error) => return Err(error).with_context(context),
-    };
-    let mut names = Vec::new();
-    for entry in Dir::read_from(&fd).with_context(context)? {
-        let entry = entry.with_context(context)?;
-        if entry.file_type() == FileType::Directory
-            && entry.file_name().to_bytes().starts_with(b".")
-        {
-            continue;
-        }
-        if let Ok(name) = entry.file_name().to_str() {
-            names.push(name.to_owned());
-        }
-    }
-    Ok(names)
 }

@@ -3,7 +3,6 @@
 //!
 //! All of them are symbolic links, relative, and replaced in one step.
 
-use std::io;
 use std::os::fd::OwnedFd;
 
 use anyhow::{anyhow, Context, Result};
@@ -61,8 +60,12 @@ pub struct Link {
 impl Link {
     /// The last part of what it leads to.
     pub fn target_name(&self) -> &str {
-        self.target.rsplit('/').next().unwrap_or_default()
+        last_part(&self.target)
     }
+}
+
+fn last_part(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or_default()
 }
 
 impl Repository {
@@ -93,7 +96,7 @@ impl Repository {
     /// # Errors
     /// If the name is none, or it cannot be written.
     pub fn set_name(&self, category: Category, name: &str, digest: &Digest) -> Result<()> {
-        check_component(name).with_context(|| quote::bytes(name.as_bytes()).to_string())?;
+        check_names(name, [name])?;
         let target = format!("{OBJECTS}/{}", object_path(digest));
         self.set_link(&category.path(name), &target)
     }
@@ -111,7 +114,7 @@ impl Repository {
     /// # Errors
     /// If it is not one that can be, or it cannot be written.
     pub fn set_ref(&self, category: Category, reference: &str, name: &str) -> Result<()> {
-        check_path(reference).with_context(|| quote::bytes(reference.as_bytes()).to_string())?;
+        check_path(reference)?;
         self.set_link(&category.ref_path(reference), &category.path(name))
     }
 
@@ -120,16 +123,10 @@ impl Repository {
     /// # Errors
     /// If it cannot be read.
     pub fn get_ref(&self, category: Category, reference: &str) -> Result<Option<String>> {
-        check_path(reference).with_context(|| quote::bytes(reference.as_bytes()).to_string())?;
+        check_path(reference)?;
         let path = category.ref_path(reference);
         let target = self.read_link(&path).with_context(|| self.quote(&path))?;
-        Ok(target.map(|target| {
-            let link = Link {
-                name: String::new(),
-                target,
-            };
-            link.target_name().to_owned()
-        }))
+        Ok(target.map(|target| last_part(&target).to_owned()))
     }
 
     /// Takes a reference away. Whether there was one.
@@ -137,7 +134,7 @@ impl Repository {
     /// # Errors
     /// If it cannot be.
     pub fn remove_ref(&self, category: Category, reference: &str) -> Result<bool> {
-        check_path(reference).with_context(|| quote::bytes(reference.as_bytes()).to_string())?;
+        check_path(reference)?;
         self.remove_link(&category.ref_path(reference))
     }
 
@@ -307,23 +304,25 @@ fn relative(path: &str, target: &str) -> String {
     parts.join("/")
 }
 
-/// Whether it can be the name of a file.
-fn check_component(name: &str) -> io::Result<()> {
-    let is_bad = name.is_empty()
-        || name.len() > NAME_MAX
-        || matches!(name, "." | ".." | REFS)
-        || name.contains(['/', '\0']);
-    match is_bad {
-        true => Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "cannot be a name",
+/// Whether each of `parts`, of which `text` consists, can be the name of a file.
+fn check_names<'a>(text: &str, parts: impl IntoIterator<Item = &'a str>) -> Result<()> {
+    let is_bad = |name: &str| {
+        name.is_empty()
+            || name.len() > NAME_MAX
+            || matches!(name, "." | ".." | REFS)
+            || name.contains(['/', '\0'])
+    };
+    match parts.into_iter().any(is_bad) {
+        true => Err(anyhow!(
+            "{}: cannot be a name",
+            quote::bytes(text.as_bytes())
         )),
         false => Ok(()),
     }
 }
 
-fn check_path(path: &str) -> io::Result<()> {
-    path.split('/').try_for_each(check_component)
+fn check_path(path: &str) -> Result<()> {
+    check_names(path, path.split('/'))
 }
 
 #[cfg(test)]
@@ -349,7 +348,7 @@ mod tests {
     #[test]
     fn names_that_would_lead_elsewhere() {
         for name in ["", ".", "..", "refs", "a/b", "a\0"] {
-            check_component(name).expect_err(name);
+            check_names(name, [name]).expect_err(name);
         }
         for path in ["/a", "a//b", "a/../b", "a/"] {
             check_path(path).expect_err(path);

@@ -158,7 +158,7 @@ impl Metadata {
             .read_only_compatible
             .iter()
             .any(|feature| feature == V1_EROFS);
-        match self.erofs_formats == ErofsFormats::default_formats() && has_v1 {
+        match self.erofs_formats == ErofsFormats::only(FORMAT_UNSAID) && has_v1 {
             true => ErofsFormats::only(1),
             false => self.erofs_formats.clone(),
         }
@@ -177,12 +177,6 @@ impl Metadata {
                 "can only be read: it has the feature {feature}, which this program does not know"
             )),
         }
-    }
-}
-
-impl ErofsFormats {
-    fn default_formats() -> Self {
-        Self::only(FORMAT_UNSAID)
     }
 }
 

@@ -9,7 +9,8 @@ use anyhow::{anyhow, Context, Result};
 use composefs_tools::contents::{self, Filter};
 use composefs_tools::fsverity::{object_path, Algorithm, Digest};
 use composefs_tools::{measure, quote};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::repository::{Repository, OBJECTS};
 
@@ -20,19 +21,65 @@ impl Repository {
     /// # Errors
     /// If it is not there, damaged, or not protected though it has to be.
     pub fn object(&self, digest: &Digest) -> Result<File> {
-        let open = || {
-            let file = self.open_object(digest)?;
-            let found = measure::file(&file, self.algorithm())?;
-            if found.digest != *digest {
-                return Err(anyhow!("is damaged: its digest is {}", found.digest));
+        let file = self.checked_object(digest);
+        file.with_context(|| self.name_object(digest))
+    }
+
+    /// The same; the error does not name the object.
+    pub(crate) fn checked_object(&self, digest: &Digest) -> Result<File> {
+        let file = self.open_object(digest)?;
+        let found = measure::file(&file, self.algorithm())?;
+        if found.digest != *digest {
+            return Err(anyhow!("is damaged: its digest is {}", found.digest));
+        }
+        if self.is_secure() && !found.has_verity {
+            return Err(anyhow!("is not protected by fs-verity"));
+        }
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+        Ok(file)
+    }
+
+    /// Calls `visit` with the path of everything that is where objects are, and the digest that it
+    /// is named by, if it is named by one.
+    pub(crate) fn visit_objects(
+        &self,
+        visit: &mut dyn FnMut(String, Option<Digest>) -> Result<()>,
+    ) -> Result<()> {
+        for dir in self.entries(OBJECTS)? {
+            if !(dir.len() == 2 && dir.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                continue;
             }
-            if self.is_secure() && !found.has_verity {
-                return Err(anyhow!("is not protected by fs-verity"));
+            let dir_path = format!("{OBJECTS}/{dir}");
+            for name in self.entries(&dir_path)? {
+                let digest = parse_digest(&[&*dir, &name].concat(), self.algorithm());
+                visit(format!("{dir_path}/{name}"), digest)?;
             }
-            rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
-            Ok(file)
+        }
+        Ok(())
+    }
+
+    /// The names in a directory, those that are text.
+    pub(crate) fn entries(&self, dir: &str) -> Result<Vec<String>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let context = || self.quote(dir);
+        let fd = match rustix::fs::openat(self.dir(), dir, flags, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(context),
         };
-        open().with_context(|| self.name_object(digest))
+        let mut names = Vec::new();
+        for entry in Dir::read_from(&fd).with_context(context)? {
+            let entry = entry.with_context(context)?;
+            if entry.file_type() == FileType::Directory
+                && entry.file_name().to_bytes().starts_with(b".")
+            {
+                continue;
+            }
+            if let Ok(name) = entry.file_name().to_str() {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
     }
 
     /// The directory of the objects, if there is one.

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The numbers of the format.
 
+use composefs_tools::fsverity::BLOCK_SIZE;
+
 /// What a stream begins with.
 pub const MAGIC: &[u8; 11] = b"SplitStream";
 /// Version of the format.
 pub const VERSION: u8 = 0;
 /// Binary logarithm of the size of fs-verity's blocks.
-pub const BLOCK_BITS: u8 = 12;
+pub const BLOCK_BITS: u8 = BLOCK_SIZE.trailing_zeros() as u8;
 /// Size of the header.
 pub const HEADER_SIZE: usize = 32;
 /// Size of what follows it.
