@@ -156,7 +156,7 @@ impl<'a> Unnamed<'a> {
         self.seal()?;
         let store = self.store;
         let any = !self.sealed.is_empty();
-        if any {
+        if any && !self.are_written_when_sealed() {
             store.sync()?;
         }
         // Those left are removed if one fails.
@@ -220,8 +220,7 @@ impl<'a> Unnamed<'a> {
         if self.written.is_empty() {
             return Ok(());
         }
-        // To enable it writes a file to the disk: all of them at once are written sooner.
-        if self.store.without_verity() != Some(Obstacle::Filesystem) {
+        if self.are_written_when_sealed() {
             self.store.sync()?;
         }
         self.written_bytes = 0;
@@ -240,6 +239,11 @@ impl<'a> Unnamed<'a> {
             });
         }
         Ok(())
+    }
+
+    /// To enable fs-verity writes a file to the disk: all of them at once are written sooner.
+    fn are_written_when_sealed(&self) -> bool {
+        self.store.without_verity() != Some(Obstacle::Filesystem)
     }
 
     fn seal_one(&self, mut open: Open<'a>, digest: &Digest) -> Result<Place<'a>> {
