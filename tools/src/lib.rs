@@ -13,6 +13,7 @@ pub mod cli;
 pub mod contents;
 mod copy;
 pub mod dump;
+pub mod environment;
 pub mod fsverity;
 mod hardlinks;
 pub mod image;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{anyhow, bail, Result};
 use clap::Args;
 use composefs_repository::{ErofsFormats, Made, Metadata, Repository};
+use composefs_tools::environment::path_or_in_home;
 use composefs_tools::fsverity::Algorithm;
 use composefs_tools::quote;
 use composefs_tools::verity::Obstacle;
@@ -35,12 +36,7 @@ impl Place {
         if rustix::process::geteuid().is_root() {
             return Ok(SYSTEM.into());
         }
-        let variable = |name| {
-            std::env::var_os(name)
-                .filter(|value| !value.is_empty())
-                .map(PathBuf::from)
-        };
-        let data = variable(DATA).or_else(|| Some(variable("HOME")?.join(DATA_OF_HOME)));
+        let data = path_or_in_home(DATA, DATA_OF_HOME);
         let data =
             data.ok_or_else(|| anyhow!("there is no HOME; say which repository with --repo"))?;
         Ok(data.join("composefs"))

@@ -1,62 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! How far a pull is: on a terminal, and nowhere else.
+//! How far a pull is.
 
-use std::io::IsTerminal;
-use std::time::Duration;
+use std::sync::Mutex;
 
 use composefs_oci::pull::Watch;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use composefs_tools::lock::lock;
+use composefs_tools::progress::Progress;
 
-const TICK: Duration = Duration::from_millis(200);
+/// Shows it.
+#[derive(Default)]
+pub struct Pulling(Mutex<Option<Progress>>);
 
-/// A line on the terminal.
-pub struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    /// It appears with the first news.
-    pub fn new() -> Self {
-        let is_seen = std::io::stderr().is_terminal();
-        Self(is_seen.then(|| ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())))
-    }
-
-    fn show(bar: &ProgressBar, template: &str) {
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style);
-        }
-        bar.enable_steady_tick(TICK);
+impl Pulling {
+    fn show(&self, progress: impl FnOnce() -> Progress) {
+        let mut shown = lock(&self.0);
+        // The one before goes first: there is one line.
+        *shown = None;
+        *shown = Some(progress());
     }
 }
 
-impl Watch for Progress {
+impl Watch for Pulling {
     fn begin(&self, bytes: u64, layers: usize, known: usize) {
-        if let Some(bar) = &self.0 {
-            bar.set_length(bytes);
-            bar.set_message(match known {
-                0 => format!("{layers} layers"),
-                known => format!("{layers} layers, {known} are here"),
-            });
-            Self::show(bar, "{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left");
-        }
+        let what = match known {
+            0 => format!("{layers} layers"),
+            known => format!("{layers} layers, {known} are here"),
+        };
+        self.show(|| Progress::of_bytes(what, bytes));
     }
 
     fn advance(&self, bytes: u64) {
-        if let Some(bar) = &self.0 {
-            bar.inc(bytes);
+        if let Some(progress) = &*lock(&self.0) {
+            progress.advance(bytes);
         }
     }
 
     fn compose(&self) {
-        if let Some(bar) = &self.0 {
-            bar.set_message("making the image");
-            Self::show(bar, "{spinner} {msg}, {elapsed}");
-        }
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
+        self.show(|| Progress::of_time("making the image"));
     }
 }

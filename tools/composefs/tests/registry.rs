@@ -37,8 +37,8 @@ fn pull(repository: &Path, host: &str, version: &str) -> Result<String, String> 
         let source = Registry::open(&format!("{host}/some/image{version}"), &settings)?;
         composefs_oci::pull(&repository, &source, &Platform::host(), "image", &Nobody)
     };
-    let pulled = pull().map_err(|error| format!("{error:#}"))?;
-    Ok(pulled.digest.to_string())
+    let digest = pull().map_err(|error| format!("{error:#}"))?;
+    Ok(digest.to_string())
 }
 
 /// What an honest registry answers that has the image of a layout.

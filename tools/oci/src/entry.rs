@@ -57,6 +57,7 @@ pub struct Entries {
 /// What is known of an entry before its content is read.
 struct Head {
     entry: Entry,
+    /// Of what the archive holds of it.
     size: u64,
     is_file: bool,
     is_sparse: bool,
@@ -111,12 +112,8 @@ impl Entries {
                     ..
                 } => {
                     let head = head(&entry, real_size, true)?;
-                    let packed = entry.size;
                     self.buffer.drain(..consumed);
-                    return Ok(Some(Head {
-                        size: packed,
-                        ..head
-                    }));
+                    return Ok(Some(head));
                 }
             }
         }
@@ -193,6 +190,7 @@ impl Entries {
     }
 }
 
+/// `size` is that of the file, which an archive may hold without its holes.
 fn head(entry: &ParsedEntry, size: u64, is_sparse: bool) -> Result<Head> {
     let describe = || {
         let target = || entry.link_target.as_deref().unwrap_or_default().to_vec();

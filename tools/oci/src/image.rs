@@ -174,7 +174,7 @@ pub struct Fetched {
 ///
 /// # Errors
 /// If a layer has what an image cannot have, or something cannot be written.
-pub fn write(repository: &Repository, fetched: &Fetched) -> Result<Vec<Digest>> {
+pub fn write(repository: &Repository, fetched: &Fetched) -> Result<()> {
     let mut objects = Unnamed::new(repository.store());
     let mut images = Vec::new();
     for version in repository.metadata().erofs_formats().all() {
@@ -215,7 +215,7 @@ pub fn write(repository: &Repository, fetched: &Fetched) -> Result<Vec<Digest>> 
         &tag::manifest(&fetched.digest),
         &manifest_stream,
     )?;
-    Ok(images.into_iter().map(|(_, image)| image).collect())
+    Ok(())
 }
 
 /// The composefs image of layers.

@@ -159,7 +159,7 @@ fn split(
         want = HEADER_SIZE;
     }
     // Archives are filled up to a whole record.
-    input.copy_rest(&mut writer)?;
+    input.copy_up_to(u64::MAX, &mut writer)?;
     writer.finish(objects)
 }
 
@@ -234,32 +234,27 @@ impl<'a, R: Read> Input<'a, R> {
     }
 
     fn copy(&mut self, count: u64, to: &mut Writer) -> Result<()> {
-        let mut part = Vec::new();
-        let mut left = count;
-        while left > 0 {
-            part.clear();
-            match self
-                .by_ref()
-                .take(left.min(READ as u64))
-                .read_to_end(&mut part)?
-            {
-                0 => bail!("is not a tar archive: it ends too early"),
-                count => left = left.saturating_sub(count as u64),
-            }
-            to.inline(&part)?;
+        if self.copy_up_to(count, to)? != count {
+            bail!("is not a tar archive: it ends too early");
         }
         Ok(())
     }
 
-    fn copy_rest(&mut self, to: &mut Writer) -> Result<()> {
+    /// Copies so many bytes, or as many as there are: that is what it gives.
+    fn copy_up_to(&mut self, most: u64, to: &mut Writer) -> Result<u64> {
         let mut part = Vec::new();
-        loop {
+        let mut done = 0;
+        while done < most {
             part.clear();
-            if self.by_ref().take(READ as u64).read_to_end(&mut part)? == 0 {
-                return Ok(());
+            let want = (most - done).min(READ as u64);
+            let count = self.by_ref().take(want).read_to_end(&mut part)?;
+            if count == 0 {
+                break;
             }
             to.inline(&part)?;
+            done += count as u64;
         }
+        Ok(done)
     }
 }
 

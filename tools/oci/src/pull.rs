@@ -29,16 +29,8 @@ pub trait Watch: Sync {
     fn compose(&self);
 }
 
-/// An image that was copied.
-#[derive(Debug)]
-pub struct Pulled {
-    /// The digest of its manifest.
-    pub digest: BlobDigest,
-    /// The composefs images, the one that is mounted first.
-    pub images: Vec<Digest>,
-}
-
-/// Copies the image for `platform` from `source`, and gives it `name`.
+/// Copies the image for `platform` from `source`, and gives it `name`. The digest of its manifest
+/// is what comes back.
 ///
 /// # Errors
 /// If it cannot be read, is not what it should be, or cannot be written.
@@ -48,7 +40,7 @@ pub fn pull(
     platform: &Platform,
     name: &str,
     watch: &dyn Watch,
-) -> Result<Pulled> {
+) -> Result<BlobDigest> {
     repository.expect_writable()?;
     // Before anything is fetched.
     tag::reference(name)?;
@@ -74,13 +66,10 @@ pub fn pull(
         config_text,
         layers,
     };
-    let images = image::write(repository, &fetched)?;
+    image::write(repository, &fetched)?;
     image::name(repository, &fetched.digest, name)?;
     repository.sync()?;
-    Ok(Pulled {
-        digest: fetched.digest,
-        images,
-    })
+    Ok(fetched.digest)
 }
 
 /// Fetches the layers that are not there, several at a time.

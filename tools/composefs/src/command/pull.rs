@@ -11,7 +11,7 @@ use composefs_oci::source::{self, Source};
 use composefs_tools::quote;
 
 use crate::place::Place;
-use crate::progress::Progress;
+use crate::progress::Pulling;
 
 /// Fetch an image
 #[derive(Args, Debug)]
@@ -38,7 +38,7 @@ impl Options {
         let repository = place.open_or_make()?;
         let name = self.name.as_deref().unwrap_or(&self.image);
         let platform = self.platform.unwrap_or_else(Platform::host);
-        let progress = Progress::new();
+        let progress = Pulling::default();
         let settings = Settings {
             trust: if self.tls_verify {
                 Trust::Configured
@@ -51,10 +51,10 @@ impl Options {
             let source: Box<dyn Source> = source::open(&reference, &settings)?;
             composefs_oci::pull(&repository, &*source, &platform, name, &progress)
         };
-        let pulled = pull()
+        let digest = pull()
             .with_context(|| format!("cannot pull {}", quote::bytes(self.image.as_bytes())))?;
         drop(progress);
-        writeln!(out, "{}", pulled.digest)?;
+        writeln!(out, "{digest}")?;
         Ok(())
     }
 }

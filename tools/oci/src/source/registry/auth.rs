@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{anyhow, ensure, Context, Result};
 use base64::prelude::{Engine, BASE64_STANDARD};
+use composefs_tools::environment::{path, path_or_in_home};
 use composefs_tools::quote;
 use serde::Deserialize;
 
@@ -183,24 +184,17 @@ impl File {
 
 /// Where they may be; the first that has some counts.
 fn files() -> Vec<PathBuf> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    if let Some(file) = variable("REGISTRY_AUTH_FILE") {
+    if let Some(file) = path("REGISTRY_AUTH_FILE") {
         return vec![file];
     }
-    let home = variable("HOME");
-    let in_home = |path: &str| home.as_ref().map(|home| home.join(path));
-    let config = variable("XDG_CONFIG_HOME").or_else(|| in_home(".config"));
-    let docker = variable("DOCKER_CONFIG").or_else(|| in_home(".docker"));
+    let config = path_or_in_home("XDG_CONFIG_HOME", ".config");
+    let docker = path_or_in_home("DOCKER_CONFIG", ".docker");
     let run = format!(
         "/run/containers/{}/auth.json",
         rustix::process::geteuid().as_raw()
     );
     [
-        variable("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json")),
+        path("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json")),
         Some(run.into()),
         config.map(|dir| dir.join("containers/auth.json")),
         docker.map(|dir| dir.join("config.json")),

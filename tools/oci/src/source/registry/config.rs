@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure, Context, Result};
+use composefs_tools::environment::{path, path_or_in_home};
 use composefs_tools::quote;
 use serde::Deserialize;
 
@@ -202,15 +203,10 @@ impl Registry {
 
 /// The files that say so, the weightiest last.
 fn files() -> Result<Vec<PathBuf>> {
-    let variable = |name: &str| {
-        std::env::var_os(name)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    if let Some(file) = variable("CONTAINERS_REGISTRIES_CONF") {
+    if let Some(file) = path("CONTAINERS_REGISTRIES_CONF") {
         return Ok(vec![file]);
     }
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    let config = path_or_in_home("XDG_CONFIG_HOME", ".config");
     let dirs = [
         Some(PathBuf::from("/etc/containers")),
         config.map(|config| config.join("containers")),

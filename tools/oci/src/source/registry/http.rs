@@ -141,8 +141,8 @@ impl Client {
             status: 0,
             headers: Vec::new(),
         };
-        let mut handle = lock(&self.handles).pop();
-        let mut easy = match handle.take() {
+        let handle = lock(&self.handles).pop();
+        let mut easy = match handle {
             Some(mut easy) => {
                 easy.reset();
                 *easy.get_mut() = collector;
