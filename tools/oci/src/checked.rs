@@ -37,17 +37,25 @@ impl<R: Read> Checked<R> {
     ///
     /// # Errors
     /// If it is not what was wanted.
-    pub fn expect(mut self, digest: &BlobDigest, size: Option<u64>) -> Result<()> {
+    pub fn expect(mut self, digest: &BlobDigest, size: u64) -> Result<()> {
         io::copy(&mut self, &mut io::sink())?;
-        if let Some(size) = size.filter(|&size| size != self.size) {
+        if size != self.size {
             bail!("is of {} bytes, not of {size}", self.size);
         }
-        let found = self.hasher.finish();
-        if found != *digest {
-            bail!("is not what it should be: its digest is {found}");
-        }
-        Ok(())
+        expect_digest(self.hasher, digest)
     }
+}
+
+/// Compares what was hashed.
+///
+/// # Errors
+/// If it is something else.
+pub fn expect_digest(hasher: Hasher, digest: &BlobDigest) -> Result<()> {
+    let found = hasher.finish();
+    if found != *digest {
+        bail!("is not what it should be: its digest is {found}");
+    }
+    Ok(())
 }
 
 impl<R: Read> Read for Checked<R> {
@@ -55,12 +63,18 @@ impl<R: Read> Read for Checked<R> {
         let count = self.inner.read(buffer)?;
         self.hasher.update(buffer.get(..count).unwrap_or_default());
         self.size = self.size.saturating_add(count as u64);
-        if self.size > self.max {
-            return Err(io::Error::other(format!(
-                "is of more than {} bytes",
-                self.max
-            )));
-        }
+        expect_at_most(self.size, self.max)?;
         Ok(count)
     }
+}
+
+/// Whether it is not an error to go on.
+///
+/// # Errors
+/// If more was read than may be.
+pub fn expect_at_most(size: u64, max: u64) -> io::Result<()> {
+    if size > max {
+        return Err(io::Error::other(format!("is of more than {max} bytes")));
+    }
+    Ok(())
 }

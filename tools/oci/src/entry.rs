@@ -81,8 +81,8 @@ impl Entries {
         let Some(mut head) = self.head()? else {
             return Ok(None);
         };
-        let path = quote::bytes(&head.entry.path).to_string();
-        self.content(&mut head).context(path)?;
+        let content = self.content(&mut head);
+        content.with_context(|| quote::bytes(&head.entry.path).to_string())?;
         Ok(Some(head.entry))
     }
 

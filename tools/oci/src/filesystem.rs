@@ -43,8 +43,9 @@ fn add_layer(repository: &Repository, stream: &Digest, merged: &mut Merged) -> R
     }
     let mut entries = Entries::new(reader);
     while let Some(entry) = entries.next_entry()? {
-        let path = quote::bytes(&entry.path).to_string();
-        merged.apply(entry).context(path)?;
+        let path = entry.path.clone();
+        let applied = merged.apply(entry);
+        applied.with_context(|| quote::bytes(&path).to_string())?;
     }
     Ok(())
 }

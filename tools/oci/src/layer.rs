@@ -15,11 +15,11 @@ use composefs_tools::store::Unnamed;
 use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 use tar_core::HEADER_SIZE;
 
-use crate::checked::Checked;
+use crate::checked::{expect_at_most, expect_digest, Checked};
 use crate::compression;
-use crate::digest::BlobDigest;
+use crate::digest::{BlobDigest, Hasher};
 use crate::manifest::Descriptor;
-use crate::pipe::{pipe, Filler};
+use crate::pipe::{pipe, Filler, Pipe};
 use crate::{sparse, tag};
 
 /// What the stream of a layer is of.
@@ -46,23 +46,24 @@ pub fn import(
 ) -> Result<Digest> {
     let import = || {
         let mut objects = Unnamed::new(repository.store());
-        let (filler, archive) = pipe();
+        // Each of the three is what one processor is busy with, if the layer is large.
+        let (decompressed, unproven) = pipe();
+        let (proven, mut archive) = pipe();
         let max = EXPANSION_MAX
             .saturating_mul(descriptor.size)
             .saturating_add(EXPANDED_MAX);
         let digest = thread::scope(|scope| {
-            let reading = scope.spawn(move || read(descriptor, blob, &filler));
-            let mut archive = Checked::new(archive, max);
+            let reading = scope.spawn(move || read(descriptor, blob, &decompressed));
+            let proving = scope.spawn(move || prove(diff_id, max, unproven, &proven));
             let split = split(&mut archive, repository, &mut objects);
-            let split = split.and_then(|digest| {
-                archive.expect(diff_id, None).context("when decompressed")?;
-                Ok(digest)
-            });
-            let Ok(read) = reading.join() else {
+            // Who waits for this to be read has to know that it will not be.
+            drop(archive);
+            let (Ok(read), Ok(proven)) = (reading.join(), proving.join()) else {
                 bail!("cannot be read")
             };
             // What is wrong with the blob is the cause of what is wrong with what is in it.
             read?;
+            proven.context("when decompressed")?;
             split
         })?;
         objects.publish()?;
@@ -84,11 +85,37 @@ fn read(descriptor: &Descriptor, blob: impl Read, filler: &Filler) -> Result<()>
     if !is_whole && blob.size() != descriptor.size {
         return Ok(());
     }
-    let right = blob.expect(&descriptor.digest, Some(descriptor.size));
+    let right = blob.expect(&descriptor.digest, descriptor.size);
     if let Err(error) = &right {
         filler.fail(io::Error::other(error.to_string()));
     }
     right
+}
+
+/// Hands on what is decompressed, and looks whether it is what it should be.
+fn prove(diff_id: &BlobDigest, max: u64, archive: Pipe, filler: &Filler) -> Result<()> {
+    let mut hasher = Hasher::default();
+    let mut size: u64 = 0;
+    for part in archive.parts() {
+        let part = part.and_then(|part| {
+            size = size.saturating_add(part.len() as u64);
+            expect_at_most(size, max)?;
+            Ok(part)
+        });
+        match part {
+            Ok(part) => {
+                hasher.update(&part);
+                if !filler.hand_over(part) {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                filler.fail(error);
+                return Ok(());
+            }
+        }
+    }
+    expect_digest(hasher, diff_id)
 }
 
 /// Splits an archive.

@@ -66,6 +66,13 @@ impl Filler {
     }
 }
 
+impl Pipe {
+    /// The parts as they are handed over, for whoever hands them on.
+    pub fn parts(self) -> impl Iterator<Item = io::Result<Vec<u8>>> {
+        self.parts.into_iter()
+    }
+}
+
 impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.done == self.part.len() {
