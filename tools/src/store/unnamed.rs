@@ -4,61 +4,19 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
 use anyhow::{anyhow, Context, Result};
-use rustix::fs::AtFlags;
-use rustix::io::Errno;
 
+use super::sealed::{self, Object, Open, Place};
 use super::{Store, BATCH_BYTES};
 use crate::copy::write_all;
 use crate::fsverity::{digest_of, Digest, Hasher};
 use crate::read::BUFFER_SIZE;
-use crate::staged::{rename_new, Published, Staged};
-use crate::verity::Obstacle;
+use crate::staged::Staged;
 
 /// Files up to this size are hashed before they are written, which the store's may spare.
 const MEMORY_MAX: u64 = 1 << 20;
-
-/// An object without a name.
-#[derive(Debug)]
-struct Object<P> {
-    digest: Digest,
-    size: u64,
-    place: P,
-}
-
-/// An open file, and that it is counted: several threads may have such objects.
-#[derive(Debug)]
-struct Open<'a> {
-    staged: Staged,
-    count: Count<'a>,
-}
-
-#[derive(Debug)]
-struct Count<'a>(&'a AtomicUsize);
-
-impl<'a> Count<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Count<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Where an object is that is sealed.
-#[derive(Debug)]
-enum Place<'a> {
-    Open(Open<'a>),
-    /// Under a temporary name: there is an end to how many files can be open.
-    Parked(String),
-}
 
 /// Objects without names. Those that get none are gone with it.
 #[derive(Debug)]
@@ -156,10 +114,9 @@ impl<'a> Unnamed<'a> {
         self.seal()?;
         let store = self.store;
         let any = !self.sealed.is_empty();
-        if any && !self.are_written_when_sealed() {
+        if any && store.lacks_verity() {
             store.sync()?;
         }
-        // Those left are removed if one fails.
         while let Some(object) = self.sealed.pop() {
             let Object {
                 digest,
@@ -167,19 +124,7 @@ impl<'a> Unnamed<'a> {
                 place,
             } = object;
             let named = store.make_place(&digest).and_then(|name| {
-                let published = match place {
-                    Place::Open(open) => open.staged.publish(store.dir.as_fd(), &name)?,
-                    Place::Parked(parked) => match self.rename(&parked, &name) {
-                        Ok(()) => Published::Created,
-                        Err(error) => {
-                            self.remove(&parked);
-                            if error != Errno::EXIST {
-                                return Err(error.into());
-                            }
-                            Published::Exists
-                        }
-                    },
-                };
+                let published = place.publish(store, &name)?;
                 store.expect_published(published, &digest, size)
             });
             named.map_err(|error| store.name_object(&digest, error))?;
@@ -201,11 +146,10 @@ impl<'a> Unnamed<'a> {
     }
 
     fn add(&mut self, digest: Digest, size: u64, staged: Staged) -> Result<()> {
-        let count = Count::new(&self.store.unnamed);
         self.written.push(Object {
             digest,
             size,
-            place: Open { staged, count },
+            place: Open::new(self.store, staged),
         });
         self.written_bytes = self.written_bytes.saturating_add(size);
         let is_full = self.store.unnamed.load(Ordering::Relaxed) >= 2 * self.store.batch;
@@ -220,61 +164,14 @@ impl<'a> Unnamed<'a> {
         if self.written.is_empty() {
             return Ok(());
         }
-        if self.are_written_when_sealed() {
+        // To enable fs-verity writes a file to the disk: all of them at once are written sooner.
+        if !self.store.lacks_verity() {
             self.store.sync()?;
         }
         self.written_bytes = 0;
-        for object in std::mem::take(&mut self.written) {
-            let Object {
-                digest,
-                size,
-                place,
-            } = object;
-            let place = self.seal_one(place, &digest);
-            let place = place.map_err(|error| self.store.name_object(&digest, error))?;
-            self.sealed.push(Object {
-                digest,
-                size,
-                place,
-            });
-        }
+        let written = std::mem::take(&mut self.written);
+        self.sealed.append(&mut sealed::seal(self.store, written)?);
         Ok(())
-    }
-
-    /// To enable fs-verity writes a file to the disk: all of them at once are written sooner.
-    fn are_written_when_sealed(&self) -> bool {
-        self.store.without_verity() != Some(Obstacle::Filesystem)
-    }
-
-    fn seal_one(&self, mut open: Open<'a>, digest: &Digest) -> Result<Place<'a>> {
-        self.store.seal(&mut open.staged, digest, true)?;
-        if self.store.unnamed.load(Ordering::Relaxed) <= self.store.batch {
-            return Ok(Place::Open(open));
-        }
-        let Open { staged, count } = open;
-        let parked = staged.park(self.store.dir.as_fd())?;
-        drop(count);
-        Ok(Place::Parked(parked))
-    }
-
-    fn rename(&self, old: &str, new: &str) -> Result<(), Errno> {
-        let dir = self.store.dir.as_fd();
-        rename_new(dir, old, dir, new)
-    }
-
-    fn remove(&self, name: &str) {
-        // Nothing is left to do if even this fails.
-        let _ = rustix::fs::unlinkat(&self.store.dir, name, AtFlags::empty());
-    }
-}
-
-impl Drop for Unnamed<'_> {
-    fn drop(&mut self) {
-        for object in std::mem::take(&mut self.sealed) {
-            if let Place::Parked(name) = object.place {
-                self.remove(&name);
-            }
-        }
     }
 }
 

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Objects without a name: from a file that is written to one that nobody can write to.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{anyhow, Result};
+use rustix::fs::AtFlags;
+use rustix::io::Errno;
+
+use super::Store;
+use crate::fsverity::Digest;
+use crate::staged::{rename_new, Published, Staged};
+
+/// How many files are sealed at a time: each waits for the disk, hardly for a processor.
+const SEALERS: usize = 8;
+
+/// An object without a name.
+#[derive(Debug)]
+pub struct Object<P> {
+    pub digest: Digest,
+    pub size: u64,
+    pub place: P,
+}
+
+/// An open file, and that it is counted: several threads may have such objects.
+#[derive(Debug)]
+pub struct Open<'a> {
+    staged: Staged,
+    count: Count<'a>,
+}
+
+#[derive(Debug)]
+struct Count<'a>(&'a AtomicUsize);
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl<'a> Open<'a> {
+    /// A file that is written.
+    pub fn new(store: &'a Store, staged: Staged) -> Self {
+        store.unnamed.fetch_add(1, Ordering::Relaxed);
+        let count = Count(&store.unnamed);
+        Self { staged, count }
+    }
+}
+
+/// A file under a temporary name, which is gone with this unless it got another.
+#[derive(Debug)]
+pub struct Parked<'a> {
+    dir: BorrowedFd<'a>,
+    name: String,
+    is_named: bool,
+}
+
+impl Parked<'_> {
+    fn publish(mut self, name: &str) -> Result<Published, Errno> {
+        match rename_new(self.dir, &self.name, self.dir, name) {
+            Ok(()) => {
+                self.is_named = true;
+                Ok(Published::Created)
+            }
+            Err(Errno::EXIST) => Ok(Published::Exists),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl Drop for Parked<'_> {
+    fn drop(&mut self) {
+        if !self.is_named {
+            // Nothing is left to do if even this fails.
+            let _ = rustix::fs::unlinkat(self.dir, &self.name, AtFlags::empty());
+        }
+    }
+}
+
+/// Where an object is that is sealed.
+#[derive(Debug)]
+pub enum Place<'a> {
+    Open(Open<'a>),
+    /// There is an end to how many files can be open.
+    Parked(Parked<'a>),
+}
+
+impl Place<'_> {
+    /// Gives the object its name, unless something has it.
+    pub fn publish(self, store: &Store, name: &str) -> Result<Published, Errno> {
+        match self {
+            Place::Open(open) => open.staged.publish(store.dir.as_fd(), name),
+            Place::Parked(parked) => parked.publish(name),
+        }
+    }
+}
+
+/// Seals all of them. If the filesystem may have fs-verity, then several at a time, as each is
+/// written to the disk.
+pub fn seal<'a>(
+    store: &'a Store,
+    mut objects: Vec<Object<Open<'a>>>,
+) -> Result<Vec<Object<Place<'a>>>> {
+    if store.lacks_verity() {
+        return seal_in_order(store, objects);
+    }
+    let share = objects.len().div_ceil(SEALERS);
+    thread::scope(|scope| {
+        let mut sealers = Vec::with_capacity(SEALERS);
+        while !objects.is_empty() {
+            let part = objects.split_off(objects.len().saturating_sub(share));
+            sealers.push(scope.spawn(|| seal_in_order(store, part)));
+        }
+        let mut sealed = Vec::new();
+        for sealer in sealers {
+            let part = sealer.join().map_err(|_| anyhow!("cannot be sealed"))?;
+            sealed.append(&mut part?);
+        }
+        Ok(sealed)
+    })
+}
+
+fn seal_in_order<'a>(
+    store: &'a Store,
+    objects: Vec<Object<Open<'a>>>,
+) -> Result<Vec<Object<Place<'a>>>> {
+    let seal = |object: Object<Open<'a>>| {
+        let place = seal_one(store, object.place, &object.digest);
+        Ok(Object {
+            digest: object.digest,
+            size: object.size,
+            place: place.map_err(|error| store.name_object(&object.digest, error))?,
+        })
+    };
+    objects.into_iter().map(seal).collect()
+}
+
+fn seal_one<'a>(store: &'a Store, mut open: Open<'a>, digest: &Digest) -> Result<Place<'a>> {
+    store.seal(&mut open.staged, digest, true)?;
+    if store.unnamed.load(Ordering::Relaxed) <= store.batch {
+        return Ok(Place::Open(open));
+    }
+    let dir = store.dir.as_fd();
+    let Open { staged, count } = open;
+    let name = staged.park(dir)?;
+    drop(count);
+    Ok(Place::Parked(Parked {
+        dir,
+        name,
+        is_named: false,
+    }))
+}
