@@ -12,6 +12,7 @@ use super::sealed::{self, Object, Open, Place};
 use super::{Store, BATCH_BYTES};
 use crate::copy::write_all;
 use crate::fsverity::{digest_of, Digest, Hasher};
+use crate::quote;
 use crate::read::BUFFER_SIZE;
 use crate::staged::Staged;
 
@@ -79,7 +80,13 @@ impl<'a> Unnamed<'a> {
             self.buffer = buffer;
             return digest;
         }
-        let staged = self.store.create().context("cannot write an object")?;
+        let context = || {
+            format!(
+                "cannot write an object in {}",
+                quote::path(&self.store.path)
+            )
+        };
+        let staged = self.store.create().with_context(context)?;
         let mut hasher = Hasher::new(self.store.algorithm);
         buffer.resize(BUFFER_SIZE, 0);
         let mut left = size;
@@ -95,7 +102,7 @@ impl<'a> Unnamed<'a> {
                 Err(error) => return Err(error.into()),
             };
             hasher.update(part);
-            write_all(staged.file(), part).context("cannot write an object")?;
+            write_all(staged.file(), part).with_context(context)?;
             left = left.saturating_sub(part.len() as u64);
         }
         self.buffer = buffer;
