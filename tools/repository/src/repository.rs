@@ -49,7 +49,8 @@ impl Repository {
     pub fn init(path: &Path, metadata: &Metadata, verity: bool) -> Result<Made> {
         let context = || format!("cannot make repository {}", quote::path(path));
         let dir = make_dir(path).with_context(context)?;
-        let written = write_metadata(dir.as_fd(), metadata, verity);
+        let written =
+            make_objects(&dir).and_then(|()| write_metadata(dir.as_fd(), metadata, verity));
         if let Ok(made) = written {
             return Ok(made);
         }
@@ -207,6 +208,14 @@ fn make_dir(path: &Path) -> std::io::Result<OwnedFd> {
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// The directory of the objects: who opens the repository only to read it may not be able to make it.
+fn make_objects(dir: &OwnedFd) -> Result<()> {
+    match rustix::fs::mkdirat(dir, OBJECTS, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error).context(OBJECTS),
+    }
 }
 
 fn read_metadata(dir: BorrowedFd) -> Result<Option<(File, Metadata)>> {
