@@ -4,10 +4,10 @@
 use std::io::{self, Read, Seek, SeekFrom};
 
 use anyhow::{anyhow, bail, Result};
+use composefs_repository::temporary::Temporary;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::store::Unnamed;
 use tar_core::SparseEntry;
-use tempfile::SpooledTempFile;
 
 use crate::layer::INLINE_MAX;
 
@@ -66,7 +66,7 @@ impl File {
     /// # Errors
     /// If it cannot be read or written.
     pub fn put(&self, input: &mut impl Read, objects: &mut Unnamed) -> Result<(Packed, Digest)> {
-        let mut spool = SpooledTempFile::new(MEMORY_MAX);
+        let mut spool = Temporary::new(MEMORY_MAX);
         if io::copy(&mut input.take(self.packed), &mut spool)? != self.packed {
             bail!("ends within a file");
         }

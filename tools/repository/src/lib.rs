@@ -24,6 +24,7 @@ mod meta;
 mod objects;
 mod repository;
 pub mod stream;
+pub mod temporary;
 
 pub use links::{Category, Link};
 pub use meta::{ErofsFormats, Metadata};

@@ -7,10 +7,10 @@ use std::io::{self, Read, Seek, Write};
 use anyhow::{Context, Result};
 use composefs_tools::fsverity::{Algorithm, Digest};
 use composefs_tools::store::Unnamed;
-use tempfile::SpooledTempFile;
 
 use super::disk::{info, BLOCK_BITS, HEADER, HEADER_SIZE, INFO_SIZE, MAGIC, VERSION};
 use super::ContentType;
+use crate::temporary::Temporary;
 
 /// Bytes that are collected to be one chunk. composefs-rs knows no end, and reads them all at once.
 const CHUNK_MAX: usize = 8 << 20;
@@ -53,7 +53,7 @@ pub struct Writer {
     names: BTreeMap<String, usize>,
     objects: Digests,
     inline: Vec<u8>,
-    content: zstd::stream::write::Encoder<'static, SpooledTempFile>,
+    content: zstd::stream::write::Encoder<'static, Temporary>,
     size: u64,
 }
 
@@ -63,7 +63,7 @@ impl Writer {
     /// # Errors
     /// If there is no memory.
     pub fn new(algorithm: Algorithm, content_type: ContentType) -> Result<Self> {
-        let file = SpooledTempFile::new(MEMORY_MAX);
+        let file = Temporary::new(MEMORY_MAX);
         Ok(Self {
             algorithm,
             content_type,
