@@ -86,6 +86,33 @@ impl Layer {
     }
 }
 
+/// An archive of one file in GNU's old form for those with holes: `size` bytes, and as many of a hole.
+pub fn sparse(path: &str, size: usize) -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(path).expect("path");
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_mode(0o644);
+    header.set_mtime(0);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size as u64);
+    let mut bytes = header.as_bytes().to_vec();
+    for (at, value) in [(386, size), (398, size), (483, 2 * size)] {
+        bytes[at..at + 12].copy_from_slice(format!("{value:011o}\0").as_bytes());
+    }
+    set_sum(&mut bytes);
+    bytes.resize(512 + size, b's');
+    bytes.resize(bytes.len().next_multiple_of(512) + 1024, 0);
+    bytes
+}
+
+/// The sum in the header that an archive begins with is that of its bytes.
+pub fn set_sum(archive: &mut [u8]) {
+    archive[148..156].fill(b' ');
+    let sum: u32 = archive[..512].iter().map(|&byte| u32::from(byte)).sum();
+    archive[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+}
+
 /// A directory as OCI lays it out.
 pub struct Layout {
     pub path: PathBuf,
