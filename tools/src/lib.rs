@@ -25,6 +25,7 @@ pub mod measure;
 pub mod mkcomposefs;
 mod output;
 pub mod overlay;
+pub mod pipe;
 pub mod progress;
 pub mod quote;
 mod read;

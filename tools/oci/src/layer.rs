@@ -11,6 +11,7 @@ use anyhow::{bail, Context, Result};
 use composefs_repository::stream::{ContentType, Writer};
 use composefs_repository::{Category, Repository};
 use composefs_tools::fsverity::Digest;
+use composefs_tools::pipe::{pipe, Filler, Pipe};
 use composefs_tools::store::Unnamed;
 use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 use tar_core::HEADER_SIZE;
@@ -19,7 +20,6 @@ use crate::checked::{expect_at_most, expect_digest, Checked};
 use crate::compression;
 use crate::digest::{BlobDigest, Hasher};
 use crate::manifest::Descriptor;
-use crate::pipe::{pipe, Filler, Pipe};
 use crate::{sparse, tag};
 
 /// What the stream of a layer is of.

@@ -16,7 +16,6 @@ pub mod image;
 pub mod layer;
 pub mod manifest;
 mod merge;
-mod pipe;
 pub mod pull;
 pub mod reference;
 pub mod source;

@@ -4,10 +4,8 @@
 mod auth;
 mod challenge;
 mod config;
-mod http;
 mod name;
 mod resume;
-mod retry;
 mod token;
 
 use std::io::Read;
@@ -15,15 +13,15 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
+use composefs_http::retry::{self, Patience, Verdict};
+use composefs_http::{Access, Client, Request, Response};
 use composefs_tools::lock::lock;
 use composefs_tools::quote;
 
 use self::auth::Credentials;
 use self::config::Place;
-use self::http::{Client, Request, Response};
 use self::name::{Name, Version};
 use self::resume::Resuming;
-use self::retry::{Patience, Verdict};
 use self::token::Token;
 use super::{read_some, Root, Source};
 use crate::digest::BlobDigest;
@@ -77,7 +75,12 @@ impl Registry {
         let parsed = Name::parse(name)?;
         let places = config::places(&parsed, settings.trust)?;
         let hosted = |place: Place| Hosted {
-            client: Client::new(&place, settings.stall),
+            client: Client::new(Access {
+                is_verified: place.is_verified,
+                may_be_plain: place.is_plain,
+                authority: place.authority.clone(),
+                stall: settings.stall,
+            }),
             place,
             patience: Patience::new(settings.pause),
             token: Mutex::default(),

@@ -4,9 +4,8 @@
 use std::io::{self, Read};
 
 use anyhow::{anyhow, Result};
-
-use super::retry::Patience;
-use crate::pipe::Pipe;
+use composefs_http::retry::Patience;
+use composefs_tools::pipe::Pipe;
 
 /// How often it may break off, however much comes each time.
 const BREAKS_MAX: u32 = 50;

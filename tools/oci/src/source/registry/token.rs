@@ -5,13 +5,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use base64::prelude::{Engine, BASE64_STANDARD};
+use composefs_http::{Client, Request};
 use composefs_tools::quote;
 use serde::Deserialize;
 
 use super::auth::Credentials;
 use super::challenge::Challenge;
 use super::config::Place;
-use super::http::{Client, Request};
 use crate::source::read_some;
 
 /// How long a token is good for if that is not said.

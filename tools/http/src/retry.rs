@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{anyhow, Error, Result};
 
-use super::http::{Failure, Response};
+use crate::client::{Failure, Response};
 
 /// How often a place is asked.
 const ATTEMPTS: u32 = 6;

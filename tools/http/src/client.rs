@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 use std::str;
 use std::sync::mpsc::{sync_channel, SyncSender};
 use std::sync::{Arc, Mutex};
@@ -11,11 +12,9 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail, Context, Result};
 use composefs_tools::lock::lock;
+use composefs_tools::pipe::{pipe, Filler, Pipe};
 use composefs_tools::quote;
 use curl::easy::{Easy2, Handler, List, WriteError};
-
-use super::config::Place;
-use crate::pipe::{pipe, Filler, Pipe};
 
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// Bytes in a second. Whoever is slower for too long is taken for dead.
@@ -59,25 +58,32 @@ impl Response {
     }
 }
 
+/// How servers may be reached.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// Whether they have to prove who they are.
+    pub is_verified: bool,
+    /// Whether HTTP without TLS will do.
+    pub may_be_plain: bool,
+    /// Who vouches for them, in place of those whom the system trusts: a file.
+    pub authority: Option<PathBuf>,
+    /// How long they may be slow.
+    pub stall: Duration,
+}
+
 /// Who asks.
 #[derive(Debug)]
 pub struct Client {
-    is_verified: bool,
-    may_be_plain: bool,
-    stall: Duration,
-    authority: Option<std::path::PathBuf>,
+    access: Access,
     /// Handles that are not in use, with connections that may be open.
     handles: Arc<Mutex<Vec<Easy2<Collector>>>>,
 }
 
 impl Client {
-    /// One for a place. `stall` is how long a server may be slow.
-    pub fn new(place: &Place, stall: Duration) -> Self {
+    /// One that has asked nobody yet.
+    pub fn new(access: Access) -> Self {
         Self {
-            is_verified: place.is_verified,
-            may_be_plain: place.is_plain,
-            stall,
-            authority: place.authority.clone(),
+            access,
             handles: Arc::default(),
         }
     }
@@ -107,7 +113,7 @@ impl Client {
 
     /// Where a redirection leads: nobody is to be led to a file, or from TLS to where there is none.
     fn redirected(&self, url: &str, location: &str) -> Result<String> {
-        let may = |scheme: &str| scheme == "https" || scheme == "http" && self.may_be_plain;
+        let may = |scheme: &str| scheme == "https" || scheme == "http" && self.access.may_be_plain;
         match location.split_once("://") {
             Some((scheme, _)) if may(scheme) => Ok(location.to_owned()),
             None if location.starts_with('/') && !location.starts_with("//") => {
@@ -185,13 +191,13 @@ impl Client {
         easy.useragent(AGENT)?;
         easy.connect_timeout(CONNECT_MAX)?;
         easy.low_speed_limit(SLOW)?;
-        easy.low_speed_time(self.stall)?;
+        easy.low_speed_time(self.access.stall)?;
         easy.signal(false)?;
-        if !self.is_verified {
+        if !self.access.is_verified {
             easy.ssl_verify_peer(false)?;
             easy.ssl_verify_host(false)?;
         }
-        if let Some(authority) = &self.authority {
+        if let Some(authority) = &self.access.authority {
             easy.cainfo(authority)?;
         }
         let mut headers = List::new();
