@@ -166,22 +166,10 @@ impl<'a> Unnamed<'a> {
                 size,
                 place,
             } = object;
-            let named = store.make_place(&digest).and_then(|name| {
-                let published = match place {
-                    Place::Open(open) => open.staged.publish(store.dir.as_fd(), &name)?,
-                    Place::Parked(parked) => match self.rename(&parked, &name) {
-                        Ok(()) => Published::Created,
-                        Err(error) => {
-                            self.remove(&parked);
-                            if error != Errno::EXIST {
-                                return Err(error.into());
-                            }
-                            Published::Exists
-                        }
-                    },
-                };
-                store.expect_published(published, &digest, size)
-            });
+            let named = match place {
+                Place::Open(open) => store.name(open.staged, &digest, size),
+                Place::Parked(parked) => self.name_parked(&parked, &digest, size),
+            };
             named.map_err(|error| store.name_object(&digest, error))?;
         }
         if any {
@@ -257,9 +245,26 @@ impl<'a> Unnamed<'a> {
         Ok(Place::Parked(parked))
     }
 
-    fn rename(&self, old: &str, new: &str) -> Result<(), Errno> {
-        let dir = self.store.dir.as_fd();
-        rename_new(dir, old, dir, new)
+    fn name_parked(&self, parked: &str, digest: &Digest, size: u64) -> Result<()> {
+        let (store, dir) = (self.store, self.store.dir.as_fd());
+        let renamed = store.make_place(digest).and_then(|name| {
+            let renamed = match store.is_damaged(digest) {
+                true => rustix::fs::renameat(dir, parked, dir, &*name),
+                false => rename_new(dir, parked, dir, &name),
+            };
+            match renamed {
+                Ok(()) => Ok(Published::Created),
+                Err(Errno::EXIST) => {
+                    self.remove(parked);
+                    Ok(Published::Exists)
+                }
+                Err(error) => Err(error.into()),
+            }
+        });
+        if renamed.is_err() {
+            self.remove(parked);
+        }
+        store.expect_published(renamed?, digest, size)
     }
 
     fn remove(&self, name: &str) {
