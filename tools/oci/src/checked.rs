@@ -33,12 +33,21 @@ impl<R: Read> Checked<R> {
         self.size
     }
 
+    /// Reads what is left.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is too much.
+    pub fn drain(&mut self) -> Result<()> {
+        io::copy(self, &mut io::sink())?;
+        Ok(())
+    }
+
     /// Reads what is left, and compares.
     ///
     /// # Errors
     /// If it is not what was wanted.
     pub fn expect(mut self, digest: &BlobDigest, size: Option<u64>) -> Result<()> {
-        io::copy(&mut self, &mut io::sink())?;
+        self.drain()?;
         if let Some(size) = size.filter(|&size| size != self.size) {
             bail!("is of {} bytes, not of {size}", self.size);
         }

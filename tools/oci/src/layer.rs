@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::{bail, Context, Result};
 use composefs_repository::stream::{ContentType, Writer};
-use composefs_repository::{Category, Repository};
+use composefs_repository::Repository;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::store::Unnamed;
 use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
@@ -20,7 +20,7 @@ use crate::compression;
 use crate::digest::BlobDigest;
 use crate::manifest::Descriptor;
 use crate::pipe::{pipe, Filler};
-use crate::{sparse, tag};
+use crate::sparse;
 
 /// What the stream of a layer is of.
 pub const TYPE: ContentType = ContentType(*b"ocilayer");
@@ -34,17 +34,18 @@ const EXPANSION_MAX: u64 = 100;
 /// What is read at a time.
 const READ: usize = 64 << 10;
 
-/// Reads the layer `descriptor` from `blob`, and makes it the stream of `diff_id`.
+/// Reads the layer `descriptor` from `blob`, and makes a stream of it. What it is when decompressed
+/// has the digest `diff_id`, if there is one.
 ///
 /// # Errors
 /// If it is not what it is said to be, or cannot be read or written.
-pub fn import(
+pub fn store(
     repository: &Repository,
     descriptor: &Descriptor,
-    diff_id: &BlobDigest,
+    diff_id: Option<&BlobDigest>,
     blob: impl Read + Send,
 ) -> Result<Digest> {
-    let import = || {
+    let store = || {
         let mut objects = Unnamed::new(repository.store());
         let (filler, archive) = pipe();
         let max = EXPANSION_MAX
@@ -55,7 +56,10 @@ pub fn import(
             let mut archive = Checked::new(archive, max);
             let split = split(&mut archive, repository, &mut objects);
             let split = split.and_then(|digest| {
-                archive.expect(diff_id, None).context("when decompressed")?;
+                match diff_id {
+                    Some(diff_id) => archive.expect(diff_id, None).context("when decompressed")?,
+                    None => archive.drain()?,
+                }
                 Ok(digest)
             });
             let Ok(read) = reading.join() else {
@@ -67,10 +71,9 @@ pub fn import(
         })?;
         objects.publish()?;
         repository.expect_protected()?;
-        repository.set_name(Category::Streams, &tag::layer(diff_id), &digest)?;
         anyhow::Ok(digest)
     };
-    import().with_context(|| format!("layer {}", descriptor.digest))
+    store().with_context(|| format!("layer {}", descriptor.digest))
 }
 
 /// Reads the blob, and hands on what it is when decompressed.
