@@ -20,7 +20,7 @@ use composefs_tools::quote;
 
 use self::auth::Credentials;
 use self::config::Place;
-use self::http::{Client, Request, Response};
+use self::http::{Client, Failure, Request, Response};
 use self::name::{Name, Version};
 use self::resume::Resuming;
 use self::retry::{Patience, Verdict};
@@ -105,6 +105,11 @@ impl Registry {
             None => bail!("there is nowhere to fetch it from"),
         }
     }
+}
+
+/// Whether a registry could not be asked at all.
+pub fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some()
 }
 
 impl Source for Registry {
