@@ -3,29 +3,14 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use common::{
-    composefs, everything, fails, odd_layers, ok, quick_directory, repository, sha256, By, Layer,
-    Layout,
+    composefs, damage, everything, fails, odd_layers, ok, quick_directory, repository, sha256,
+    state, By, Layer, Layout,
 };
-
-/// All of a repository: its files, and where its links lead.
-fn state(repository: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    everything(repository)
-        .into_iter()
-        .map(|path| {
-            let what = match fs::read_link(&path) {
-                Ok(target) => target.into_os_string().into_encoded_bytes(),
-                Err(_) => fs::read(&path).expect("file"),
-            };
-            (path, what)
-        })
-        .collect()
-}
 
 /// What a repair that leaves faults says: all its lines, and the one on standard error.
 fn left(repository: &Path, arguments: &[&str]) -> (String, String) {
@@ -35,17 +20,6 @@ fn left(repository: &Path, arguments: &[&str]) -> (String, String) {
         String::from_utf8(output.stdout).expect("text"),
         String::from_utf8(output.stderr).expect("text"),
     )
-}
-
-/// Replaces a file; the file system of the test may have fs-verity, with which nothing can be written to it.
-fn damage(path: &Path) {
-    let mut content = fs::read(path).expect("object");
-    match content.first_mut() {
-        Some(byte) => *byte ^= 1,
-        None => content.push(1),
-    }
-    fs::remove_file(path).expect("removed");
-    fs::write(path, content).expect("written");
 }
 
 /// The object of a file in an image.

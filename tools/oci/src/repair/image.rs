@@ -226,8 +226,9 @@ impl<'a> Mending<'a> {
         let file = self.repository.object(&stream).ok()?;
         let reader = Reader::open(file, self.repository.algorithm()).ok()?;
         self.reach(&reader);
-        let is_damaged = |object: &Digest| self.damaged.contains(object);
-        (!reader.objects().iter().any(is_damaged)).then_some(stream)
+        let is_whole =
+            |object: &Digest| !self.damaged.contains(object) && self.repository.has_object(object);
+        reader.objects().iter().all(is_whole).then_some(stream)
     }
 
     fn fetch(&mut self, layer: &Layer) -> Result<Digest> {
