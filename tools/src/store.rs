@@ -11,6 +11,7 @@ mod sealed;
 mod unnamed;
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -63,6 +64,8 @@ struct State {
     known: HashSet<Digest>,
     pending: Vec<Pending>,
     pending_bytes: u64,
+    /// Objects that are not what their names say, and are to be replaced.
+    damaged: HashSet<Digest>,
     /// Why fs-verity could not be enabled, the first time.
     no_verity: Option<Obstacle>,
 }
@@ -124,6 +127,12 @@ impl Store {
     /// Why objects of this store lack fs-verity, if some do.
     pub fn without_verity(&self) -> Option<Obstacle> {
         self.lock().no_verity.clone()
+    }
+
+    /// Has new objects take the places of these, which are not what their names say. Whoever has one
+    /// of them open keeps what it has.
+    pub fn replace(&self, damaged: impl IntoIterator<Item = Digest>) {
+        self.lock().damaged.extend(damaged);
     }
 
     /// Puts an object into the store, unless it is there. It may appear only with [`finish`]. `id`
@@ -244,9 +253,7 @@ impl Store {
             ..
         } = pending;
         self.seal(&mut staged, &digest, verified)?;
-        let name = self.make_place(&digest)?;
-        let published = staged.publish(self.dir.as_fd(), &name)?;
-        self.expect_published(published, &digest, size)
+        self.name(staged, &digest, size)
     }
 
     /// Whether the filesystem is known to have no fs-verity.
@@ -282,10 +289,31 @@ impl Store {
         Ok(name)
     }
 
+    /// Gives an object its name.
+    fn name(&self, staged: Staged, digest: &Digest, size: u64) -> Result<()> {
+        let name = self.make_place(digest)?;
+        let published = match self.is_damaged(digest) {
+            true => {
+                staged.replace(self.dir.as_fd(), OsStr::new(&name))?;
+                Published::Created
+            }
+            false => staged.publish(self.dir.as_fd(), &name)?,
+        };
+        self.expect_published(published, digest, size)
+    }
+
+    /// Whether an object is to be replaced.
+    fn is_damaged(&self, digest: &Digest) -> bool {
+        self.lock().damaged.contains(digest)
+    }
+
     /// Whoever was first to give an object its name has to have got it right.
     fn expect_published(&self, published: Published, digest: &Digest, size: u64) -> Result<()> {
         match published {
-            Published::Created => Ok(()),
+            Published::Created => {
+                self.lock().damaged.remove(digest);
+                Ok(())
+            }
             Published::Exists if self.check_existing(digest, size)? => Ok(()),
             Published::Exists => Err(anyhow!("was removed while it was being made")),
         }
@@ -302,8 +330,12 @@ impl Store {
         Ok(())
     }
 
-    /// Whether the object is in the store. One that is there must be what its name says.
+    /// Whether the object is in the store. One that is there must be what its name says, unless it
+    /// is to be replaced.
     fn check_existing(&self, digest: &Digest, size: u64) -> Result<bool> {
+        if self.is_damaged(digest) {
+            return Ok(false);
+        }
         let name = object_path(digest);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {

@@ -2,6 +2,7 @@
 //! Images from registries, in a repository, mounted.
 #![forbid(unsafe_code)]
 
+mod access;
 mod command;
 mod place;
 mod progress;

@@ -4,59 +4,13 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{
-    composefs, everything, odd_layers, ok, quick_directory, repository, By, Layer, Layout,
-};
+use common::kill::{kill, layers, Moments};
+use common::{composefs, everything, ok, quick_directory, repository, By, Layer, Layout};
 
 /// How often each is killed.
 const KILLS: u32 = 70;
-
-/// Layers with enough in them to be killed within.
-fn layers() -> Vec<(Vec<u8>, By)> {
-    let mut layers = odd_layers();
-    for layer in 0..3_u8 {
-        let mut made = Layer::new().dir("usr");
-        for file in 0..200_u32 {
-            let content: Vec<u8> = (0..2000)
-                .map(|at| (at * 7 + file * 31) as u8 ^ layer)
-                .collect();
-            made = made.file(&format!("usr/{layer}-{file}"), &content);
-        }
-        layers.push((made.bytes(), By::Gzip));
-    }
-    layers
-}
-
-/// Numbers that look random, and are the same in every run.
-struct Moments(u32);
-
-impl Moments {
-    /// Kills a command at one of `time`, or somewhat after it. Whether it had not come to its end.
-    fn kill(&mut self, mut child: Child, time: Duration) -> bool {
-        self.0 = self.0.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        thread::sleep(time.mul_f64(f64::from(self.0 >> 8) / f64::from(1 << 24) * 1.2));
-        let is_running = child.try_wait().expect("child").is_none();
-        // It may have come to its end.
-        let _ = child.kill();
-        child.wait().expect("child");
-        is_running
-    }
-}
-
-fn start(repository: &Path, arguments: &[&str]) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_composefs"))
-        .arg("--repo")
-        .arg(repository)
-        .args(arguments)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("composefs runs")
-}
 
 /// How long it takes if nobody kills it.
 fn whole(repository: &Path, arguments: &[&str]) -> Duration {
@@ -81,8 +35,7 @@ fn the_repository_is_whole() {
         .collect();
     for _ in 0..KILLS {
         for (arguments, time) in commands.iter().zip(&times) {
-            let child = start(&repository, arguments);
-            killed += u32::from(moments.kill(child, *time));
+            killed += u32::from(kill(&repository, arguments, moments.next(*time)));
             ok(&repository, &["fsck", "--contents"]);
         }
         // What was killed may be what the next one needs.
@@ -126,8 +79,7 @@ fn names_are_whole() {
     for _ in 0..KILLS {
         for (number, (arguments, time)) in commands.iter().zip(times).enumerate() {
             let before = digest();
-            let child = start(&repository, arguments);
-            killed += u32::from(moments.kill(child, time));
+            killed += u32::from(kill(&repository, arguments, moments.next(time)));
             let after = digest();
             let is_whole = after == before || after.as_ref() == digests.get(number);
             assert!(is_whole, "{arguments:?}: {before:?} became {after:?}");

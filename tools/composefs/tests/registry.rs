@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use common::server::{Reply, Request, Server};
+use common::server::{honest, ranged, Reply, Request, Server};
 use common::{everything, odd_layers, repository, By, Layer, Layout, Made};
 use composefs_oci::manifest::Platform;
 use composefs_oci::pull::Watch;
@@ -39,39 +39,6 @@ fn pull(repository: &Path, host: &str, version: &str) -> Result<String, String> 
     };
     let digest = pull().map_err(|error| format!("{error:#}"))?;
     Ok(digest.to_string())
-}
-
-/// What an honest registry answers that has the image of a layout.
-fn honest(layout: &Path, made: &Made, request: &Request) -> Reply {
-    let Some(path) = request.path.strip_prefix("/v2/some/image/") else {
-        return Reply::new(404, b"");
-    };
-    let digest = match path {
-        "manifests/latest" => made.manifest.as_str(),
-        path => path.rsplit('/').next().unwrap_or_default(),
-    };
-    match fs::read(
-        layout
-            .join("blobs/sha256")
-            .join(digest.trim_start_matches("sha256:")),
-    ) {
-        Ok(blob) => ranged(&blob, request),
-        Err(_) => Reply::new(404, b""),
-    }
-}
-
-fn ranged(blob: &[u8], request: &Request) -> Reply {
-    let from = request
-        .headers
-        .get("range")
-        .map(|range| range.trim_start_matches("bytes=").trim_end_matches('-'));
-    match from.and_then(|from| from.parse::<usize>().ok()) {
-        Some(from) => Reply::new(206, &blob[from..]).header(
-            "Content-Range",
-            &format!("bytes {from}-{}/{}", blob.len() - 1, blob.len()),
-        ),
-        None => Reply::new(200, blob),
-    }
 }
 
 /// A layout of one image, and a server of it that does what `change` makes of honest answers.

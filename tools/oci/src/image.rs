@@ -17,8 +17,8 @@ use crate::digest::BlobDigest;
 use crate::manifest::{self, Config, Manifest, Named, SIZE_MAX};
 use crate::{filesystem, tag};
 
-const CONFIG: ContentType = ContentType(*b"ociconfg");
-const MANIFEST: ContentType = ContentType(*b"ocimanif");
+pub(crate) const CONFIG: ContentType = ContentType(*b"ociconfg");
+pub(crate) const MANIFEST: ContentType = ContentType(*b"ocimanif");
 
 /// What a configuration refers to the composefs image of each format version by.
 const IMAGES: [(u8, &str); 2] = [(1, "composefs.image.v1"), (2, "composefs.image")];
@@ -36,9 +36,10 @@ pub struct Image {
     pub manifest: Manifest,
     /// Its configuration as it was fetched.
     pub config_text: Vec<u8>,
-    /// What that says.
-    pub config: Config,
-    /// What the configuration refers to: layers by their digests, and images.
+    /// What that says; nothing that is known of an artifact.
+    pub config: Option<Config>,
+    /// What the configuration refers to: layers by their digests, and images. Of an artifact, what
+    /// the manifest does: several may have the same configuration.
     pub refs: BTreeMap<String, Digest>,
 }
 
@@ -48,7 +49,6 @@ impl Image {
     /// # Errors
     /// If there is none, or it is damaged.
     pub fn open(repository: &Repository, name: &str) -> Result<Self> {
-        let context = || format!("image {}", quote::bytes(name.as_bytes()));
         let open = || {
             let digest = match name.strip_prefix('@') {
                 Some(digest) => digest.parse()?,
@@ -61,7 +61,7 @@ impl Image {
             };
             Self::open_digest(repository, &digest)
         };
-        open().with_context(context)
+        open().with_context(|| title(name))
     }
 
     fn open_digest(repository: &Repository, digest: &BlobDigest) -> Result<Self> {
@@ -73,12 +73,16 @@ impl Image {
         };
         let config = refs.get(&tag::config_key(&manifest.config.digest));
         let config = config.ok_or_else(|| anyhow!("its manifest refers to no configuration"))?;
-        let (config_text, refs) = read(repository, config, CONFIG, &manifest.config.digest)?;
+        let (config_text, config_refs) = read(repository, config, CONFIG, &manifest.config.digest)?;
+        let (config, refs) = match manifest.is_image() {
+            true => (Some(Config::parse(&config_text)?), config_refs),
+            false => (None, refs),
+        };
         Ok(Self {
             digest: digest.clone(),
             manifest,
             manifest_text,
-            config: Config::parse(&config_text)?,
+            config,
             config_text,
             refs,
         })
@@ -89,6 +93,7 @@ impl Image {
     /// # Errors
     /// If there is none.
     pub fn composefs(&self, repository: &Repository) -> Result<Digest> {
+        self.expect_file_system()?;
         let version = repository.metadata().erofs_formats().default();
         let key = image_key(version)?;
         let digest = self.refs.get(key).copied();
@@ -97,19 +102,44 @@ impl Image {
         })
     }
 
-    /// Its layers, the lowest first: their digests when decompressed, and their streams.
+    /// All its composefs images, but for those to boot from.
+    pub(crate) fn composefs_images(&self) -> impl Iterator<Item = Digest> + '_ {
+        let refs = self.refs.iter();
+        refs.filter(|(key, _)| version_of(key).is_some())
+            .map(|(_, digest)| *digest)
+    }
+
+    /// Refuses what is not an image of a file system.
+    ///
+    /// # Errors
+    /// If it is an artifact.
+    pub fn expect_file_system(&self) -> Result<()> {
+        match self.manifest.artifact_type() {
+            None => Ok(()),
+            Some(kind) => Err(anyhow!(
+                "is an artifact, {}: it has no file system that could be mounted",
+                quote::bytes(kind.as_bytes())
+            )),
+        }
+    }
+
+    /// Its layers, the lowest first: what they are called, and their streams.
     ///
     /// # Errors
     /// If one is missing.
     pub fn layers(&self) -> Result<Vec<(BlobDigest, Digest)>> {
-        let layer = |diff_id: &BlobDigest| {
-            let stream = self.refs.get(diff_id.as_str()).copied();
-            Ok((
-                diff_id.clone(),
-                stream.ok_or_else(|| anyhow!("has no layer {diff_id}"))?,
-            ))
+        let layer = |id: &BlobDigest| {
+            let stream = self.refs.get(id.as_str()).copied();
+            let stream = stream.ok_or_else(|| anyhow!("has no layer {id}"))?;
+            Ok((id.clone(), stream))
         };
-        self.config.diff_ids().iter().map(layer).collect()
+        match &self.config {
+            Some(config) => config.diff_ids().iter().map(layer).collect(),
+            None => {
+                let layers = self.manifest.layers.iter();
+                layers.map(|descriptor| layer(&descriptor.digest)).collect()
+            }
+        }
     }
 
     /// All images: their names, and what they are, or why they cannot be opened.
@@ -124,13 +154,17 @@ impl Image {
                 let digest = tag::manifest_digest(link.target_name());
                 let image = digest
                     .ok_or_else(|| anyhow!("is not an image"))
-                    .and_then(|digest| Self::open_digest(repository, &digest))
-                    .with_context(|| format!("image {}", quote::bytes(name.as_bytes())));
+                    .and_then(|digest| Self::open_digest(repository, &digest));
                 all.push((name, image));
             }
         }
         Ok(all)
     }
+}
+
+/// What the image of a name is called in messages.
+pub fn title(name: &str) -> String {
+    format!("image {}", quote::bytes(name.as_bytes()))
 }
 
 /// Gives the image of a digest a name, in place of what has it.
@@ -166,56 +200,107 @@ pub struct Fetched {
     pub manifest: Manifest,
     /// The configuration.
     pub config_text: Vec<u8>,
-    /// The layers, the lowest first: their digests when decompressed, and their streams.
+    /// The layers, the lowest first: what they are called, and their streams.
     pub layers: Vec<(BlobDigest, Digest)>,
 }
 
-/// Makes the composefs image of one, and the streams that lead to it.
+/// Makes the composefs image of one that is an image, and the streams that lead to it.
 ///
 /// # Errors
 /// If a layer has what an image cannot have, or something cannot be written.
 pub fn write(repository: &Repository, fetched: &Fetched) -> Result<()> {
     let mut objects = Unnamed::new(repository.store());
-    let mut images = Vec::new();
-    for version in repository.metadata().erofs_formats().all() {
-        let image = compose(repository, &fetched.layers, version)?;
-        images.push((image_key(version)?, objects.put(&image)?));
-    }
     let config = &fetched.manifest.config.digest;
-    let algorithm = repository.algorithm();
-    let mut writer = Writer::new(algorithm, CONFIG)?;
-    put_text(&mut writer, &fetched.config_text, &mut objects)?;
-    for (diff_id, stream) in &fetched.layers {
-        writer.refer(diff_id.as_str(), stream);
+    if !fetched.manifest.is_image() {
+        let existing = existing_config(repository, config)?;
+        return write_streams(repository, fetched, &Composed::default(), existing, objects);
     }
-    images
-        .iter()
-        .for_each(|(key, image)| writer.refer(key, image));
-    for (key, image) in boot_images(repository, config)? {
-        writer.refer(&key, &image);
-    }
-    let config_stream = writer.finish(&mut objects)?;
+    let mut images = compose_all(repository, fetched, &mut objects)?;
+    images.refs.extend(boot_images(repository, config)?);
+    write_streams(repository, fetched, &images, None, objects)
+}
 
-    let mut writer = Writer::new(algorithm, MANIFEST)?;
+/// Composefs images.
+#[derive(Debug, Default)]
+pub(crate) struct Composed {
+    /// By what a configuration refers to each.
+    pub refs: Vec<(String, Digest)>,
+    /// Those of them that are to have names.
+    pub named: Vec<Digest>,
+}
+
+/// Makes the composefs images that this repository asks for.
+///
+/// # Errors
+/// As of [`write`].
+pub(crate) fn compose_all(
+    repository: &Repository,
+    fetched: &Fetched,
+    objects: &mut Unnamed,
+) -> Result<Composed> {
+    let mut images = Composed::default();
+    for version in repository.metadata().erofs_formats().all() {
+        let image = objects.put(&compose(repository, &fetched.layers, version)?)?;
+        images.refs.push((image_key(version)?.to_owned(), image));
+        images.named.push(image);
+    }
+    Ok(images)
+}
+
+/// Makes the streams of a configuration, unless there is `existing`, and of a manifest, and gives
+/// names to them and to the composefs images, which may be among `objects`.
+///
+/// # Errors
+/// If something cannot be written.
+pub(crate) fn write_streams(
+    repository: &Repository,
+    fetched: &Fetched,
+    images: &Composed,
+    existing: Option<Digest>,
+    mut objects: Unnamed,
+) -> Result<()> {
+    let config = &fetched.manifest.config.digest;
+    let config_stream = match existing {
+        Some(existing) => existing,
+        None => {
+            let mut writer = Writer::new(repository.algorithm(), CONFIG)?;
+            put_text(&mut writer, &fetched.config_text, &mut objects)?;
+            refer_to_layers(&mut writer, fetched);
+            for (key, image) in &images.refs {
+                writer.refer(key, image);
+            }
+            writer.finish(&mut objects)?
+        }
+    };
+    let mut writer = Writer::new(repository.algorithm(), MANIFEST)?;
     put_text(&mut writer, &fetched.manifest_text, &mut objects)?;
     writer.refer(&tag::config_key(config), &config_stream);
-    for (diff_id, stream) in &fetched.layers {
-        writer.refer(diff_id.as_str(), stream);
-    }
+    refer_to_layers(&mut writer, fetched);
     let manifest_stream = writer.finish(&mut objects)?;
 
     objects.publish()?;
     repository.expect_protected()?;
-    for (_, image) in &images {
-        repository.set_name(Category::Images, &image.to_string(), image)?;
-    }
+    name_images(repository, images)?;
     repository.set_name(Category::Streams, &tag::config(config), &config_stream)?;
-    repository.set_name(
-        Category::Streams,
-        &tag::manifest(&fetched.digest),
-        &manifest_stream,
-    )?;
-    Ok(())
+    let manifest = tag::manifest(&fetched.digest);
+    repository.set_name(Category::Streams, &manifest, &manifest_stream)
+}
+
+/// Gives composefs images their names.
+///
+/// # Errors
+/// If one cannot be written.
+pub(crate) fn name_images(repository: &Repository, images: &Composed) -> Result<()> {
+    images
+        .named
+        .iter()
+        .try_for_each(|image| repository.set_name(Category::Images, &image.to_string(), image))
+}
+
+fn refer_to_layers(writer: &mut Writer, fetched: &Fetched) {
+    for (id, stream) in &fetched.layers {
+        writer.refer(id.as_str(), stream);
+    }
 }
 
 /// The composefs image of layers.
@@ -253,16 +338,37 @@ fn image_key(version: u8) -> Result<&'static str> {
     }
 }
 
+/// Whether a configuration refers to a composefs image so.
+pub(crate) fn is_image_key(key: &str) -> bool {
+    version_of(key).is_some() || key.starts_with(BOOT_IMAGES)
+}
+
+/// The format version of the composefs image that a configuration refers to so; `None` if it is
+/// something else.
+pub(crate) fn version_of(key: &str) -> Option<u8> {
+    let mut images = IMAGES.iter();
+    images
+        .find(|(_, image)| *image == key)
+        .map(|&(version, _)| version)
+}
+
+/// The stream of a configuration that is there. Others may refer to it.
+fn existing_config(repository: &Repository, config: &BlobDigest) -> Result<Option<Digest>> {
+    let stream = repository.lookup(Category::Streams, &tag::config(config))?;
+    if let Some(stream) = &stream {
+        read(repository, stream, CONFIG, config)?;
+    }
+    Ok(stream)
+}
+
 /// What other tools made of the same configuration, which it goes on to refer to.
 fn boot_images(repository: &Repository, config: &BlobDigest) -> Result<Vec<(String, Digest)>> {
     let Some(stream) = repository.lookup(Category::Streams, &tag::config(config))? else {
         return Ok(Vec::new());
     };
     let (_, refs) = read(repository, &stream, CONFIG, config)?;
-    Ok(refs
-        .into_iter()
-        .filter(|(key, _)| key.starts_with(BOOT_IMAGES))
-        .collect())
+    let boot = |(key, _): &(String, _)| key.starts_with(BOOT_IMAGES);
+    Ok(refs.into_iter().filter(boot).collect())
 }
 
 fn put_text(writer: &mut Writer, text: &[u8], objects: &mut Unnamed) -> Result<()> {
@@ -278,26 +384,52 @@ fn read(
     digest: &BlobDigest,
 ) -> Result<(Vec<u8>, BTreeMap<String, Digest>)> {
     let open = || {
-        let mut reader = Reader::open(repository.object(stream)?, repository.algorithm())?;
-        ensure!(
-            reader.content_type() == content_type,
-            "is the stream of something else"
-        );
-        let Some(Chunk::External(object)) = reader.next_chunk()? else {
-            bail!("is damaged");
-        };
-        let mut text = Vec::new();
-        repository
-            .object(&object)?
-            .take(SIZE_MAX + 1)
-            .read_to_end(&mut text)?;
-        ensure!(
-            text.len() as u64 <= SIZE_MAX,
-            "is of more than {SIZE_MAX} bytes"
-        );
-        let found = BlobDigest::of(&text);
-        ensure!(found == *digest, "is damaged: its digest is {found}");
-        Ok((text, reader.names().clone()))
+        let mut reader = open_stream(repository, stream, content_type)?;
+        let text = read_text(repository, &mut reader, digest)?;
+        anyhow::Ok((text, reader.names().clone()))
     };
     open().with_context(|| digest.to_string())
+}
+
+/// Opens the stream of something.
+///
+/// # Errors
+/// If it is damaged, or of something else.
+pub(crate) fn open_stream(
+    repository: &Repository,
+    stream: &Digest,
+    content_type: ContentType,
+) -> Result<Reader> {
+    let reader = Reader::open(repository.object(stream)?, repository.algorithm())?;
+    ensure!(
+        reader.content_type() == content_type,
+        "is the stream of something else"
+    );
+    Ok(reader)
+}
+
+/// The text that an open stream is.
+///
+/// # Errors
+/// If it is not there, or damaged.
+pub(crate) fn read_text(
+    repository: &Repository,
+    reader: &mut Reader,
+    digest: &BlobDigest,
+) -> Result<Vec<u8>> {
+    let Some(Chunk::External(object)) = reader.next_chunk()? else {
+        bail!("is damaged");
+    };
+    let mut text = Vec::new();
+    repository
+        .object(&object)?
+        .take(SIZE_MAX + 1)
+        .read_to_end(&mut text)?;
+    ensure!(
+        text.len() as u64 <= SIZE_MAX,
+        "is of more than {SIZE_MAX} bytes"
+    );
+    let found = BlobDigest::of(&text);
+    ensure!(found == *digest, "is damaged: its digest is {found}");
+    Ok(text)
 }

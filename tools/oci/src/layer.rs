@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::{bail, Context, Result};
 use composefs_repository::stream::{ContentType, Writer};
-use composefs_repository::{Category, Repository};
+use composefs_repository::Repository;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::pipe::{pipe, Filler, Pipe};
 use composefs_tools::store::Unnamed;
@@ -20,7 +20,7 @@ use crate::checked::{expect_at_most, expect_digest, Checked};
 use crate::compression;
 use crate::digest::{BlobDigest, Hasher};
 use crate::manifest::Descriptor;
-use crate::{sparse, tag};
+use crate::sparse;
 
 /// What the stream of a layer is of.
 pub const TYPE: ContentType = ContentType(*b"ocilayer");
@@ -34,17 +34,18 @@ const EXPANSION_MAX: u64 = 100;
 /// What is read at a time.
 const READ: usize = 64 << 10;
 
-/// Reads the layer `descriptor` from `blob`, and makes it the stream of `diff_id`.
+/// Reads the layer `descriptor` from `blob`, and makes a stream of it. What it is when decompressed
+/// has the digest `diff_id`, if there is one.
 ///
 /// # Errors
 /// If it is not what it is said to be, or cannot be read or written.
-pub fn import(
+pub fn store(
     repository: &Repository,
     descriptor: &Descriptor,
-    diff_id: &BlobDigest,
+    diff_id: Option<&BlobDigest>,
     blob: impl Read + Send,
 ) -> Result<Digest> {
-    let import = || {
+    let store = || {
         let mut objects = Unnamed::new(repository.store());
         // Each of the three is what one processor is busy with, if the layer is large.
         let (decompressed, unproven) = pipe();
@@ -68,10 +69,9 @@ pub fn import(
         })?;
         objects.publish()?;
         repository.expect_protected()?;
-        repository.set_name(Category::Streams, &tag::layer(diff_id), &digest)?;
         anyhow::Ok(digest)
     };
-    import().with_context(|| format!("layer {}", descriptor.digest))
+    store().with_context(|| format!("layer {}", descriptor.digest))
 }
 
 /// Reads the blob, and hands on what it is when decompressed.
@@ -92,8 +92,8 @@ fn read(descriptor: &Descriptor, blob: impl Read, filler: &Filler) -> Result<()>
     right
 }
 
-/// Hands on what is decompressed, and looks whether it is what it should be.
-fn prove(diff_id: &BlobDigest, max: u64, archive: Pipe, filler: &Filler) -> Result<()> {
+/// Hands on what is decompressed, and looks whether it is what it should be, if that is known.
+fn prove(diff_id: Option<&BlobDigest>, max: u64, archive: Pipe, filler: &Filler) -> Result<()> {
     let mut hasher = Hasher::default();
     let mut size: u64 = 0;
     for part in archive.parts() {
@@ -115,7 +115,7 @@ fn prove(diff_id: &BlobDigest, max: u64, archive: Pipe, filler: &Filler) -> Resu
             }
         }
     }
-    expect_digest(hasher, diff_id)
+    diff_id.map_or(Ok(()), |diff_id| expect_digest(hasher, diff_id))
 }
 
 /// Splits an archive.

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod check;
 mod checked;
 mod compression;
 pub mod digest;
@@ -14,10 +15,13 @@ mod entry;
 pub mod filesystem;
 pub mod image;
 pub mod layer;
+mod layers;
 pub mod manifest;
 mod merge;
+pub mod origin;
 pub mod pull;
 pub mod reference;
+pub mod repair;
 pub mod source;
 mod sparse;
 mod tag;

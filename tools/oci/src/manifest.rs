@@ -69,6 +69,7 @@ pub struct Platform {
 #[serde(rename_all = "camelCase")]
 struct Either {
     media_type: Option<String>,
+    artifact_type: Option<String>,
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
@@ -83,9 +84,10 @@ pub enum Named {
     Index(Vec<Descriptor>),
 }
 
-/// The manifest of an image.
+/// The manifest of an image, or of what is none.
 #[derive(Clone, Debug)]
 pub struct Manifest {
+    artifact_type: Option<String>,
     /// Its configuration.
     pub config: Descriptor,
     /// Its layers, the lowest first.
@@ -125,28 +127,28 @@ pub fn parse(text: &[u8]) -> Result<Named> {
             if layers.len() > LAYERS_MAX {
                 bail!("has {} layers, more than {LAYERS_MAX}", layers.len());
             }
-            Ok(Named::Manifest(Manifest { config, layers }))
+            Ok(Named::Manifest(Manifest {
+                artifact_type: either.artifact_type,
+                config,
+                layers,
+            }))
         }
         _ => Err(anyhow!("is neither a manifest nor an index")),
     }
 }
 
 impl Manifest {
-    /// Refuses what is not an image of a file system.
-    ///
-    /// # Errors
-    /// If it is not.
-    pub fn expect_image(&self) -> Result<()> {
+    /// Whether it is that of an image of a file system. What is none is an artifact: blobs that
+    /// have a manifest.
+    pub fn is_image(&self) -> bool {
         let kind = &*self.config.media_type;
-        if kind != OCI_CONFIG && kind != DOCKER_CONFIG {
-            bail!(
-                "is not an image: its configuration is {}",
-                quote::bytes(kind.as_bytes())
-            );
-        }
-        self.layers
-            .iter()
-            .try_for_each(|layer| layer.compression().map(drop))
+        kind == OCI_CONFIG || kind == DOCKER_CONFIG
+    }
+
+    /// What an artifact is, in its own words.
+    pub fn artifact_type(&self) -> Option<&str> {
+        let kind = self.artifact_type.as_ref();
+        (!self.is_image()).then(|| &**kind.unwrap_or(&self.config.media_type))
     }
 }
 

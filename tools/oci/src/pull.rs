@@ -14,8 +14,8 @@ use composefs_tools::lock;
 
 use crate::digest::BlobDigest;
 use crate::image::{self, Fetched};
-use crate::layer;
-use crate::manifest::{Config, Descriptor, Platform};
+use crate::layers::Layer;
+use crate::manifest::Platform;
 use crate::source::{self, Source};
 use crate::tag;
 
@@ -45,19 +45,9 @@ pub fn pull(
     // Before anything is fetched.
     tag::reference(name)?;
     let found = source::find(source, platform)?;
-    found.manifest.expect_image()?;
     let config_text = source::blob_text(source, &found.manifest.config)?;
-    let config = Config::parse(&config_text)
-        .with_context(|| format!("blob {}", found.manifest.config.digest))?;
-    let (layers, diff_ids) = (&found.manifest.layers, config.diff_ids());
-    if layers.len() != diff_ids.len() {
-        bail!(
-            "its manifest has {} layers, its configuration {}",
-            layers.len(),
-            diff_ids.len()
-        );
-    }
-    let layers = fetch(repository, source, layers, diff_ids, watch)?;
+    let layers = Layer::all(&found.manifest, &config_text)?;
+    let layers = fetch(repository, source, &layers, watch)?;
     watch.compose();
     let fetched = Fetched {
         digest: found.digest,
@@ -76,36 +66,33 @@ pub fn pull(
 fn fetch(
     repository: &Repository,
     source: &dyn Source,
-    layers: &[Descriptor],
-    diff_ids: &[BlobDigest],
+    layers: &[Layer],
     watch: &dyn Watch,
 ) -> Result<Vec<(BlobDigest, Digest)>> {
     let mut streams = HashMap::new();
-    let mut missing: Vec<(&Descriptor, &BlobDigest)> = Vec::new();
-    for (layer, diff_id) in layers.iter().zip(diff_ids) {
-        match repository.lookup(Category::Streams, &tag::layer(diff_id))? {
-            Some(stream) => drop(streams.insert(diff_id.clone(), stream)),
-            None if missing.iter().any(|&(_, other)| other == diff_id) => {}
-            None => missing.push((layer, diff_id)),
+    let mut missing: Vec<&Layer> = Vec::new();
+    for layer in layers {
+        match repository.lookup(Category::Streams, &tag::layer(&layer.id))? {
+            Some(stream) => drop(streams.insert(layer.id.clone(), stream)),
+            None if missing.iter().any(|other| other.id == layer.id) => {}
+            None => missing.push(layer),
         }
     }
-    let bytes = missing.iter().map(|(layer, _)| layer.size).sum();
+    let bytes = missing.iter().map(|layer| layer.descriptor.size).sum();
     watch.begin(bytes, missing.len(), layers.len() - missing.len());
     // The largest first: what is left at the end should be small.
-    missing.sort_by_key(|(layer, _)| std::cmp::Reverse(layer.size));
+    missing.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size));
 
     let next = AtomicUsize::new(0);
     let done = Mutex::new((streams, None));
     let work = || {
-        while let Some((layer, diff_id)) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(layer) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
             let fetched = source
-                .blob(layer)
-                .with_context(|| format!("layer {}", layer.digest))
-                .and_then(|blob| {
-                    layer::import(repository, layer, diff_id, Watched { blob, watch })
-                });
+                .blob(layer.descriptor)
+                .with_context(|| format!("layer {}", layer.descriptor.digest))
+                .and_then(|blob| layer.import(repository, Watched { blob, watch }));
             match fetched {
-                Ok(stream) => drop(lock::lock(&done).0.insert((*diff_id).clone(), stream)),
+                Ok(stream) => drop(lock::lock(&done).0.insert(layer.id.clone(), stream)),
                 Err(error) => {
                     // Others end what they are at, and begin nothing.
                     next.store(missing.len(), Ordering::Relaxed);
@@ -128,17 +115,17 @@ fn fetch(
     if let Some(error) = error {
         return Err(error);
     }
-    let stream = |diff_id: &BlobDigest| match streams.get(diff_id) {
-        Some(stream) => Ok((diff_id.clone(), *stream)),
-        None => bail!("layer {diff_id}: cannot be fetched"),
+    let stream = |layer: &Layer| match streams.get(&layer.id) {
+        Some(stream) => Ok((layer.id.clone(), *stream)),
+        None => bail!("layer {}: cannot be fetched", layer.id),
     };
-    diff_ids.iter().map(stream).collect()
+    layers.iter().map(stream).collect()
 }
 
 /// A blob whose reader is watched.
-struct Watched<'a, R> {
-    blob: R,
-    watch: &'a dyn Watch,
+pub(crate) struct Watched<'a, R> {
+    pub blob: R,
+    pub watch: &'a dyn Watch,
 }
 
 impl<R: Read> Read for Watched<'_, R> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Where an image is: `docker://host/name:tag`, `oci:directory:tag` and the like, as skopeo has them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{anyhow, bail, Error, Result};
@@ -51,6 +51,29 @@ impl FromStr for Reference {
     }
 }
 
+impl Reference {
+    /// What it is called from wherever one is; `None` if there is nothing to call it.
+    pub fn absolute(&self) -> Option<String> {
+        match self {
+            Self::Registry(name) => Some(format!("docker://{name}")),
+            Self::Storage(name) => Some(format!("containers-storage:{name}")),
+            Self::Layout(path, tag) => layout_text("oci", path, tag.as_deref()),
+            Self::Archive(path, tag) => layout_text("oci-archive", path, tag.as_deref()),
+        }
+    }
+}
+
+fn layout_text(transport: &str, path: &Path, tag: Option<&str>) -> Option<String> {
+    let path = std::path::absolute(path).ok()?;
+    let path = path.to_str()?;
+    match tag {
+        Some(tag) => Some(format!("{transport}:{path}:{tag}")),
+        // What is behind a colon there would be taken for the tag.
+        None if path.rsplit('/').next()?.contains(':') => None,
+        None => Some(format!("{transport}:{path}")),
+    }
+}
+
 /// A path, and a tag behind the last colon if no slash follows that.
 fn layout(text: &str, make: impl FnOnce(PathBuf, Option<String>) -> Reference) -> Reference {
     match text.rsplit_once(':') {
@@ -62,6 +85,22 @@ fn layout(text: &str, make: impl FnOnce(PathBuf, Option<String>) -> Reference) -
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn references_from_elsewhere() {
+        let here = std::env::current_dir().expect("directory");
+        let here = here.to_str().expect("text");
+        for (text, want) in [
+            ("docker://a/b:c", "docker://a/b:c".to_owned()),
+            ("registry:a/b", "docker://a/b".to_owned()),
+            ("oci:a/b:c", format!("oci:{here}/a/b:c")),
+            ("oci-archive:/a:1/b", "oci-archive:/a:1/b".to_owned()),
+            ("containers-storage:a", "containers-storage:a".to_owned()),
+        ] {
+            let reference: Reference = text.parse().expect(text);
+            assert_eq!(reference.absolute(), Some(want));
+        }
+    }
 
     #[test]
     fn references() {

@@ -122,7 +122,7 @@ fn check(repository: &Repository, bytes: &[u8]) -> Option<Digest> {
         platform: None,
         annotations: Default::default(),
     };
-    let stream = match layer::import(repository, &descriptor, &digest, bytes) {
+    let stream = match layer::store(repository, &descriptor, Some(&digest), bytes) {
         Ok(stream) => stream,
         Err(error) => {
             one_line(&error);

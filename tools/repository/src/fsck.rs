@@ -37,19 +37,42 @@ pub struct Report {
 }
 
 /// Something that is wrong.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// What it is about: a path in the repository.
-    pub path: String,
+    /// What it is about.
+    pub place: Place,
     /// What is wrong with it.
     pub reason: String,
-    /// The object that is to be fetched again.
+    /// The object that is damaged, or is not there.
     pub object: Option<Digest>,
+}
+
+/// Where something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Where objects are: the path in the repository.
+    Object(String),
+    /// At a name of a stream or an image.
+    Name(Category, String),
+    /// At a reference to one.
+    Reference(Category, String),
+    /// In what streams are of, which others know about: what it is called.
+    Other(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Object(path) | Self::Other(path) => f.write_str(path),
+            Self::Name(category, name) => f.write_str(&category.path(name)),
+            Self::Reference(category, name) => f.write_str(&category.ref_path(name)),
+        }
+    }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.reason)
+        write!(f, "{}: {}", self.place, self.reason)
     }
 }
 
@@ -71,6 +94,24 @@ pub fn check(repository: &Repository, depth: Depth) -> Result<Report> {
     Ok(check.report)
 }
 
+/// Checks the structure, and which of `faults`, that were found in the contents, are there still.
+///
+/// # Errors
+/// As of [`check`].
+pub fn check_again(repository: &Repository, faults: &[Fault]) -> Result<Report> {
+    let mut report = check(repository, Depth::Structure)?;
+    for fault in faults {
+        let (Place::Object(_), Some(digest)) = (&fault.place, &fault.object) else {
+            continue;
+        };
+        let is_there = !matches!(repository.open_object(digest), Err(Errno::NOENT));
+        if is_there && repository.checked_object(digest).is_err() {
+            report.faults.push(fault.clone());
+        }
+    }
+    Ok(report)
+}
+
 struct Check<'a> {
     repository: &'a Repository,
     /// Objects that are there.
@@ -83,14 +124,15 @@ impl Check<'_> {
         let repository = self.repository;
         repository.visit_objects(&mut |path, digest| {
             self.report.objects += 1;
+            let place = Place::Object(path);
             let Some(digest) = digest else {
-                self.fault(path, "its name is not one of an object".into(), None);
+                self.fault(place, "its name is not one of an object".into(), None);
                 return Ok(());
             };
             self.found.insert(digest);
             if depth == Depth::Contents {
                 if let Err(error) = repository.checked_object(&digest) {
-                    self.fault(path, format!("{error:#}"), Some(digest));
+                    self.fault(place, format!("{error:#}"), Some(digest));
                 }
             }
             Ok(())
@@ -99,7 +141,7 @@ impl Check<'_> {
 
     fn names(&mut self, category: Category) -> Result<()> {
         for link in self.repository.names(category)? {
-            let path = format!("{}/{}", category.dir(), link.name);
+            let place = Place::Name(category, link.name.clone());
             match category {
                 Category::Images => self.report.images += 1,
                 Category::Streams => self.report.streams += 1,
@@ -107,11 +149,12 @@ impl Check<'_> {
             let digest = match self.repository.lookup(category, &link.name) {
                 Ok(Some(digest)) => digest,
                 Ok(None) => {
-                    self.fault(path, "leads to an object that is not there".into(), None);
+                    let object = link.object(self.repository);
+                    self.fault(place, "leads to an object that is not there".into(), object);
                     continue;
                 }
                 Err(error) => {
-                    self.fault(path, format!("{error:#}"), None);
+                    self.fault(place, format!("{error:#}"), None);
                     continue;
                 }
             };
@@ -120,10 +163,10 @@ impl Check<'_> {
                 Category::Streams => self.stream(&digest),
             };
             match needs {
-                Err(error) => self.fault(path, format!("{error:#}"), None),
+                Err(error) => self.fault(place, format!("{error:#}"), Some(digest)),
                 Ok(mut needs) => {
                     needs.sort_unstable();
-                    self.expect(&path, &needs);
+                    self.expect(&place, &needs);
                 }
             }
         }
@@ -139,7 +182,7 @@ impl Check<'_> {
         Ok(stream.objects().iter().copied().chain(names).collect())
     }
 
-    fn expect(&mut self, path: &str, needs: &[Digest]) {
+    fn expect(&mut self, place: &Place, needs: &[Digest]) {
         for digest in needs {
             if self.found.contains(digest) {
                 continue;
@@ -151,7 +194,7 @@ impl Check<'_> {
                 Err(error) => Some(format!("needs object {digest}: {error}")),
             };
             if let Some(reason) = reason {
-                self.fault(path.to_owned(), reason, Some(*digest));
+                self.fault(place.clone(), reason, Some(*digest));
             }
         }
     }
@@ -161,17 +204,16 @@ impl Check<'_> {
             let target = link.target_name();
             let found = self.repository.lookup(category, target);
             if !matches!(found, Ok(Some(_))) {
-                let path = format!("{}/refs/{}", category.dir(), link.name);
                 let reason = format!("leads to {target}, which is not there");
-                self.fault(path, reason, None);
+                self.fault(Place::Reference(category, link.name), reason, None);
             }
         }
         Ok(())
     }
 
-    fn fault(&mut self, path: String, reason: String, object: Option<Digest>) {
+    fn fault(&mut self, place: Place, reason: String, object: Option<Digest>) {
         self.report.faults.push(Fault {
-            path,
+            place,
             reason,
             object,
         });

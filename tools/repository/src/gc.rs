@@ -161,23 +161,35 @@ fn sweep(repository: &Repository, kept: &Kept, dry_run: bool, removed: &mut Remo
         removed.objects += 1;
         remove(repository, &path, dry_run)
     })?;
+    for path in leftovers(repository)? {
+        remove(repository, &path, dry_run)?;
+    }
+    match dry_run {
+        true => Ok(()),
+        false => repository.keep_origins(&kept.streams),
+    }
+}
+
+/// What has a temporary name: it was left by those who did not come to an end, unless somebody
+/// else uses the repository.
+pub(crate) fn leftovers(repository: &Repository) -> Result<Vec<String>> {
+    let mut left = Vec::new();
     for (dir, temporaries) in [
         (OBJECTS, [TEMPORARY, THEIR_TEMPORARY]),
         (".", [TEMPORARY, LINK_TEMPORARY]),
     ] {
-        for name in repository.entries(dir)? {
-            if temporaries
-                .iter()
-                .any(|temporary| name.starts_with(temporary))
-            {
-                remove(repository, &format!("{dir}/{name}"), dry_run)?;
-            }
+        let is_temporary = |name: &String| temporaries.iter().any(|start| name.starts_with(start));
+        for name in repository.entries(dir)?.into_iter().filter(is_temporary) {
+            left.push(match dir {
+                "." => name,
+                dir => format!("{dir}/{name}"),
+            });
         }
     }
-    Ok(())
+    Ok(left)
 }
 
-fn remove(repository: &Repository, path: &str, dry_run: bool) -> Result<()> {
+pub(crate) fn remove(repository: &Repository, path: &str, dry_run: bool) -> Result<()> {
     if dry_run {
         return Ok(());
     }

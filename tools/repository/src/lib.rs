@@ -9,6 +9,7 @@
 //! images/refs/…        names of images
 //! streams/NAME         streams: links to objects
 //! streams/refs/…       names of streams
+//! origins/NAME         where a stream was fetched from, which only this project notes
 //! ```
 //!
 //! An image names the objects of its files; a stream is an object that names others, and holds what
@@ -22,6 +23,8 @@ mod links;
 mod live;
 mod meta;
 mod objects;
+mod origins;
+pub mod repair;
 mod repository;
 pub mod stream;
 pub mod temporary;

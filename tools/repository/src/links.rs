@@ -39,11 +39,11 @@ impl Category {
         }
     }
 
-    fn path(self, name: &str) -> String {
+    pub(crate) fn path(self, name: &str) -> String {
         format!("{}/{name}", self.dir())
     }
 
-    fn ref_path(self, name: &str) -> String {
+    pub(crate) fn ref_path(self, name: &str) -> String {
         format!("{}/{REFS}/{name}", self.dir())
     }
 }
@@ -61,6 +61,11 @@ impl Link {
     /// The last part of what it leads to.
     pub fn target_name(&self) -> &str {
         last_part(&self.target)
+    }
+
+    /// The object that it leads to, there or not, if it is a name.
+    pub(crate) fn object(&self, repository: &Repository) -> Option<Digest> {
+        digest_of_path(&self.target, repository.algorithm())
     }
 }
 
@@ -305,7 +310,7 @@ fn relative(path: &str, target: &str) -> String {
 }
 
 /// Whether each of `parts`, of which `text` consists, can be the name of a file.
-fn check_names<'a>(text: &str, parts: impl IntoIterator<Item = &'a str>) -> Result<()> {
+pub(crate) fn check_names<'a>(text: &str, parts: impl IntoIterator<Item = &'a str>) -> Result<()> {
     let is_bad = |name: &str| {
         name.is_empty()
             || name.len() > NAME_MAX

@@ -95,6 +95,11 @@ impl Repository {
         Ok(rustix::fs::openat(self.dir(), path, flags, Mode::empty())?.into())
     }
 
+    /// Whether an object is there, whatever is in it.
+    pub fn has_object(&self, digest: &Digest) -> bool {
+        self.open_object(digest).is_ok()
+    }
+
     /// What an object is called in messages.
     pub fn name_object(&self, digest: &Digest) -> String {
         let path = self.objects_path().join(object_path(digest));

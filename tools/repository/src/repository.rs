@@ -173,6 +173,24 @@ impl Repository {
         lock(&self.dir, FlockOperation::LockExclusive)
     }
 
+    /// Keeps others out until the repository is closed, unless somebody has it open now. Whether
+    /// others are out. What was known of the repository need not be so any more: in between,
+    /// others may have been in.
+    ///
+    /// # Errors
+    /// If the file system has no locks.
+    pub fn try_lock_out_others(&self) -> Result<bool> {
+        match rustix::fs::flock(&self.dir, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            // The lock that there was is gone: so it is when a lock changes.
+            Err(Errno::WOULDBLOCK | Errno::INTR) => {
+                lock(&self.dir, FlockOperation::LockShared)?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Sees to it that what was written is on disk.
     ///
     /// # Errors

@@ -58,8 +58,12 @@ pub struct Parked<'a> {
 }
 
 impl Parked<'_> {
-    fn publish(mut self, name: &str) -> Result<Published, Errno> {
-        match rename_new(self.dir, &self.name, self.dir, name) {
+    fn publish(mut self, name: &str, replace: bool) -> Result<Published, Errno> {
+        let renamed = match replace {
+            true => rustix::fs::renameat(self.dir, &self.name, self.dir, name),
+            false => rename_new(self.dir, &self.name, self.dir, name),
+        };
+        match renamed {
             Ok(()) => {
                 self.is_named = true;
                 Ok(Published::Created)
@@ -88,11 +92,15 @@ pub enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// Gives the object its name, unless something has it.
-    pub fn publish(self, store: &Store, name: &str) -> Result<Published, Errno> {
+    /// Gives the object its name.
+    pub fn name(self, store: &Store, digest: &Digest, size: u64) -> Result<()> {
         match self {
-            Place::Open(open) => open.staged.publish(store.dir.as_fd(), name),
-            Place::Parked(parked) => parked.publish(name),
+            Place::Open(open) => store.name(open.staged, digest, size),
+            Place::Parked(parked) => {
+                let name = store.make_place(digest)?;
+                let published = parked.publish(&name, store.is_damaged(digest))?;
+                store.expect_published(published, digest, size)
+            }
         }
     }
 }

@@ -130,10 +130,7 @@ impl<'a> Unnamed<'a> {
                 size,
                 place,
             } = object;
-            let named = store.make_place(&digest).and_then(|name| {
-                let published = place.publish(store, &name)?;
-                store.expect_published(published, &digest, size)
-            });
+            let named = place.name(store, &digest, size);
             named.map_err(|error| store.name_object(&digest, error))?;
         }
         if any {

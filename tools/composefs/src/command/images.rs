@@ -51,6 +51,8 @@ pub struct Remove {
 struct Listed {
     name: String,
     manifest_digest: String,
+    /// What it is, if it is not an image of a file system.
+    artifact_type: Option<String>,
     architecture: Option<String>,
     os: Option<String>,
     created: Option<String>,
@@ -67,17 +69,18 @@ impl Options {
                 Ok(image) => listed.push(Listed {
                     name,
                     manifest_digest: image.digest.to_string(),
-                    layer_count: image.config.diff_ids().len(),
+                    layer_count: image.manifest.layers.len(),
                     composefs: image
                         .composefs(&repository)
                         .ok()
                         .map(|digest| digest.to_string()),
-                    architecture: image.config.architecture,
-                    os: image.config.os,
-                    created: image.config.created,
+                    artifact_type: image.manifest.artifact_type().map(str::to_owned),
+                    architecture: image.config.as_ref().and_then(|it| it.architecture.clone()),
+                    os: image.config.as_ref().and_then(|config| config.os.clone()),
+                    created: image.config.and_then(|config| config.created),
                 }),
                 // One that is damaged hides no others.
-                Err(error) => eprintln!("composefs: {error:#}"),
+                Err(error) => eprintln!("composefs: {}: {error:#}", image::title(&name)),
             }
         }
         if self.json {
@@ -102,7 +105,10 @@ impl Options {
                 .split_once(':')
                 .map_or("", |(_, hex)| hex);
             let digest = digest.get(..SHORT).unwrap_or_default();
-            let architecture = image.architecture.as_deref().unwrap_or("-");
+            let architecture = match (&image.artifact_type, &image.architecture) {
+                (Some(_), _) => "artifact",
+                (None, architecture) => architecture.as_deref().unwrap_or("-"),
+            };
             let (name, layers) = (&image.name, image.layer_count);
             writeln!(
                 out,

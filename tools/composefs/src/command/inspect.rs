@@ -54,8 +54,10 @@ pub struct Karg {
 #[derive(Serialize)]
 struct Inspected {
     manifest: serde_json::Value,
-    config: serde_json::Value,
+    /// Of an artifact it may be anything.
+    config: Option<serde_json::Value>,
     manifest_digest: String,
+    artifact_type: Option<String>,
     composefs: Option<String>,
 }
 
@@ -73,7 +75,8 @@ impl Options {
                         .ok()
                         .map(|digest| digest.to_string()),
                     manifest: serde_json::from_slice(&image.manifest_text)?,
-                    config: serde_json::from_slice(&image.config_text)?,
+                    config: serde_json::from_slice(&image.config_text).ok(),
+                    artifact_type: image.manifest.artifact_type().map(str::to_owned),
                     manifest_digest: image.digest.to_string(),
                 };
                 serde_json::to_vec_pretty(&inspected)?
@@ -103,6 +106,7 @@ impl Digest {
             true => {
                 let image = Image::open(&repository, &self.image)?;
                 let version = repository.metadata().erofs_formats().default();
+                image.expect_file_system()?;
                 let bytes = image::compose(&repository, &image.layers()?, version)?;
                 fsverity::digest_of(repository.algorithm(), &bytes)
             }

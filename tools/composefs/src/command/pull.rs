@@ -6,10 +6,11 @@ use std::io::Write;
 use anyhow::{anyhow, Context, Result};
 use clap::Args;
 use composefs_oci::manifest::Platform;
-use composefs_oci::source::registry::{Settings, Trust};
+use composefs_oci::origin;
 use composefs_oci::source::{self, Source};
 use composefs_tools::quote;
 
+use crate::access::Access;
 use crate::place::Place;
 use crate::progress::Pulling;
 
@@ -27,9 +28,8 @@ pub struct Options {
     #[arg(long, value_name = "PLATFORM", value_parser = platform)]
     platform: Option<Platform>,
 
-    /// Whether registries have to prove who they are; if not, also by HTTP without TLS
-    #[arg(long, value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
-    tls_verify: bool,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl Options {
@@ -39,17 +39,12 @@ impl Options {
         let name = self.name.as_deref().unwrap_or(&self.image);
         let platform = self.platform.unwrap_or_else(Platform::host);
         let progress = Pulling::default();
-        let settings = Settings {
-            trust: if self.tls_verify {
-                Trust::Configured
-            } else {
-                Trust::Nobody
-            },
-            ..Settings::default()
-        };
+        let settings = self.access.settings();
         let pull = || {
             let source: Box<dyn Source> = source::open(&reference, &settings)?;
-            composefs_oci::pull(&repository, &*source, &platform, name, &progress)
+            let digest = composefs_oci::pull(&repository, &*source, &platform, name, &progress)?;
+            origin::note(&repository, &digest, &reference)?;
+            anyhow::Ok(digest)
         };
         let digest = pull()
             .with_context(|| format!("cannot pull {}", quote::bytes(self.image.as_bytes())))?;

@@ -2,8 +2,10 @@
 //! Images as builders make them, in directories, and the command that is tested.
 #![allow(dead_code, reason = "not every test uses all of it")]
 
+pub mod kill;
 pub mod server;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -119,6 +121,7 @@ pub struct Layout {
 }
 
 /// What is in one image.
+#[derive(Clone)]
 pub struct Made {
     pub manifest: String,
     /// The layers' blobs, the lowest first.
@@ -312,4 +315,29 @@ pub fn everything(dir: &Path) -> Vec<PathBuf> {
     }
     found.sort();
     found
+}
+
+/// All of a repository: its files, and where its links lead.
+pub fn state(repository: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    everything(repository)
+        .into_iter()
+        .map(|path| {
+            let what = match fs::read_link(&path) {
+                Ok(target) => target.into_os_string().into_encoded_bytes(),
+                Err(_) => fs::read(&path).expect("file"),
+            };
+            (path, what)
+        })
+        .collect()
+}
+
+/// Replaces a file; the file system of the test may have fs-verity, with which nothing can be written to it.
+pub fn damage(path: &Path) {
+    let mut content = fs::read(path).expect("object");
+    match content.first_mut() {
+        Some(byte) => *byte = byte.wrapping_add(1),
+        None => content.push(1),
+    }
+    fs::remove_file(path).expect("removed");
+    fs::write(path, content).expect("written");
 }

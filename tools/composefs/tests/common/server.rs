@@ -2,11 +2,15 @@
 //! A registry, for what real ones do not do on demand: to be slow, to break off, to lie.
 
 use std::collections::HashMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use super::Made;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -76,6 +80,40 @@ impl Server {
             .iter()
             .filter(|request| request.path.ends_with(end))
             .count()
+    }
+}
+
+/// What an honest registry answers that has the image of a layout.
+pub fn honest(layout: &Path, made: &Made, request: &Request) -> Reply {
+    let Some(path) = request.path.strip_prefix("/v2/some/image/") else {
+        return Reply::new(404, b"");
+    };
+    let digest = match path {
+        "manifests/latest" => made.manifest.as_str(),
+        path => path.rsplit('/').next().unwrap_or_default(),
+    };
+    match fs::read(
+        layout
+            .join("blobs/sha256")
+            .join(digest.trim_start_matches("sha256:")),
+    ) {
+        Ok(blob) => ranged(&blob, request),
+        Err(_) => Reply::new(404, b""),
+    }
+}
+
+/// A blob, or what is asked for of it.
+pub fn ranged(blob: &[u8], request: &Request) -> Reply {
+    let from = request
+        .headers
+        .get("range")
+        .map(|range| range.trim_start_matches("bytes=").trim_end_matches('-'));
+    match from.and_then(|from| from.parse::<usize>().ok()) {
+        Some(from) => Reply::new(206, &blob[from..]).header(
+            "Content-Range",
+            &format!("bytes {from}-{}/{}", blob.len() - 1, blob.len()),
+        ),
+        None => Reply::new(200, blob),
     }
 }
 

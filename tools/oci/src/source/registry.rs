@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
 use composefs_http::retry::{self, Patience, Verdict};
-use composefs_http::{Access, Client, Request, Response};
+use composefs_http::{Access, Client, Failure, Request, Response};
 use composefs_tools::lock::lock;
 use composefs_tools::quote;
 
@@ -108,6 +108,11 @@ impl Registry {
             None => bail!("there is nowhere to fetch it from"),
         }
     }
+}
+
+/// Whether a registry could not be asked at all.
+pub fn is_unreachable(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<Failure>().is_some()
 }
 
 impl Source for Registry {
