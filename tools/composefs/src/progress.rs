@@ -3,18 +3,31 @@
 
 use std::sync::Mutex;
 
-use composefs_oci::pull::Watch;
+use composefs_oci::digest::BlobDigest;
+use composefs_oci::pull::{Advance, Watch};
 use composefs_tools::lock::lock;
-use composefs_tools::progress::Progress;
+use composefs_tools::progress::{Lines, Progress};
 
-/// Shows it.
-#[derive(Default)]
-pub struct Pulling(Mutex<Option<Progress>>);
+/// What is shown of the digest of a layer.
+const SHORT: usize = 12;
+
+/// Shows it: a line for each layer that is being fetched, and one for all.
+pub struct Pulling {
+    lines: Lines,
+    sum: Mutex<Option<Progress>>,
+}
 
 impl Pulling {
+    pub fn new() -> Self {
+        Self {
+            lines: Lines::new(),
+            sum: Mutex::default(),
+        }
+    }
+
     fn show(&self, progress: impl FnOnce() -> Progress) {
-        let mut shown = lock(&self.0);
-        // The one before goes first: there is one line.
+        let mut shown = lock(&self.sum);
+        // The one before goes first: there is one such line.
         *shown = None;
         *shown = Some(progress());
     }
@@ -26,16 +39,21 @@ impl Watch for Pulling {
             0 => format!("{layers} layers"),
             known => format!("{layers} layers, {known} are here"),
         };
-        self.show(|| Progress::of_bytes(what, bytes));
+        self.show(|| self.lines.sum(what, bytes));
     }
 
-    fn advance(&self, bytes: u64) {
-        if let Some(progress) = &*lock(&self.0) {
-            progress.advance(bytes);
-        }
+    fn layer(&self, digest: &BlobDigest, bytes: u64) -> Advance<'_> {
+        let short = digest.hex().get(..SHORT).unwrap_or_default();
+        let line = self.lines.part(short.to_owned(), bytes);
+        Box::new(move |bytes| {
+            line.advance(bytes);
+            if let Some(sum) = &*lock(&self.sum) {
+                sum.advance(bytes);
+            }
+        })
     }
 
     fn compose(&self) {
-        self.show(|| Progress::of_time("making the image"));
+        self.show(|| self.lines.of_time("making the image"));
     }
 }

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use common::server::{honest, ranged, Reply, Request, Server};
 use common::{everything, odd_layers, repository, By, Layer, Layout, Made};
+use composefs_oci::digest::BlobDigest;
 use composefs_oci::manifest::Platform;
-use composefs_oci::pull::Watch;
+use composefs_oci::pull::{Advance, Watch};
 use composefs_oci::source::registry::{Registry, Settings, Trust};
 use composefs_repository::Repository;
 
@@ -20,7 +21,9 @@ struct Nobody;
 
 impl Watch for Nobody {
     fn begin(&self, _: u64, _: usize, _: usize) {}
-    fn advance(&self, _: u64) {}
+    fn layer(&self, _: &BlobDigest, _: u64) -> Advance<'_> {
+        Box::new(|_| {})
+    }
     fn compose(&self) {}
 }
 

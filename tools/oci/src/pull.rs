@@ -23,11 +23,14 @@ use crate::tag;
 pub trait Watch: Sync {
     /// So many bytes are to be fetched, of so many layers; and so many layers are there.
     fn begin(&self, bytes: u64, layers: usize, known: usize);
-    /// So many more were fetched.
-    fn advance(&self, bytes: u64);
+    /// A layer of so many bytes is begun.
+    fn layer(&self, digest: &BlobDigest, bytes: u64) -> Advance<'_>;
     /// All is fetched: the image is made.
     fn compose(&self);
 }
+
+/// What is called when so many more bytes of a layer were fetched, and goes when it is done.
+pub type Advance<'a> = Box<dyn Fn(u64) + Send + 'a>;
 
 /// Copies the image for `platform` from `source`, and gives it `name`. The digest of its manifest
 /// is what comes back.
@@ -87,11 +90,8 @@ fn fetch(
     let done = Mutex::new((streams, None));
     let work = || {
         while let Some(layer) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let fetched = source
-                .blob(layer.descriptor)
-                .with_context(|| format!("layer {}", layer.descriptor.digest))
-                .and_then(|blob| layer.import(repository, Watched { blob, watch }));
-            match fetched {
+            let fetched = open(source, layer, watch);
+            match fetched.and_then(|blob| layer.import(repository, blob)) {
                 Ok(stream) => drop(lock::lock(&done).0.insert(layer.id.clone(), stream)),
                 Err(error) => {
                     // Others end what they are at, and begin nothing.
@@ -122,16 +122,28 @@ fn fetch(
     layers.iter().map(stream).collect()
 }
 
+/// Opens the blob of a layer, and has it watched.
+pub(crate) fn open<'a>(
+    source: &'a dyn Source,
+    layer: &Layer,
+    watch: &'a dyn Watch,
+) -> Result<impl Read + Send + 'a> {
+    let advance = watch.layer(&layer.descriptor.digest, layer.descriptor.size);
+    let blob = source.blob(layer.descriptor);
+    let blob = blob.with_context(|| format!("layer {}", layer.descriptor.digest))?;
+    Ok(Watched { blob, advance })
+}
+
 /// A blob whose reader is watched.
-pub(crate) struct Watched<'a, R> {
-    pub blob: R,
-    pub watch: &'a dyn Watch,
+struct Watched<'a, R> {
+    blob: R,
+    advance: Advance<'a>,
 }
 
 impl<R: Read> Read for Watched<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.blob.read(buffer)?;
-        self.watch.advance(count as u64);
+        (self.advance)(count as u64);
         Ok(count)
     }
 }

@@ -17,7 +17,7 @@ use crate::image::{self, Composed, Fetched, CONFIG, MANIFEST};
 use crate::layers::Layer;
 use crate::manifest::{self, Named};
 use crate::origin::{Found, Origins};
-use crate::pull::{Watch, Watched};
+use crate::pull::{self, Watch};
 use crate::source::{self, Source};
 use crate::tag;
 
@@ -233,11 +233,8 @@ impl<'a> Mending<'a> {
 
     fn fetch(&mut self, layer: &Layer) -> Result<Digest> {
         let source = self.source()?;
-        self.watch.begin(layer.descriptor.size, 1, 0);
-        let blob = source.blob(layer.descriptor);
-        let blob = blob.with_context(|| format!("layer {}", layer.descriptor.digest))?;
-        let watch = self.watch;
-        let stream = layer.store(self.repository, Watched { blob, watch })?;
+        let blob = pull::open(&*source, layer, self.watch)?;
+        let stream = layer.store(self.repository, blob)?;
         // What came with it is whole.
         let repository = self.repository;
         let reader = Reader::open(repository.object(&stream)?, repository.algorithm())?;
