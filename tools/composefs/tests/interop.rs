@@ -75,6 +75,66 @@ fn either_tool_goes_on_with_repositories_of_composefs_rs() {
     }
 }
 
+/// Blobs of any kind, and archives, under the configuration of what needs none: the streams are the same.
+#[test]
+#[ignore = "compares with composefs-rs, which COMPOSEFS_RS_TOOLS must say where it is"]
+fn artifacts_are_those_of_composefs_rs() {
+    for algorithm in ["sha256", "sha512"] {
+        let dir = tempfile::tempdir().expect("directory");
+        let layout = Layout::new(&dir.path().join("image"));
+        let layers = odd_layers();
+        let (archive, other) = (&layers[2].0, &layers[1].0);
+        let compressed = zstd::encode_all(archive.as_slice(), 3).expect("zstd");
+        let large = [7; 100_000];
+        let plain = "application/vnd.oci.image.layer.v1.tar";
+        let zstd = format!("{plain}+zstd");
+        let config: (&[u8], &str) = (b"{}", "application/vnd.oci.empty.v1+json");
+        layout.artifact(
+            config,
+            &[
+                (b"short", "text/plain"),
+                (&large, "application/wasm"),
+                (&compressed, &zstd),
+                (archive, plain),
+                (other, "application/vnd.docker.image.rootfs.diff.tar"),
+            ],
+        );
+        let from = format!("oci:{}", layout.path.display());
+        let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
+        ok(&ours, &["init", "--insecure", "--algorithm", algorithm]);
+        ok(&ours, &["pull", &from, "thing"]);
+        let long = format!("fsverity-{algorithm}-12");
+        cfsctl(&theirs, &["init", "--insecure", "--algorithm", &long]);
+        cfsctl(&theirs, &["oci", "pull", &from, "thing"]);
+        let relative = |repository: &Path| {
+            let all = common::state(repository).into_iter();
+            let all = all.map(|(path, what)| {
+                let path = path.strip_prefix(repository).expect("path").to_owned();
+                (path, what)
+            });
+            all.filter(|(path, _)| !path.starts_with("origins"))
+                .collect::<std::collections::BTreeMap<_, _>>()
+        };
+        let (left, right) = (relative(&ours), relative(&theirs));
+        assert_eq!(
+            left.keys().collect::<Vec<_>>(),
+            right.keys().collect::<Vec<_>>()
+        );
+        assert!(left == right);
+        for repository in [&ours, &theirs] {
+            ok(repository, &["fsck", "--contents"]);
+            cfsctl(repository, &["oci", "fsck"]);
+            assert!(ok(repository, &["gc"]).starts_with("0 objects"));
+            assert!(cfsctl(repository, &["gc"]).contains("Objects: 0 removed"));
+            cfsctl(repository, &["oci", "pull", &from, "again"]);
+            ok(repository, &["pull", &from, "and-again"]);
+            let listed = cfsctl(repository, &["oci", "images", "--json"]);
+            assert!(listed.contains("\"is_container\": false"), "{listed}");
+            assert_eq!(ok(repository, &["images"]).matches(" artifact ").count(), 3);
+        }
+    }
+}
+
 /// Each object of what composefs-rs made is damaged or goes, and each name goes: it is good for both
 /// afterwards, also when what is not needed was collected. A note of where images came from is
 /// nothing to composefs-rs.

@@ -20,7 +20,9 @@ fn a_line_for_each_layer() {
     let dir = quick_directory();
     let layout = Layout::new(&dir.path().join("image"));
     let layer = |name: &str| {
-        let layer = Layer::new().dir("usr").file(name, name.repeat(500).as_bytes());
+        let layer = Layer::new()
+            .dir("usr")
+            .file(name, name.repeat(500).as_bytes());
         (layer.bytes(), By::Gzip)
     };
     let made = layout.image(&[layer("usr/a"), layer("usr/b")]);
@@ -60,5 +62,8 @@ fn a_line_for_each_layer() {
     assert!(shown.contains("2 layers"), "{shown}");
     // All of it is gone in the end.
     let last = shown.trim_end().rsplit(['\n', '\r']).next();
-    assert!(last.is_some_and(|last| last.ends_with(&made.manifest)), "{shown}");
+    assert!(
+        last.is_some_and(|last| last.ends_with(&made.manifest)),
+        "{shown}"
+    );
 }

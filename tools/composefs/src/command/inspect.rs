@@ -106,7 +106,8 @@ impl Digest {
             true => {
                 let image = Image::open(&repository, &self.image)?;
                 let version = repository.metadata().erofs_formats().default();
-                image.expect_file_system()?;
+                let context = || image::title(&self.image);
+                image.expect_file_system().with_context(context)?;
                 let bytes = image::compose(&repository, &image.layers()?, version)?;
                 fsverity::digest_of(repository.algorithm(), &bytes)
             }
@@ -139,5 +140,5 @@ pub fn composefs(repository: &Repository, name: &str) -> Result<composefs_tools:
     let image = Image::open(repository, name)?;
     image
         .composefs(repository)
-        .with_context(|| format!("image {name}"))
+        .with_context(|| image::title(name))
 }

@@ -175,12 +175,36 @@ impl Layout {
             "rootfs": {"type": "layers", "diff_ids": diff_ids},
         });
         let config = self.blob(config.to_string().as_bytes(), CONFIG);
-        let manifest = serde_json::json!({
-            "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": blobs,
-        });
+        self.manifest(&config, &blobs, serde_json::json!({}))
+    }
+
+    /// Makes an artifact of blobs and their types, and gives it the tag `t`.
+    pub fn artifact(&self, config: (&[u8], &str), blobs: &[(&[u8], &str)]) -> Made {
+        let config = self.blob(config.0, config.1);
+        let blobs: Vec<_> = blobs
+            .iter()
+            .map(|(data, kind)| self.blob(data, kind))
+            .collect();
+        let more = serde_json::json!({"artifactType": "application/vnd.example.thing"});
+        self.manifest(&config, &blobs, more)
+    }
+
+    fn manifest(
+        &self,
+        config: &serde_json::Value,
+        blobs: &[serde_json::Value],
+        more: serde_json::Value,
+    ) -> Made {
+        let mut manifest = more;
+        manifest["schemaVersion"] = 2.into();
+        manifest["mediaType"] = MANIFEST.into();
+        manifest["config"] = config.clone();
+        manifest["layers"] = blobs.into();
         let mut manifest = self.blob(manifest.to_string().as_bytes(), MANIFEST);
         let digest = manifest["digest"].as_str().expect("digest").to_owned();
         manifest["annotations"] = serde_json::json!({"org.opencontainers.image.ref.name": "t"});
+        // Without it, composefs-rs takes an artifact for one of another machine.
+        manifest["platform"] = serde_json::json!({"architecture": architecture(), "os": "linux"});
         let index = serde_json::json!({"schemaVersion": 2, "manifests": [manifest]});
         fs::write(self.path.join("index.json"), index.to_string()).expect("index");
         fs::write(
