@@ -123,7 +123,7 @@ fn expect_full(output: &Output, place: &Path) {
     );
 }
 
-/// Nothing but `meta.json`, objects, which `fsck` reads, and what leads to them.
+/// Nothing but `meta.json`, objects, which `fsck` reads, what leads to them, and where they are from.
 fn expect_whole(repository: &Path) {
     ok(repository, &["fsck", "--contents"]);
     for path in everything(repository) {
@@ -133,8 +133,10 @@ fn expect_whole(repository: &Path) {
             let hex = text.strip_prefix("objects/")?.replace('/', "");
             Some(hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
         };
-        let is_link = text.starts_with("streams/") || text.starts_with("images/");
-        let is_right = text == "meta.json" || is_object() == Some(true) || is_link;
+        let is_beside = ["streams/", "images/", "origins/"]
+            .iter()
+            .any(|dir| text.starts_with(dir));
+        let is_right = text == "meta.json" || is_object() == Some(true) || is_beside;
         assert!(is_right, "{text} is left");
     }
 }
