@@ -6,6 +6,7 @@ mod dump;
 pub mod ls;
 mod objects;
 mod sign;
+pub mod signature;
 mod verify;
 
 use std::ffi::OsString;

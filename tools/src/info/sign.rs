@@ -2,20 +2,19 @@
 //! `sign`, and the part of `verify` that is about signatures.
 
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, Context, Result};
 use clap::Args;
-use composefs_format::{FormattedDigest, MAX_SIGNATURE_SIZE};
-use composefs_sign::{Certificate, Fault, Message, PrivateKey, Verified};
+use composefs_sign::{Fault, Message, PrivateKey, Verified};
 
 use crate::cli;
 use crate::contents;
 use crate::fsverity::{Algorithm, Digest};
 use crate::info::action::Action;
+use crate::info::signature::{self, certificates, Statement};
 use crate::measure;
 use crate::output;
 use crate::quote;
@@ -64,25 +63,6 @@ pub struct Options {
     /// module parameter image_signatures_only
     #[arg(long, verbatim_doc_comment)]
     image_only: bool,
-}
-
-/// What a signature can say.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Statement {
-    /// That a file has a digest.
-    OfFile,
-    /// That an image has it.
-    OfImage,
-}
-
-impl Statement {
-    /// The bytes that are signed.
-    fn of(self, digest: &Digest) -> FormattedDigest {
-        match self {
-            Self::OfFile => FormattedDigest::new(digest),
-            Self::OfImage => FormattedDigest::of_image(digest),
-        }
-    }
 }
 
 impl Options {
@@ -221,21 +201,17 @@ impl Options {
         if self.cert.is_empty() {
             return Err(anyhow!("--signature needs --cert"));
         }
-        let mut trusted = Vec::new();
-        for path in &self.cert {
-            trusted.extend(certificates(path)?);
-        }
+        let trusted = signature::trusted(&self.cert)?;
         let digests = measure::candidates(image, self.digest_algorithm)
             .with_context(|| quote::path(image).to_string())?;
         let context = || {
             let (image, signature) = (quote::path(image), quote::path(signature));
             format!("{signature} does not vouch for {image}")
         };
-        let message = read_signature(signature)
-            .with_context(|| format!("cannot read the signature {}", quote::path(signature)))?;
+        let message = signature::read(signature)?;
         let message = Message::parse(&message).with_context(context)?;
         let (digest, statement, verified) =
-            first_that_holds(&message, &digests, &trusted).with_context(context)?;
+            signature::first_that_holds(&message, &digests, &trusted).with_context(context)?;
         if self.image_only && statement == Statement::OfFile {
             return Err(Fault::rejected("it is one of a file, not one of an image"))
                 .with_context(context);
@@ -244,43 +220,11 @@ impl Options {
     }
 }
 
-/// Reads the certificates in a file.
-fn certificates(path: &Path) -> Result<Vec<Certificate>> {
-    Certificate::load(path)
-        .with_context(|| format!("cannot use the certificate {}", quote::path(path)))
-}
-
 /// Reads the key in a file, and asks for its passphrase if need be.
 fn private_key(path: &Path) -> Result<PrivateKey> {
     let question = format!("Passphrase of {}: ", quote::path(path));
     PrivateKey::load(path, || composefs_sign::passphrase(&question))
         .with_context(|| format!("cannot use the key {}", quote::path(path)))
-}
-
-/// Reads no more of a file than it takes to see that it is too large.
-fn read_signature(path: &Path) -> Result<Vec<u8>> {
-    let mut content = Vec::new();
-    let file = File::open(path)?;
-    file.take(MAX_SIGNATURE_SIZE as u64 + 1)
-        .read_to_end(&mut content)?;
-    Ok(content)
-}
-
-fn first_that_holds<'a>(
-    message: &'a Message,
-    digests: &'a [Digest],
-    trusted: &'a [Certificate],
-) -> Result<(&'a Digest, Statement, Verified<'a>), Fault> {
-    let mut first = None;
-    for digest in digests {
-        for statement in [Statement::OfFile, Statement::OfImage] {
-            match message.verify(statement.of(digest).as_bytes(), trusted) {
-                Ok(verified) => return Ok((digest, statement, verified)),
-                Err(fault) => first = first.or(Some(fault)),
-            }
-        }
-    }
-    Err(first.unwrap_or_else(|| Fault::rejected("there is no digest")))
 }
 
 fn report(

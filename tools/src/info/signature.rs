@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Signatures, and whom they are taken from.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use composefs_format::{FormattedDigest, MAX_SIGNATURE_SIZE};
+use composefs_sign::{Certificate, Fault, Message, Verified};
+
+use crate::fsverity::Digest;
+use crate::quote;
+
+/// What a signature can say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Statement {
+    /// That a file has a digest.
+    OfFile,
+    /// That an image has it.
+    OfImage,
+}
+
+impl Statement {
+    /// The bytes that are signed.
+    pub fn of(self, digest: &Digest) -> FormattedDigest {
+        match self {
+            Self::OfFile => FormattedDigest::new(digest),
+            Self::OfImage => FormattedDigest::of_image(digest),
+        }
+    }
+}
+
+/// Looks whether a signature holds for an image of this digest, by somebody whom one of the
+/// certificates in the files `certs` vouches for.
+///
+/// # Errors
+/// If it does not.
+pub fn expect(signature: &Path, certs: &[PathBuf], digest: &Digest) -> Result<()> {
+    let trusted = trusted(certs)?;
+    let context = || {
+        let signature = quote::path(signature);
+        format!("{signature} does not vouch for digest {digest}")
+    };
+    let message = read(signature)?;
+    let message = Message::parse(&message).with_context(context)?;
+    first_that_holds(&message, &[*digest], &trusted).with_context(context)?;
+    Ok(())
+}
+
+/// Reads the certificates in all of these files.
+///
+/// # Errors
+/// If they cannot be.
+pub fn trusted(certs: &[PathBuf]) -> Result<Vec<Certificate>> {
+    let mut trusted = Vec::new();
+    for path in certs {
+        trusted.extend(certificates(path)?);
+    }
+    Ok(trusted)
+}
+
+/// Reads the certificates in a file.
+///
+/// # Errors
+/// If they cannot be.
+pub fn certificates(path: &Path) -> Result<Vec<Certificate>> {
+    Certificate::load(path)
+        .with_context(|| format!("cannot use the certificate {}", quote::path(path)))
+}
+
+/// Reads a signature; no more of a file than it takes to see that it is too large.
+///
+/// # Errors
+/// If it cannot be.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    let mut read = || {
+        let file = File::open(path)?;
+        file.take(MAX_SIGNATURE_SIZE as u64 + 1)
+            .read_to_end(&mut content)
+    };
+    read().with_context(|| format!("cannot read the signature {}", quote::path(path)))?;
+    Ok(content)
+}
+
+/// The digest that a signature holds for, what it says of it, and who says it.
+///
+/// # Errors
+/// If it holds for none.
+pub fn first_that_holds<'a>(
+    message: &'a Message,
+    digests: &'a [Digest],
+    trusted: &'a [Certificate],
+) -> Result<(&'a Digest, Statement, Verified<'a>), Fault> {
+    let mut first = None;
+    for digest in digests {
+        for statement in [Statement::OfFile, Statement::OfImage] {
+            match message.verify(statement.of(digest).as_bytes(), trusted) {
+                Ok(verified) => return Ok((digest, statement, verified)),
+                Err(fault) => first = first.or(Some(fault)),
+            }
+        }
+    }
+    Err(first.unwrap_or_else(|| Fault::rejected("there is no digest")))
+}
