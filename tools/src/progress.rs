@@ -74,16 +74,17 @@ pub struct Lines {
     bars: Option<MultiProgress>,
 }
 
-impl Lines {
-    /// None yet.
-    pub fn new() -> Self {
+impl Default for Lines {
+    fn default() -> Self {
         let is_terminal = std::io::stderr().is_terminal();
         let bars = || MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
         Self {
             bars: is_terminal.then(bars),
         }
     }
+}
 
+impl Lines {
     /// The line for all: of so many bytes.
     pub fn sum(&self, what: String, total: u64) -> Progress {
         let template = "{msg} {wide_bar} {bytes}/{total_bytes}, {eta} left";

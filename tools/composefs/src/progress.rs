@@ -12,19 +12,13 @@ use composefs_tools::progress::{Lines, Progress};
 const SHORT: usize = 12;
 
 /// Shows it: a line for each layer that is being fetched, and one for all.
+#[derive(Default)]
 pub struct Pulling {
     lines: Lines,
     sum: Mutex<Option<Progress>>,
 }
 
 impl Pulling {
-    pub fn new() -> Self {
-        Self {
-            lines: Lines::new(),
-            sum: Mutex::default(),
-        }
-    }
-
     fn show(&self, progress: impl FnOnce() -> Progress) {
         let mut shown = lock(&self.sum);
         // The one before goes first: there is one such line.

@@ -92,7 +92,7 @@ impl Options {
         let mut causes = Causes::default();
         if !before.faults.is_empty() {
             let mut origins = Origins::new(self.from.clone(), self.access.settings());
-            let progress = Pulling::new();
+            let progress = Pulling::default();
             causes = repair::repair(repository, &before.faults, &mut origins, &progress)?;
         }
         let mut after = check::check_again(repository, &before.faults)?;

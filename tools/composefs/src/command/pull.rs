@@ -38,7 +38,7 @@ impl Options {
         let repository = place.open_or_make()?;
         let name = self.name.as_deref().unwrap_or(&self.image);
         let platform = self.platform.unwrap_or_else(Platform::host);
-        let progress = Pulling::new();
+        let progress = Pulling::default();
         let settings = self.access.settings();
         let pull = || {
             let source: Box<dyn Source> = source::open(&reference, &settings)?;
