@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! How registries are spoken to.
 
+use std::time::Duration;
+
 use clap::Args;
 use composefs_oci::source::registry::{Settings, Trust};
 
@@ -13,6 +15,17 @@ pub struct Access {
 }
 
 impl Access {
+    /// Servers that are no registries. What comes from them is not believed, so that they may be
+    /// spoken to without TLS.
+    pub fn http(&self, stall: Duration) -> composefs_http::Access {
+        composefs_http::Access {
+            is_verified: self.tls_verify,
+            may_be_plain: true,
+            authority: None,
+            stall,
+        }
+    }
+
     pub fn settings(&self) -> Settings {
         Settings {
             trust: if self.tls_verify {

@@ -3,6 +3,7 @@
 
 mod check;
 mod collect;
+mod fetch;
 mod images;
 mod init;
 mod inspect;
@@ -41,6 +42,7 @@ pub struct Command {
 enum Action {
     Init(init::Options),
     Pull(pull::Options),
+    Fetch(fetch::Options),
     Images(images::Options),
     Tag(images::Tag),
     Untag(images::Untag),
@@ -63,6 +65,7 @@ impl Command {
         let result = match self.action {
             Action::Init(options) => options.run(place),
             Action::Pull(options) => options.run(place, &mut out),
+            Action::Fetch(options) => options.run(place, &mut out),
             Action::Images(options) => options.run(place, &mut out),
             Action::Tag(options) => options.run(place),
             Action::Untag(options) => options.run(place),

@@ -4,6 +4,7 @@
 
 mod access;
 mod command;
+mod fetched;
 mod place;
 mod progress;
 

@@ -25,7 +25,21 @@ impl Repository {
         file.with_context(|| self.name_object(digest))
     }
 
-    /// The same; the error does not name the object.
+    /// Whether there is an object of this size. What is in it is for whoever opens it to check.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    pub fn has_object_of(&self, digest: &Digest, size: u64) -> Result<bool> {
+        let file = match self.open_object(digest) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(error).with_context(|| self.name_object(digest)),
+        };
+        let found = file.metadata().with_context(|| self.name_object(digest))?;
+        Ok(found.len() == size)
+    }
+
+    /// As [`Repository::object`]; the error does not name the object.
     pub(crate) fn checked_object(&self, digest: &Digest) -> Result<File> {
         let file = self.open_object(digest)?;
         let found = measure::file(&file, self.algorithm())?;

@@ -49,7 +49,12 @@ impl<'a> Unnamed<'a> {
     /// # Errors
     /// If an object of that name is there but is another file, or writing fails.
     pub fn put(&mut self, content: &[u8]) -> Result<Digest> {
+        self.put_if(content, |_| Ok(()))
+    }
+
+    fn put_if(&mut self, content: &[u8], accept: impl Fn(&Digest) -> Result<()>) -> Result<Digest> {
         let digest = digest_of(self.store.algorithm, content);
+        accept(&digest)?;
         let size = content.len() as u64;
         if self.is_new(&digest, size)? {
             let staged = self.store.create().and_then(|staged| {
@@ -67,13 +72,26 @@ impl<'a> Unnamed<'a> {
     /// # Errors
     /// As of [`Unnamed::put`]; if the stream fails, or ends before.
     pub fn put_stream(&mut self, stream: &mut impl Read, size: u64) -> Result<Digest> {
+        self.put_stream_if(stream, size, |_| Ok(()))
+    }
+
+    /// The same, if what it is found to be is accepted.
+    ///
+    /// # Errors
+    /// As of [`Unnamed::put_stream`]; that of `accept`.
+    pub fn put_stream_if(
+        &mut self,
+        stream: &mut impl Read,
+        size: u64,
+        accept: impl Fn(&Digest) -> Result<()>,
+    ) -> Result<Digest> {
         let ended = || anyhow!("ends within a file");
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         if size <= MEMORY_MAX {
             let read = stream.take(size).read_to_end(&mut buffer);
             let digest = match read {
-                Ok(count) if count as u64 == size => self.put(&buffer),
+                Ok(count) if count as u64 == size => self.put_if(&buffer, accept),
                 Ok(_) => Err(ended()),
                 Err(error) => Err(error.into()),
             };
@@ -107,6 +125,7 @@ impl<'a> Unnamed<'a> {
         }
         self.buffer = buffer;
         let digest = hasher.finish();
+        accept(&digest)?;
         if self.is_new(&digest, size)? {
             self.add(digest, size, staged)?;
         }

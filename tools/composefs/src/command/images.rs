@@ -9,6 +9,7 @@ use composefs_oci::image::{self, Image};
 use composefs_tools::quote;
 use serde::Serialize;
 
+use crate::fetched;
 use crate::place::Place;
 
 /// What is shown of a digest where there is not room for all of it.
@@ -50,7 +51,8 @@ pub struct Remove {
 #[derive(Serialize)]
 struct Listed {
     name: String,
-    manifest_digest: String,
+    /// Of one that was fetched there is no manifest.
+    manifest_digest: Option<String>,
     /// What it is, if it is not an image of a file system.
     artifact_type: Option<String>,
     architecture: Option<String>,
@@ -68,7 +70,7 @@ impl Options {
             match image {
                 Ok(image) => listed.push(Listed {
                     name,
-                    manifest_digest: image.digest.to_string(),
+                    manifest_digest: Some(image.digest.to_string()),
                     layer_count: image.manifest.layers.len(),
                     composefs: image
                         .composefs(&repository)
@@ -82,6 +84,18 @@ impl Options {
                 // One that is damaged hides no others.
                 Err(error) => eprintln!("composefs: {}: {error:#}", image::title(&name)),
             }
+        }
+        for (name, digest) in fetched::all(&repository)? {
+            listed.push(Listed {
+                name,
+                manifest_digest: None,
+                layer_count: 0,
+                composefs: Some(digest),
+                artifact_type: None,
+                architecture: None,
+                os: None,
+                created: None,
+            });
         }
         if self.json {
             serde_json::to_writer_pretty(&mut *out, &listed)?;
@@ -100,11 +114,9 @@ impl Options {
             "NAME", "DIGEST", "ARCH"
         )?;
         for image in &listed {
-            let digest = image
-                .manifest_digest
-                .split_once(':')
-                .map_or("", |(_, hex)| hex);
-            let digest = digest.get(..SHORT).unwrap_or_default();
+            let digest = image.manifest_digest.as_deref();
+            let digest = digest.and_then(|digest| digest.split_once(':')?.1.get(..SHORT));
+            let digest = digest.unwrap_or("-");
             let architecture = match (&image.artifact_type, &image.architecture) {
                 (Some(_), _) => "artifact",
                 (None, architecture) => architecture.as_deref().unwrap_or("-"),
@@ -123,8 +135,13 @@ impl Tag {
     pub fn run(self, place: &Place) -> Result<()> {
         let repository = place.open()?;
         repository.expect_writable()?;
-        let image = Image::open(&repository, &self.image)?;
-        image::name(&repository, &image.digest, &self.name)
+        match Image::open(&repository, &self.image) {
+            Ok(image) => image::name(&repository, &image.digest, &self.name),
+            Err(error) => match fetched::find(&repository, &self.image)? {
+                Some(digest) => fetched::name(&repository, &self.name, &digest),
+                None => Err(error),
+            },
+        }
     }
 }
 
@@ -132,7 +149,8 @@ impl Untag {
     pub fn run(self, place: &Place) -> Result<()> {
         let repository = place.open()?;
         repository.expect_writable()?;
-        if !image::unname(&repository, &self.name)? {
+        let name = &self.name;
+        if !image::unname(&repository, name)? && !fetched::unname(&repository, name, false)? {
             bail!(
                 "image {}: there is none of this name",
                 quote::bytes(self.name.as_bytes())
@@ -148,7 +166,14 @@ impl Remove {
         repository.expect_writable()?;
         let mut digests = Vec::new();
         for name in &self.images {
-            digests.push(Image::open(&repository, name)?.digest);
+            match Image::open(&repository, name) {
+                Ok(image) => digests.push(image.digest),
+                Err(error) => {
+                    if !fetched::unname(&repository, name, true)? {
+                        return Err(error);
+                    }
+                }
+            }
         }
         for (name, image) in Image::all(&repository)? {
             if image.is_ok_and(|image| digests.contains(&image.digest)) {

@@ -6,12 +6,12 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use clap::Args;
 use composefs_oci::image::{self, Image};
-use composefs_repository::Repository;
 use composefs_tools::contents::{self, Filter};
 use composefs_tools::fsverity::{self, BLOCK_SIZE};
 use composefs_tools::info::ls;
 use serde::Serialize;
 
+use crate::fetched::composefs;
 use crate::place::Place;
 
 /// Say what is known of an image, as JSON
@@ -133,12 +133,4 @@ impl Karg {
         }
         Ok(())
     }
-}
-
-/// The composefs image of the image of this name.
-pub fn composefs(repository: &Repository, name: &str) -> Result<composefs_tools::fsverity::Digest> {
-    let image = Image::open(repository, name)?;
-    image
-        .composefs(repository)
-        .with_context(|| image::title(name))
 }

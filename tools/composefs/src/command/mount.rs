@@ -10,7 +10,7 @@ use composefs_mount::options::{Options as Mount, Proof, Upper};
 use composefs_tools::quote;
 use rustix::mount::{unmount, UnmountFlags};
 
-use super::inspect::composefs;
+use crate::fetched::composefs;
 use crate::place::Place;
 
 /// Mount an image

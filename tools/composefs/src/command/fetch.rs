@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `composefs fetch`.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{anyhow, bail, Context, Error, Result};
+use clap::Args;
+use composefs_fetch::fetch::Watch;
+use composefs_fetch::missing::{self, Wanted};
+use composefs_fetch::source;
+use composefs_repository::Repository;
+use composefs_tools::fsverity::Digest;
+use composefs_tools::progress::{Lines, Progress};
+use composefs_tools::store::Unnamed;
+use composefs_tools::{info, measure, quote};
+
+use crate::access::Access;
+use crate::fetched;
+use crate::place::Place;
+
+/// How long a server may be slow.
+const STALL: Duration = Duration::from_secs(10);
+
+/// Fetch the objects that an image needs, from whoever has them
+#[derive(Args, Debug)]
+pub struct Options {
+    /// The image: a file
+    image: PathBuf,
+
+    /// What it is to be called (default: the name of the file, without .cfs)
+    name: Option<String>,
+
+    /// Where its objects may be: an address of HTTP or HTTPS, or a directory; of a store, or of a
+    /// repository (may be repeated). Nobody has to trust it
+    #[arg(long, value_name = "SOURCE", required = true)]
+    from: Vec<String>,
+
+    /// The image's fs-verity digest
+    #[arg(long, value_name = "HEX", value_parser = digest)]
+    digest: Option<Digest>,
+
+    /// A signature of the image
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "cert",
+        conflicts_with = "digest"
+    )]
+    signature: Option<PathBuf>,
+
+    /// Certificates of those whose signature is taken, in PEM or DER (may be repeated)
+    #[arg(long, value_name = "CERT", requires = "signature")]
+    cert: Vec<PathBuf>,
+
+    /// Fetch no more than so many bytes in a second; k, M and G stand for powers of 1024
+    #[arg(long, value_name = "BYTES", value_parser = rate)]
+    limit_rate: Option<u64>,
+
+    /// Say what would be fetched, and fetch nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    access: Access,
+}
+
+impl Options {
+    pub fn run(self, place: &Place, out: &mut dyn Write) -> Result<()> {
+        let context = || format!("cannot fetch {}", quote::path(&self.image));
+        let repository = place.open_or_make()?;
+        if self.digest.is_none() && self.signature.is_none() {
+            return Err(anyhow!(
+                "nothing says what the image should be: give --digest, or --signature and --cert"
+            ))
+            .with_context(context);
+        }
+        self.fetch(&repository, out).with_context(context)
+    }
+
+    fn fetch(&self, repository: &Repository, out: &mut dyn Write) -> Result<()> {
+        let name = self.name()?;
+        let access = self.access.http(STALL);
+        let sources: Result<Vec<_>> = self
+            .from
+            .iter()
+            .map(|name| source::open(name, &access))
+            .collect();
+        let sources = sources?;
+        let mut file = File::open(&self.image)?;
+        let size = file.metadata()?.len();
+        let found = measure::content(&file, repository.algorithm())?;
+        self.expect(&found)?;
+        if self.dry_run {
+            let missing = missing::objects(repository, file)?;
+            return tell(out, &missing);
+        }
+        repository.expect_writable()?;
+        // The file may have been changed since it was looked at.
+        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+        let mut objects = Unnamed::new(repository.store());
+        let digest = objects.put_stream_if(&mut file, size, |digest| match *digest == found {
+            true => Ok(()),
+            false => bail!("was changed while it was read"),
+        })?;
+        objects.publish()?;
+        repository.expect_protected()?;
+        let missing = missing::objects(repository, repository.object(&digest)?)?;
+        let watch = Fetching::new(&missing);
+        composefs_fetch::fetch(repository, &missing, &sources, self.limit_rate, &watch)?;
+        drop(watch);
+        fetched::name(repository, &name, &digest)?;
+        repository.sync()?;
+        writeln!(out, "{digest}")?;
+        Ok(())
+    }
+
+    /// Compares the image with what is said of it.
+    fn expect(&self, found: &Digest) -> Result<()> {
+        if let Some(signature) = &self.signature {
+            return info::signature::expect(signature, &self.cert, found);
+        }
+        match self.digest {
+            Some(wanted) if wanted == *found => Ok(()),
+            Some(wanted) if wanted.algorithm() != found.algorithm() => bail!(
+                "the digest is one of {}, those of the repository are of {}",
+                wanted.algorithm().name(),
+                found.algorithm().name()
+            ),
+            _ => bail!("is not what it should be: its digest is {found}"),
+        }
+    }
+
+    fn name(&self) -> Result<String> {
+        if let Some(name) = &self.name {
+            return Ok(name.clone());
+        }
+        let stem = match self.image.extension() {
+            Some(extension) if extension == "cfs" => self.image.file_stem(),
+            _ => self.image.file_name(),
+        };
+        let stem = stem.and_then(|stem| stem.to_str());
+        Ok(stem.ok_or_else(|| anyhow!("has no name"))?.to_owned())
+    }
+}
+
+fn tell(out: &mut dyn Write, missing: &[Wanted]) -> Result<()> {
+    let bytes: u64 = missing.iter().map(|wanted| wanted.size).sum();
+    writeln!(out, "{} objects, {bytes} bytes", missing.len())?;
+    Ok(())
+}
+
+/// Shows how far it is, and says who is left.
+struct Fetching(Progress);
+
+impl Fetching {
+    fn new(missing: &[Wanted]) -> Self {
+        let bytes = missing.iter().map(|wanted| wanted.size).sum();
+        Self(Lines::default().sum(format!("{} objects", missing.len()), bytes))
+    }
+}
+
+impl Watch for Fetching {
+    fn advance(&self, bytes: u64) {
+        self.0.advance(bytes);
+    }
+
+    fn leave(&self, source: &str, why: &Error) {
+        let source = quote::path(Path::new(source));
+        eprintln!("composefs: {source}: is not asked again: {why:#}");
+    }
+}
+
+fn digest(text: &str) -> Result<Digest> {
+    Digest::parse_hex(text.as_bytes()).map_err(|_| anyhow!("is not a digest"))
+}
+
+fn rate(text: &str) -> Result<u64> {
+    let (digits, factor) = match text.chars().last() {
+        Some('k') => (text.strip_suffix('k'), 1 << 10),
+        Some('M') => (text.strip_suffix('M'), 1 << 20),
+        Some('G') => (text.strip_suffix('G'), 1 << 30),
+        _ => (Some(text), 1),
+    };
+    let number: u64 = digits.unwrap_or_default().parse()?;
+    let rate = number.checked_mul(factor).filter(|&rate| rate > 0);
+    rate.ok_or_else(|| anyhow!("is not a rate"))
+}

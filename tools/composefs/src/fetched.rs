@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Images that were fetched, and have no manifest: names that lead to composefs images.
+
+use anyhow::{bail, Context, Result};
+use composefs_oci::image::{title, Image};
+use composefs_repository::{Category, Repository};
+use composefs_tools::fsverity::Digest;
+
+/// The composefs image of this name: that of an image with a manifest, or else one without.
+pub fn composefs(repository: &Repository, name: &str) -> Result<Digest> {
+    let error = match Image::open(repository, name) {
+        Ok(image) => return image.composefs(repository).with_context(|| title(name)),
+        Err(error) => error,
+    };
+    find(repository, name)?.map_or(Err(error), Ok)
+}
+
+/// The one without a manifest that has this name.
+pub fn find(repository: &Repository, name: &str) -> Result<Option<Digest>> {
+    // Not every name that an image with a manifest can have is one that these can.
+    let Ok(Some(hex)) = repository.get_ref(Category::Images, name) else {
+        return Ok(None);
+    };
+    match repository.lookup(Category::Images, &hex)? {
+        Some(digest) => Ok(Some(digest)),
+        None => bail!("{}: leads to {hex}, which is not there", title(name)),
+    }
+}
+
+/// All of them: their names and digests.
+pub fn all(repository: &Repository) -> Result<Vec<(String, String)>> {
+    let links = repository.refs(Category::Images)?.into_iter();
+    Ok(links
+        .map(|link| (link.name.clone(), link.target_name().to_owned()))
+        .collect())
+}
+
+/// Gives one a name.
+pub fn name(repository: &Repository, name: &str, digest: &Digest) -> Result<()> {
+    let hex = digest.to_string();
+    repository.set_name(Category::Images, &hex, digest)?;
+    repository.set_ref(Category::Images, name, &hex)
+}
+
+/// Takes all names of one away, or only this one. Whether there was one.
+pub fn unname(repository: &Repository, name: &str, also_others: bool) -> Result<bool> {
+    let Ok(Some(hex)) = repository.get_ref(Category::Images, name) else {
+        return Ok(false);
+    };
+    for (other, target) in all(repository)? {
+        if other == name || also_others && target == hex {
+            repository.remove_ref(Category::Images, &other)?;
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,393 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The objects of an image, from sources of which most are not to be trusted.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+
+use common::server::{Reply, Request, Server};
+use common::{composefs, everything, ok, quick_directory, repository, By, Layer, Layout};
+
+/// How many files the image has.
+const FILES: u32 = 60;
+
+/// An image, the objects that it needs, and what it is.
+struct Built {
+    dir: tempfile::TempDir,
+    image: PathBuf,
+    objects: PathBuf,
+    digest: String,
+    listing: String,
+}
+
+fn content(file: u32) -> Vec<u8> {
+    // One in twenty is read in parts.
+    let size = if file % 20 == 1 { 1_500_000 } else { 3000 };
+    (0..size)
+        .map(|at: u32| (at ^ file.wrapping_mul(77)) as u8)
+        .collect()
+}
+
+fn built() -> Built {
+    let dir = quick_directory();
+    let layout = Layout::new(&dir.path().join("layout"));
+    let mut layer = Layer::new().dir("usr");
+    for file in 0..FILES {
+        layer = layer.file(&format!("usr/{file}"), &content(file));
+    }
+    layout.image(&[(layer.bytes(), By::Gzip)]);
+    let builder = dir.path().join("builder");
+    let from = format!("oci:{}", layout.path.display());
+    ok(&builder, &["pull", &from, "image"]);
+    let digest = ok(&builder, &["digest", "image"]).trim().to_owned();
+    let objects = builder.join("objects");
+    let image = dir.path().join("system.cfs");
+    fs::copy(objects.join(&digest[..2]).join(&digest[2..]), &image).expect("copy");
+    Built {
+        listing: ok(&builder, &["ls", "image"]),
+        dir,
+        image,
+        objects,
+        digest,
+    }
+}
+
+impl Built {
+    fn arguments<'a>(&'a self, sources: &'a [String]) -> Vec<&'a str> {
+        let mut arguments = vec!["fetch", self.image.to_str().expect("text")];
+        arguments.extend(["--digest", &self.digest]);
+        for source in sources {
+            arguments.extend(["--from", source]);
+        }
+        arguments
+    }
+
+    /// All that the image needs is there, and nothing that is not right.
+    fn expect_fetched(&self, repository: &Path) {
+        assert_eq!(ok(repository, &["ls", "system"]), self.listing);
+        assert_eq!(ok(repository, &["digest", "system"]).trim(), self.digest);
+        ok(repository, &["fsck", "--contents"]);
+    }
+}
+
+/// Answers as a web server that has the objects.
+fn honest(objects: &Path, request: &Request) -> Reply {
+    let path = request.path.trim_start_matches("/store/");
+    match fs::read(objects.join(path)) {
+        Ok(content) => Reply::new(200, &content),
+        Err(_) => Reply::new(404, b"nothing"),
+    }
+}
+
+fn server(
+    objects: &Path,
+    change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
+) -> Server {
+    let objects = objects.to_owned();
+    Server::run(move |request| change(request, honest(&objects, request)))
+}
+
+fn address(server: &Server) -> String {
+    format!("http://{}/store/", server.host)
+}
+
+#[test]
+fn what_is_missing_is_fetched_once() {
+    let built = built();
+    let target = repository(built.dir.path());
+    let server = server(&built.objects, |_, reply| reply);
+    let sources = [address(&server)];
+    let arguments = built.arguments(&sources);
+    let dry = ok(&target, &[&arguments[..], &["--dry-run"]].concat());
+    let bytes: usize = (0..FILES).map(|file| content(file).len()).sum();
+    assert_eq!(dry.trim(), format!("{FILES} objects, {bytes} bytes"));
+    assert!(server.requests().is_empty());
+    assert_eq!(everything(&target), [target.join("meta.json")]);
+
+    assert_eq!(ok(&target, &arguments).trim(), built.digest);
+    built.expect_fetched(&target);
+    assert_eq!(server.requests().len(), FILES as usize);
+    let mut paths: Vec<_> = server.requests().into_iter().map(|it| it.path).collect();
+    paths.sort_unstable();
+    paths.dedup();
+    assert_eq!(paths.len(), FILES as usize);
+
+    ok(&target, &arguments);
+    assert_eq!(server.requests().len(), FILES as usize);
+    // One is gone: it alone is fetched.
+    let gone = paths[3].trim_start_matches("/store/");
+    fs::remove_file(target.join("objects").join(gone)).expect("removed");
+    ok(&target, &arguments);
+    assert_eq!(server.requests().len(), FILES as usize + 1);
+    built.expect_fetched(&target);
+}
+
+#[test]
+fn names_of_what_was_fetched() {
+    let built = built();
+    let target = repository(built.dir.path());
+    let sources = [built.objects.to_str().expect("text").to_owned()];
+    ok(&target, &built.arguments(&sources));
+    ok(&target, &["tag", "system", "other"]);
+    let images = ok(&target, &["images"]);
+    assert_eq!(images.lines().count(), 3, "{images}");
+    ok(&target, &["untag", "system"]);
+    ok(&target, &["gc"]);
+    assert_eq!(ok(&target, &["ls", "other"]), built.listing);
+    ok(&target, &["rm", "other"]);
+    ok(&target, &["gc"]);
+    assert_eq!(everything(&target), [target.join("meta.json")]);
+    for command in ["ls", "digest", "untag", "rm"] {
+        let output = composefs(&target, &[command, "other"]);
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert!(error.contains("there is none of this name"), "{error}");
+    }
+}
+
+#[test]
+fn directories_of_all_kinds() {
+    let built = built();
+    // A repository has its objects below itself.
+    let builder = built.objects.parent().expect("parent");
+    for (number, source) in [&*built.objects, builder].iter().enumerate() {
+        let dir = built.dir.path().join(number.to_string());
+        fs::create_dir(&dir).expect("directory");
+        let target = repository(&dir);
+        let sources = [source.to_str().expect("text").to_owned()];
+        ok(&target, &built.arguments(&sources));
+        built.expect_fetched(&target);
+    }
+}
+
+/// Changes what an honest server answers.
+type Lie = fn(&Request, Reply) -> Reply;
+
+const LIES: [(&str, Lie); 8] = [
+    ("gave object", |_, mut reply| {
+        if let Some(byte) = reply.body.first_mut() {
+            *byte ^= 1;
+        }
+        reply
+    }),
+    ("ends within a file", |_, mut reply| {
+        reply.body.pop();
+        reply
+    }),
+    ("is longer than it should be", |_, mut reply| {
+        reply.body.push(0);
+        reply
+    }),
+    ("object", |_, mut reply| {
+        reply.breaks_after = Some(reply.body.len() / 2);
+        reply
+    }),
+    ("is longer than it should be", |_, mut reply| {
+        reply.is_endless = true;
+        reply
+    }),
+    ("the server says 500", |_, _| Reply::new(500, b"")),
+    ("gave object", |_, _| Reply::new(200, &content(0))),
+    ("the server redirects", |_, _| {
+        Reply::new(302, b"").header("Location", "file:///etc/passwd")
+    }),
+];
+
+#[test]
+fn one_honest_source_among_liars() {
+    let built = built();
+    let target = repository(built.dir.path());
+    let mut servers: Vec<_> = LIES
+        .iter()
+        .map(|(_, lie)| server(&built.objects, lie))
+        .collect();
+    servers.push(server(&built.objects, |_, reply| reply));
+    let sources: Vec<_> = servers.iter().map(address).collect();
+    let output = composefs(&target, &built.arguments(&sources));
+    let error = String::from_utf8(output.stderr).expect("text");
+    assert!(output.status.success(), "{error}");
+    built.expect_fetched(&target);
+    for ((what, _), source) in LIES.iter().zip(&sources) {
+        let line = error.lines().find(|line| line.contains(source.as_str()));
+        // One may have been too late to be asked.
+        if let Some(line) = line {
+            assert!(
+                line.contains("is not asked again") && line.contains(what),
+                "{line}"
+            );
+        }
+    }
+    let honest = sources.last().expect("source");
+    assert!(!error.contains(honest.as_str()), "{error}");
+    for server in &servers {
+        let mut paths: Vec<_> = server.requests().into_iter().map(|it| it.path).collect();
+        let count = paths.len();
+        paths.sort_unstable();
+        paths.dedup();
+        assert_eq!(paths.len(), count, "something was asked for twice");
+    }
+}
+
+#[test]
+fn liars_alone() {
+    let built = built();
+    for (number, (what, lie)) in LIES.iter().enumerate() {
+        let dir = built.dir.path().join(number.to_string());
+        fs::create_dir(&dir).expect("directory");
+        let target = repository(&dir);
+        let liar = server(&built.objects, lie);
+        let sources = [address(&liar)];
+        let output = composefs(&target, &built.arguments(&sources));
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{what}: {error}");
+        assert!(error.contains(what), "{what}: {error}");
+        assert!(
+            error
+                .lines()
+                .last()
+                .is_some_and(|line| line.contains("no source has object")),
+            "{error}"
+        );
+        ok(&target, &["fsck", "--contents"]);
+        assert_eq!(ok(&target, &["images"]).lines().count(), 1);
+    }
+}
+
+/// A source that answers a byte at a time is overtaken, and one that says nothing is left.
+#[test]
+fn slow_sources_hold_nobody_up() {
+    let built = built();
+    let target = repository(built.dir.path());
+    let slow = server(&built.objects, |_, mut reply| {
+        reply.is_slow = true;
+        reply
+    });
+    let fast = server(&built.objects, |_, reply| reply);
+    let sources = [address(&slow), address(&fast)];
+    ok(&target, &built.arguments(&sources));
+    built.expect_fetched(&target);
+    assert!(!slow.requests().is_empty());
+}
+
+/// Attacks that are random, and the same in every run: none gets a name for what is not right.
+#[test]
+fn a_thousand_attacks() {
+    let built = built();
+    let attacks = Arc::new(AtomicU32::new(0));
+    let mut runs = 0;
+    while attacks.load(Ordering::Relaxed) < 1000 {
+        let dir = built.dir.path().join(format!("attack-{runs}"));
+        fs::create_dir(&dir).expect("directory");
+        let target = repository(&dir);
+        let counted = Arc::clone(&attacks);
+        let liar = server(&built.objects, move |request, reply| {
+            if reply.status != 200 {
+                return reply;
+            }
+            let seed = counted
+                .fetch_add(1, Ordering::Relaxed)
+                .wrapping_mul(0x9e37_79b9);
+            attack(seed, request, reply)
+        });
+        let honest = server(&built.objects, |_, reply| reply);
+        let sources = [address(&liar), address(&honest)];
+        ok(&target, &built.arguments(&sources));
+        built.expect_fetched(&target);
+        fs::remove_dir_all(&dir).expect("removed");
+        runs += 1;
+    }
+}
+
+fn attack(seed: u32, request: &Request, mut reply: Reply) -> Reply {
+    let at = (seed >> 8) as usize % reply.body.len();
+    match seed >> 29 {
+        0 | 1 => reply.body[at] ^= 1 << (seed % 8),
+        2 => reply.body.truncate(at),
+        3 => reply.body.insert(at, seed as u8),
+        4 => reply.body = content(seed % FILES),
+        5 => reply.breaks_after = Some(at),
+        6 => return LIES[seed as usize % LIES.len()].1(request, reply),
+        _ => reply.body.rotate_left(at.max(1)),
+    }
+    reply
+}
+
+#[test]
+fn images_that_nothing_vouches_for() {
+    let built = built();
+    let target = repository(built.dir.path());
+    let image = built.image.to_str().expect("text");
+    let objects = built.objects.to_str().expect("text");
+    let refused = |arguments: &[&str], why: &str| {
+        let arguments = [&["fetch", image, "--from", objects], arguments].concat();
+        let output = composefs(&target, &arguments);
+        let error = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(error.contains(why) && error.contains(image), "{error}");
+        assert_eq!(everything(&target), [target.join("meta.json")]);
+    };
+    refused(&[], "nothing says what the image should be");
+    refused(&["--digest", &"0".repeat(64)], "its digest is");
+    refused(&["--digest", &"0".repeat(128)], "is one of sha512");
+
+    let path = |name: &str| {
+        built
+            .dir
+            .path()
+            .join(name)
+            .to_str()
+            .expect("text")
+            .to_owned()
+    };
+    let (key, cert, other, signature) = (path("key"), path("cert"), path("other"), path("sig"));
+    for cert in [&other, &cert] {
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x",
+            ])
+            .args(["-keyout", &key, "-out", cert])
+            .output()
+            .expect("openssl runs");
+        assert!(made.status.success(), "{made:?}");
+    }
+    // What the kernel wants to be signed.
+    let mut signed = [b"FSVerity".as_slice(), &[1, 0, 32, 0]].concat();
+    for at in (0..64).step_by(2) {
+        signed.push(u8::from_str_radix(&built.digest[at..at + 2], 16).expect("digest"));
+    }
+    let to_sign = path("to-sign");
+    fs::write(&to_sign, signed).expect("written");
+    let made = Command::new("openssl")
+        .args(["cms", "-sign", "-binary", "-noattr", "-outform", "DER"])
+        .args([
+            "-signer", &cert, "-inkey", &key, "-in", &to_sign, "-out", &signature,
+        ])
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{made:?}");
+    refused(
+        &["--signature", &signature, "--cert", &other],
+        "does not vouch for",
+    );
+    refused(
+        &["--signature", &cert, "--cert", &cert],
+        "does not vouch for",
+    );
+    let good = [
+        "fetch",
+        image,
+        "--from",
+        objects,
+        "--signature",
+        &signature,
+        "--cert",
+        &cert,
+    ];
+    ok(&target, &good);
+    built.expect_fetched(&target);
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is not here.
+
+use std::collections::HashSet;
+use std::fs::File;
+
+use anyhow::{anyhow, bail, Result};
+use composefs_repository::Repository;
+use composefs_tools::contents::{self, Filter};
+use composefs_tools::fsverity::{object_path, Digest};
+
+/// An object that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// The objects of an image that the repository has not, each once, in the order in which the image
+/// has them.
+///
+/// # Errors
+/// If it is no image, or one whose objects cannot be known by their digests.
+pub fn objects(repository: &Repository, image: File) -> Result<Vec<Wanted>> {
+    let image = contents::open_file(image)?;
+    let (mut seen, mut wanted) = (HashSet::new(), Vec::new());
+    contents::visit(&image, &Filter::new(&[])?, false, &mut |entry| {
+        let record = entry.record;
+        let Some(object) = record.object().filter(|_| entry.hard_link.is_none()) else {
+            return Ok(());
+        };
+        let digest = record.digest.ok_or_else(|| {
+            anyhow!("has no digest: what comes for it could not be compared with anything")
+        })?;
+        if digest.algorithm() != repository.algorithm() {
+            let (its, ours) = (digest.algorithm().name(), repository.algorithm().name());
+            bail!("its digest is one of {its}, those of the repository are of {ours}");
+        }
+        // Where the driver will look for it.
+        let path = object_path(&digest);
+        if object.strip_prefix(b"/").unwrap_or(object) != path.as_bytes() {
+            bail!("its object is not where its digest says");
+        }
+        let size = record.size;
+        if seen.insert(digest) && !repository.has_object_of(&digest, size)? {
+            wanted.push(Wanted { digest, size });
+        }
+        Ok(())
+    })?;
+    Ok(wanted)
+}

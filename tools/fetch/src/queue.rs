@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Which object is to be asked for next, and of whom: nobody is asked twice for one.
+
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use composefs_tools::lock::lock;
+
+/// Most sources.
+pub const SOURCES_MAX: usize = 64;
+/// After so long another source may try to be sooner.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The number of a wanted object.
+pub type Number = usize;
+
+/// What is known of an object.
+#[derive(Clone)]
+struct Entry {
+    is_here: bool,
+    /// How many are at it, and since when the last of them.
+    takers: u32,
+    since: Instant,
+    /// A bit for each source that was asked.
+    asked: u64,
+}
+
+struct Inner {
+    entries: Vec<Entry>,
+    /// Up to where each source has seen all of them.
+    seen: Vec<Number>,
+    /// Those that a source was asked for and did not give.
+    returned: Vec<Number>,
+    /// Those that somebody is at.
+    taken: Vec<Number>,
+    /// A bit for each source that is not asked for anything any more.
+    left: u64,
+    is_stopped: bool,
+}
+
+/// All that are wanted.
+pub struct Queue {
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+impl Queue {
+    /// So many objects, of so many sources, [`SOURCES_MAX`] at most.
+    pub fn new(objects: usize, sources: usize) -> Self {
+        let entry = Entry {
+            is_here: false,
+            takers: 0,
+            since: Instant::now(),
+            asked: 0,
+        };
+        Self {
+            inner: Mutex::new(Inner {
+                entries: vec![entry; objects],
+                seen: vec![0; sources],
+                returned: Vec::new(),
+                taken: Vec::new(),
+                left: 0,
+                is_stopped: false,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// One that the source is to be asked for; `None` if there will be none any more. Waits as long
+    /// as another source may still fail to give one.
+    pub fn take(&self, source: usize) -> Option<Number> {
+        let mut inner = lock(&self.inner);
+        loop {
+            if inner.is_stopped || inner.left & bit(source) != 0 {
+                return None;
+            }
+            if let Some(number) = inner.find(source) {
+                inner.take(number, source);
+                return Some(number);
+            }
+            if inner.taken.is_empty() {
+                return None;
+            }
+            let waited = self.changed.wait_timeout(inner, PATIENCE);
+            inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// It is here.
+    pub fn done(&self, number: Number) {
+        self.settle(number, true);
+    }
+
+    /// The source does not give it.
+    pub fn give_back(&self, number: Number) {
+        self.settle(number, false);
+    }
+
+    /// Whether another source was sooner, or all is over.
+    pub fn is_idle(&self, number: Number) -> bool {
+        let inner = lock(&self.inner);
+        inner.is_stopped || inner.entries.get(number).is_none_or(|entry| entry.is_here)
+    }
+
+    /// The source is not to be asked for anything any more. Whether that is news.
+    pub fn leave(&self, source: usize) -> bool {
+        let mut inner = lock(&self.inner);
+        let is_news = inner.left & bit(source) == 0;
+        inner.left |= bit(source);
+        self.changed.notify_all();
+        is_news
+    }
+
+    /// Nobody is to be asked for anything any more.
+    pub fn stop(&self) {
+        lock(&self.inner).is_stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Those that are not here.
+    pub fn rest(&self) -> Vec<Number> {
+        let inner = lock(&self.inner);
+        let rest = inner.entries.iter().enumerate();
+        rest.filter(|(_, entry)| !entry.is_here)
+            .map(|(number, _)| number)
+            .collect()
+    }
+
+    fn settle(&self, number: Number, is_here: bool) {
+        let mut inner = lock(&self.inner);
+        let inner = &mut *inner;
+        if let Some(entry) = inner.entries.get_mut(number) {
+            entry.is_here |= is_here;
+            entry.takers = entry.takers.saturating_sub(1);
+            if entry.takers == 0 {
+                inner.taken.retain(|&taken| taken != number);
+            }
+            if !entry.is_here && entry.takers == 0 {
+                inner.returned.push(number);
+            }
+        }
+        self.changed.notify_all();
+    }
+}
+
+impl Inner {
+    fn find(&mut self, source: usize) -> Option<Number> {
+        let entries = &self.entries;
+        let is_free = |number: &Number| {
+            let entry = entries.get(*number);
+            entry.is_some_and(|entry| !entry.is_here && entry.takers == 0)
+        };
+        let was_asked = |number: &Number| {
+            let entry = entries.get(*number);
+            entry.is_some_and(|entry| entry.asked & bit(source) != 0)
+        };
+        let is_slow = |number: &Number| {
+            let entry = entries.get(*number);
+            entry.is_some_and(|entry| !entry.is_here && entry.since.elapsed() >= PATIENCE)
+        };
+        self.returned.retain(is_free);
+        let mut returned = self.returned.iter();
+        if let Some(&number) = returned.find(|number| !was_asked(number)) {
+            return Some(number);
+        }
+        let seen = self.seen.get_mut(source)?;
+        while *seen < entries.len() {
+            let number = *seen;
+            *seen += 1;
+            if is_free(&number) && !was_asked(&number) {
+                return Some(number);
+            }
+        }
+        let mut taken = self.taken.iter();
+        taken
+            .find(|number| is_slow(number) && !was_asked(number))
+            .copied()
+    }
+
+    fn take(&mut self, number: Number, source: usize) {
+        if let Some(entry) = self.entries.get_mut(number) {
+            if entry.takers == 0 {
+                self.taken.push(number);
+            }
+            entry.takers += 1;
+            entry.since = Instant::now();
+            entry.asked |= bit(source);
+        }
+    }
+}
+
+fn bit(source: usize) -> u64 {
+    1 << (source % SOURCES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_asked_twice() {
+        let queue = Queue::new(2, 2);
+        assert_eq!(queue.take(0), Some(0));
+        assert_eq!(queue.take(1), Some(1));
+        queue.give_back(0);
+        assert_eq!(queue.take(1), Some(0));
+        queue.give_back(0);
+        queue.give_back(1);
+        assert_eq!(queue.take(0), Some(1));
+        queue.done(1);
+        assert_eq!(queue.take(0), None);
+        assert_eq!(queue.take(1), None);
+        assert_eq!(queue.rest(), [0]);
+    }
+
+    #[test]
+    fn who_was_left_gets_nothing() {
+        let queue = Queue::new(2, 1);
+        assert!(queue.leave(0));
+        assert!(!queue.leave(0));
+        assert_eq!(queue.take(0), None);
+    }
+
+    #[test]
+    fn somebody_slow_is_overtaken() {
+        let queue = Queue::new(1, 2);
+        assert_eq!(queue.take(0), Some(0));
+        assert!(!queue.is_idle(0));
+        // Comes back once the first was slow.
+        assert_eq!(queue.take(1), Some(0));
+        queue.done(0);
+        assert!(queue.is_idle(0));
+        queue.give_back(0);
+        assert_eq!(queue.take(0), None);
+        assert!(queue.rest().is_empty());
+    }
+}
