@@ -196,3 +196,75 @@ fn repositories_of_composefs_rs_are_repaired() {
     ok(&repository, &["gc"]);
     assert_eq!(everything(&repository), [repository.join("meta.json")]);
 }
+
+/// What composefs-rs made to start from is referred to after a repair as before it; it cannot be made
+/// here.
+#[test]
+#[ignore = "compares with composefs-rs, which COMPOSEFS_RS_TOOLS must say where it is"]
+fn images_to_start_from_are_kept() {
+    let dir = common::quick_directory();
+    let layout = Layout::new(&dir.path().join("image"));
+    let mut layers = odd_layers();
+    let more = common::Layer::new()
+        .dir("boot")
+        .dir("sysroot")
+        .file("boot/a", b"b");
+    layers.push((more.bytes(), common::By::Gzip));
+    layout.image(&layers);
+    let from = format!("oci:{}", layout.path.display());
+    let repository = dir.path().join("theirs");
+    cfsctl(&repository, &["init", "--insecure"]);
+    cfsctl(&repository, &["oci", "pull", "--bootable", &from, "image"]);
+    cfsctl(&repository, &["gc"]);
+    let inspected = || -> serde_json::Value {
+        let text = cfsctl(&repository, &["oci", "inspect", "image"]);
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let before = inspected();
+    let boot = before["composefs_boot_erofs"].as_str().expect("image");
+    let plain = before["composefs_erofs"].as_str().expect("image");
+    assert_ne!(boot, plain);
+    let object = |digest: &str| {
+        repository
+            .join("objects")
+            .join(&digest[..2])
+            .join(&digest[2..])
+    };
+    let repair = ["fsck", "--repair", "--contents", "--from", &from];
+
+    for path in everything(&repository.join("streams")) {
+        let name = path
+            .file_name()
+            .expect("name")
+            .to_string_lossy()
+            .into_owned();
+        if name.starts_with("oci-layer-") {
+            damage(&path.canonicalize().expect("stream"));
+        }
+    }
+    damage(&object(plain));
+    ok(&repository, &repair);
+    assert_eq!(inspected(), before);
+
+    let kept = fs::read(object(boot)).expect("image");
+    damage(&object(boot));
+    damage(&object(plain));
+    let output = common::composefs(&repository, &repair);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        said.matches(": cannot be repaired: composefs.image.boot")
+            .count(),
+        2,
+        "{said}"
+    );
+    assert!(
+        said.contains(": was made by composefs-rs, to start from"),
+        "{said}"
+    );
+    assert_eq!(said.matches(": repaired\n").count(), 2, "{said}");
+    fs::write(object(boot), kept).expect("image");
+    ok(&repository, &["fsck", "--contents"]);
+    cfsctl(&repository, &["oci", "fsck"]);
+    assert_eq!(inspected(), before);
+}

@@ -92,6 +92,7 @@ fn layers_are_put_on_top_of_each_other() {
         inspected["composefs"],
         ok(&repository, &["digest", "odd"]).trim()
     );
+    assert_eq!(inspected["origin"], from.as_str());
     let manifest = ok(&repository, &["inspect", "--manifest", "odd"]);
     assert_eq!(
         format!("sha256:{}", sha256(manifest.trim_end().as_bytes())),

@@ -11,6 +11,10 @@ use common::{
     composefs, damage, everything, fails, odd_layers, ok, quick_directory, repository, sha256,
     state, By, Layer, Layout,
 };
+use composefs_repository::stream::{Chunk, Reader, Writer};
+use composefs_repository::{Category, Repository};
+use composefs_tools::fsverity::{Algorithm, Digest};
+use composefs_tools::store::Unnamed;
 
 /// What a repair that leaves faults says: all its lines, and the one on standard error.
 fn left(repository: &Path, arguments: &[&str]) -> (String, String) {
@@ -307,7 +311,7 @@ fn what_was_left_behind() {
     }
     let nothing = "0 objects, 0 streams, 0 images\n";
     assert_eq!(ok(&repository, &["fsck"]), nothing);
-    let user = composefs_repository::Repository::open(&repository).expect("repository");
+    let user = Repository::open(&repository).expect("repository");
     assert_eq!(ok(&repository, &["fsck", "--repair"]), nothing);
     assert_eq!(everything(&repository).len(), leftovers.len() + meta.len());
     drop(user);
@@ -319,4 +323,60 @@ fn what_was_left_behind() {
         );
     }
     assert_eq!(everything(&repository), meta);
+}
+
+/// A composefs image that is not what comes of the layers is not made up.
+#[test]
+fn an_image_that_would_be_another_is_left() {
+    let dir = quick_directory();
+    let layout = Layout::new(&dir.path().join("image"));
+    let made = layout.image(&odd_layers());
+    let path = repository(dir.path());
+    let from = format!("oci:{}", layout.path.display());
+    ok(&path, &["pull", &from, "image"]);
+    let other = Digest::parse_hex("ab".repeat(32).as_bytes()).expect("digest");
+
+    // The configuration refers to another image, and the manifest to that configuration.
+    let repository = Repository::open(&path).expect("repository");
+    let mut objects = Unnamed::new(repository.store());
+    let manifest = format!("oci-manifest-{}", made.manifest);
+    let rewrite = |name: &str, key: &str, to: &Digest, objects: &mut Unnamed| {
+        let stream = repository.lookup(Category::Streams, name).expect("stream");
+        let file = repository.object(&stream.expect("stream")).expect("stream");
+        let mut reader = Reader::open(file, Algorithm::Sha256).expect("stream");
+        let kind = reader.content_type();
+        let mut writer = Writer::new(Algorithm::Sha256, kind).expect("stream");
+        let Ok(Some(Chunk::External(text))) = reader.next_chunk() else {
+            panic!("not a text");
+        };
+        writer.external(&text, reader.size()).expect("stream");
+        for (name, digest) in reader.names() {
+            let is_it = name.starts_with(key);
+            writer.refer(name, if is_it { to } else { digest });
+        }
+        writer.finish(objects).expect("stream")
+    };
+    let names = repository.names(Category::Streams).expect("names");
+    let config = names
+        .iter()
+        .find(|link| link.name.starts_with("oci-config-"));
+    let config = config.expect("configuration").name.clone();
+    let new_config = rewrite(&config, "composefs.image", &other, &mut objects);
+    let new_manifest = rewrite(&manifest, "config:", &new_config, &mut objects);
+    objects.publish().expect("objects");
+    for (name, stream) in [(&config, &new_config), (&manifest, &new_manifest)] {
+        let set = repository.set_name(Category::Streams, name, stream);
+        set.expect("name");
+    }
+    drop(repository);
+
+    let before = state(&path);
+    let (said, _) = left(&path, &["fsck", "--repair"]);
+    let want = format!(
+        "{config}: needs object {other}, which is not there: cannot be repaired: \
+         composefs.image.v1 {other}: is {} when it is made anew",
+        ok(&path, &["digest", "--compute", "image"]).trim()
+    );
+    assert!(said.contains(&want), "{said}");
+    assert!(state(&path) == before);
 }

@@ -29,6 +29,11 @@ pub fn note(repository: &Repository, digest: &BlobDigest, reference: &Reference)
     }
 }
 
+/// Where the image of a digest came from, if that was noted.
+pub fn noted(repository: &Repository, digest: &BlobDigest) -> Option<String> {
+    repository.origin(&tag::manifest(digest))
+}
+
 /// Sources that images may be in, each opened once.
 pub struct Origins {
     /// One that may have any of them.
@@ -66,7 +71,7 @@ impl Origins {
         digest: &BlobDigest,
         names: &[String],
     ) -> Result<Option<Found>> {
-        let noted = repository.origin(&tag::manifest(digest));
+        let noted = noted(repository, digest);
         let is_source = |name: &&String| name.parse::<Reference>().is_ok();
         let mut all = Vec::new();
         for name in self

@@ -6,6 +6,7 @@ use std::io::Write;
 use anyhow::{Context, Result};
 use clap::Args;
 use composefs_oci::image::{self, Image};
+use composefs_oci::origin;
 use composefs_tools::contents::{self, Filter};
 use composefs_tools::fsverity::{self, BLOCK_SIZE};
 use composefs_tools::info::ls;
@@ -58,6 +59,7 @@ struct Inspected {
     config: Option<serde_json::Value>,
     manifest_digest: String,
     artifact_type: Option<String>,
+    origin: Option<String>,
     composefs: Option<String>,
 }
 
@@ -78,6 +80,7 @@ impl Options {
                     config: serde_json::from_slice(&image.config_text).ok(),
                     artifact_type: image.manifest.artifact_type().map(str::to_owned),
                     manifest_digest: image.digest.to_string(),
+                    origin: origin::noted(&repository, &image.digest),
                 };
                 serde_json::to_vec_pretty(&inspected)?
             }

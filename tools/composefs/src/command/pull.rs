@@ -14,7 +14,7 @@ use crate::access::Access;
 use crate::place::Place;
 use crate::progress::Pulling;
 
-/// Fetch an image
+/// Fetch an image, or an artifact
 #[derive(Args, Debug)]
 pub struct Options {
     /// Where it is: docker://REGISTRY/NAME[:TAG|@DIGEST], oci:DIR[:TAG], oci-archive:FILE[:TAG] or

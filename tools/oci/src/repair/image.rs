@@ -257,11 +257,18 @@ impl<'a> Mending<'a> {
     ) -> (Composed, Option<Error>) {
         let mut images = Composed::default();
         let mut failure = None;
-        for (key, digest) in refs.iter().filter(|(key, _)| image::is_image_key(key)) {
+        let mut known: Vec<_> = refs
+            .iter()
+            .filter(|(key, _)| image::is_image_key(key))
+            .collect();
+        // Those to boot from come last, as they were written. They may be the same.
+        known.sort_by_key(|(key, _)| image::version_of(key).is_none());
+        for (key, digest) in known {
             images.refs.push((key.clone(), *digest));
-            let made = match self.repository.object(digest) {
-                Ok(_) => Ok(()),
-                Err(_) => self.make_image(fetched, key, digest, objects),
+            let is_made = images.named.contains(digest);
+            let made = match is_made || self.repository.object(digest).is_ok() {
+                true => Ok(()),
+                false => self.make_image(fetched, key, digest, objects),
             };
             match made {
                 Ok(()) => images.named.push(*digest),
