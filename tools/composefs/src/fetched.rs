@@ -12,7 +12,7 @@ pub fn composefs(repository: &Repository, name: &str) -> Result<Digest> {
         Ok(image) => return image.composefs(repository).with_context(|| title(name)),
         Err(error) => error,
     };
-    find(repository, name)?.map_or(Err(error), Ok)
+    find(repository, name)?.ok_or(error)
 }
 
 /// The one without a manifest that has this name.
