@@ -3,11 +3,10 @@
 
 mod common;
 
+use std::fs;
 use std::process::Command;
-use std::thread;
-use std::time::Duration;
 
-use common::server::{honest, Server};
+use common::server::{honest, Reply, Server};
 use common::{composefs, ok, quick_directory, repository, By, Layer, Layout};
 
 /// The first digits of a digest.
@@ -28,11 +27,16 @@ fn a_line_for_each_layer() {
     let made = layout.image(&[layer("usr/a"), layer("usr/b")]);
     let (path, answers) = (layout.path.clone(), made.clone());
     let server = Server::run(move |request| {
-        // Long enough to be seen.
-        if request.path.contains("/blobs/") {
-            thread::sleep(Duration::from_millis(700));
+        let reply = honest(&path, &answers, request);
+        let is_layer = answers
+            .layers
+            .iter()
+            .any(|layer| request.path.ends_with(layer));
+        Reply {
+            // Long enough to be seen.
+            pauses_after: is_layer.then_some(reply.body.len() / 2),
+            ..reply
         }
-        honest(&path, &answers, request)
     });
     let repository = repository(dir.path());
     let from = format!("docker://{}/some/image", server.host);
@@ -58,6 +62,9 @@ fn a_line_for_each_layer() {
     assert!(output.status.success(), "{shown}");
     for layer in &made.layers {
         assert!(shown.contains(short(layer)), "{layer}: {shown}");
+        let size = fs::metadata(layout.blob_path(layer)).expect("blob").len();
+        let half = format!(" {} B/{size} B, ", size / 2);
+        assert!(shown.contains(&half), "{half}: {shown}");
     }
     assert!(shown.contains("2 layers"), "{shown}");
     // All of it is gone in the end.

@@ -11,10 +11,7 @@ use common::{
     composefs, damage, everything, fails, odd_layers, ok, quick_directory, repository, sha256,
     state, By, Layer, Layout,
 };
-use composefs_repository::stream::{Chunk, Reader, Writer};
-use composefs_repository::{Category, Repository};
-use composefs_tools::fsverity::{Algorithm, Digest};
-use composefs_tools::store::Unnamed;
+use composefs_repository::Repository;
 
 /// What a repair that leaves faults says: all its lines, and the one on standard error.
 fn left(repository: &Path, arguments: &[&str]) -> (String, String) {
@@ -325,58 +322,39 @@ fn what_was_left_behind() {
     assert_eq!(everything(&repository), meta);
 }
 
-/// A composefs image that is not what comes of the layers is not made up.
+/// What is damaged and has to do with nothing is removed; what belongs to an image that has no name any
+/// more is left to be collected.
 #[test]
-fn an_image_that_would_be_another_is_left() {
+fn what_no_image_needs() {
     let dir = quick_directory();
     let layout = Layout::new(&dir.path().join("image"));
-    let made = layout.image(&odd_layers());
-    let path = repository(dir.path());
+    layout.image(&odd_layers());
+    let repository = repository(dir.path());
     let from = format!("oci:{}", layout.path.display());
-    ok(&path, &["pull", &from, "image"]);
-    let other = Digest::parse_hex("ab".repeat(32).as_bytes()).expect("digest");
-
-    // The configuration refers to another image, and the manifest to that configuration.
-    let repository = Repository::open(&path).expect("repository");
-    let mut objects = Unnamed::new(repository.store());
-    let manifest = format!("oci-manifest-{}", made.manifest);
-    let rewrite = |name: &str, key: &str, to: &Digest, objects: &mut Unnamed| {
-        let stream = repository.lookup(Category::Streams, name).expect("stream");
-        let file = repository.object(&stream.expect("stream")).expect("stream");
-        let mut reader = Reader::open(file, Algorithm::Sha256).expect("stream");
-        let kind = reader.content_type();
-        let mut writer = Writer::new(Algorithm::Sha256, kind).expect("stream");
-        let Ok(Some(Chunk::External(text))) = reader.next_chunk() else {
-            panic!("not a text");
-        };
-        writer.external(&text, reader.size()).expect("stream");
-        for (name, digest) in reader.names() {
-            let is_it = name.starts_with(key);
-            writer.refer(name, if is_it { to } else { digest });
-        }
-        writer.finish(objects).expect("stream")
-    };
-    let names = repository.names(Category::Streams).expect("names");
-    let config = names
-        .iter()
-        .find(|link| link.name.starts_with("oci-config-"));
-    let config = config.expect("configuration").name.clone();
-    let new_config = rewrite(&config, "composefs.image", &other, &mut objects);
-    let new_manifest = rewrite(&manifest, "config:", &new_config, &mut objects);
-    objects.publish().expect("objects");
-    for (name, stream) in [(&config, &new_config), (&manifest, &new_manifest)] {
-        let set = repository.set_name(Category::Streams, name, stream);
-        set.expect("name");
-    }
-    drop(repository);
-
-    let before = state(&path);
-    let (said, _) = left(&path, &["fsck", "--repair"]);
-    let want = format!(
-        "{config}: needs object {other}, which is not there: cannot be repaired: \
-         composefs.image.v1 {other}: is {} when it is made anew",
-        ok(&path, &["digest", "--compute", "image"]).trim()
+    ok(&repository, &["pull", &from, "image"]);
+    let stray = format!("objects/ab/{}", "cd".repeat(31));
+    let path = repository.join(&stray);
+    fs::create_dir_all(path.parent().expect("directory")).expect("directory");
+    fs::write(&path, b"stray").expect("written");
+    let repair = ["fsck", "--repair", "--contents"];
+    let user = Repository::open(&repository).expect("repository");
+    let (said, _) = left(&repository, &repair);
+    let want = ": cannot be repaired: others use the repository: try again\n";
+    assert!(said.starts_with(&stray) && said.contains(want), "{said}");
+    drop(user);
+    let said = ok(&repository, &repair);
+    let line = said.lines().next().expect("a line");
+    assert!(
+        line.starts_with(&stray) && line.ends_with(": removed"),
+        "{line}"
     );
-    assert!(said.contains(&want), "{said}");
-    assert!(state(&path) == before);
+    assert!(!path.exists());
+
+    let large = object(&repository, "image", "/aa");
+    ok(&repository, &["rm", "image"]);
+    damage(&large);
+    let (said, _) = left(&repository, &repair);
+    assert!(said.contains("(gc removes what nothing needs)"), "{said}");
+    ok(&repository, &["gc"]);
+    assert_eq!(everything(&repository), [repository.join("meta.json")]);
 }

@@ -10,9 +10,8 @@ use composefs_tools::fsverity::Digest;
 use rustix::io::Errno;
 
 use crate::links::Category;
-use crate::objects::image_objects;
+use crate::objects::needs;
 use crate::repository::Repository;
-use crate::stream::Reader;
 
 /// How much is checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,28 +157,16 @@ impl Check<'_> {
                     continue;
                 }
             };
-            let needs = match category {
-                Category::Images => image_objects(self.repository, &digest).map(Vec::from_iter),
-                Category::Streams => self.stream(&digest),
-            };
-            match needs {
+            match needs(self.repository, category, &digest) {
                 Err(error) => self.fault(place, format!("{error:#}"), Some(digest)),
-                Ok(mut needs) => {
+                Ok(needs) => {
+                    let mut needs = Vec::from_iter(needs);
                     needs.sort_unstable();
                     self.expect(&place, &needs);
                 }
             }
         }
         Ok(())
-    }
-
-    /// What a stream needs.
-    fn stream(&self, digest: &Digest) -> Result<Vec<Digest>> {
-        let file = self.repository.object(digest)?;
-        let mut stream = Reader::open(file, self.repository.algorithm())?;
-        while stream.next_chunk()?.is_some() {}
-        let names = stream.names().values().copied();
-        Ok(stream.objects().iter().copied().chain(names).collect())
     }
 
     fn expect(&mut self, place: &Place, needs: &[Digest]) {

@@ -12,7 +12,9 @@ use composefs_tools::{measure, quote};
 use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::links::Category;
 use crate::repository::{Repository, OBJECTS};
+use crate::stream::Reader;
 
 impl Repository {
     /// Opens an object, and looks that it is what its name says: the kernel's word counts, or else
@@ -118,6 +120,27 @@ impl Repository {
     pub fn name_object(&self, digest: &Digest) -> String {
         let path = self.objects_path().join(object_path(digest));
         format!("object {}", quote::path(&path))
+    }
+}
+
+/// What a stream or an image needs, all of which is read.
+///
+/// # Errors
+/// If it is damaged.
+pub(crate) fn needs(
+    repository: &Repository,
+    category: Category,
+    digest: &Digest,
+) -> Result<HashSet<Digest>> {
+    match category {
+        Category::Images => image_objects(repository, digest),
+        Category::Streams => {
+            let file = repository.object(digest)?;
+            let mut stream = Reader::open(file, repository.algorithm())?;
+            while stream.next_chunk()?.is_some() {}
+            let names = stream.names().values().copied();
+            Ok(stream.objects().iter().copied().chain(names).collect())
+        }
     }
 }
 

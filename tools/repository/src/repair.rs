@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What can be mended of a repository without fetching anything.
 
+use std::collections::HashSet;
+
 use anyhow::Result;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::measure;
@@ -8,6 +10,8 @@ use composefs_tools::verity::{self, Enabled};
 
 use crate::fsck::{Fault, Place};
 use crate::gc;
+use crate::links::Category;
+use crate::objects::needs;
 use crate::repository::Repository;
 
 /// Whether an object is what its name says. One that only lacks the protection of fs-verity gets
@@ -44,21 +48,24 @@ pub enum Tidied {
     Others,
 }
 
-/// Removes what others left behind who did not come to an end, and references that lead to nothing:
-/// those among `faults`. Nobody else may be using the repository meanwhile.
+/// Removes what others left behind who did not come to an end, and of what is wrong by `faults`:
+/// references that lead to nothing, and objects that nothing needs. Nobody else may be using the
+/// repository meanwhile.
 ///
 /// # Errors
 /// If it cannot be removed.
 pub fn tidy(repository: &Repository, faults: &[Fault]) -> Result<Tidied> {
     let leftovers = gc::leftovers(repository)?;
-    let references: Vec<_> = faults
-        .iter()
-        .filter_map(|fault| match &fault.place {
-            Place::Reference(category, name) => Some((*category, name)),
-            _ => None,
-        })
-        .collect();
-    if leftovers.is_empty() && references.is_empty() {
+    let mut references = Vec::new();
+    let mut objects = Vec::new();
+    for fault in faults {
+        match (&fault.place, &fault.object) {
+            (Place::Reference(category, name), _) => references.push((*category, name)),
+            (Place::Object(path), Some(object)) => objects.push((path, object)),
+            _ => {}
+        }
+    }
+    if leftovers.is_empty() && references.is_empty() && objects.is_empty() {
         return Ok(Tidied::Done(leftovers));
     }
     if !repository.try_lock_out_others()? {
@@ -72,9 +79,34 @@ pub fn tidy(repository: &Repository, faults: &[Fault]) -> Result<Tidied> {
             }
         }
     }
+    // As long as something cannot be read, it is not known what it needs.
+    let needed = match objects.is_empty() {
+        true => None,
+        false => needed(repository).ok(),
+    };
+    for (path, object) in objects {
+        let is_needed = needed.as_ref().is_none_or(|needed| needed.contains(object));
+        if !is_needed && repository.checked_object(object).is_err() {
+            gc::remove(repository, path, false)?;
+        }
+    }
     let leftovers = gc::leftovers(repository)?;
     for path in &leftovers {
         gc::remove(repository, path, false)?;
     }
     Ok(Tidied::Done(leftovers))
+}
+
+/// All that has a name, and what that needs, whether or not it is kept.
+fn needed(repository: &Repository) -> Result<HashSet<Digest>> {
+    let mut found = HashSet::new();
+    for category in [Category::Streams, Category::Images] {
+        for link in repository.names(category)? {
+            found.extend(link.object(repository));
+            if let Some(digest) = repository.lookup(category, &link.name)? {
+                found.extend(needs(repository, category, &digest)?);
+            }
+        }
+    }
+    Ok(found)
 }

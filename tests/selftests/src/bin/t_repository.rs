@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -71,9 +72,17 @@ impl Context {
 
     fn mount(&self, more: &[&str]) -> Result<Mount> {
         let target = self.target();
-        let target = target.to_str().context("path")?;
-        self.run(&[&["mount"], more, &["image", target]].concat())?;
-        Ok(Mount::adopt(&self.target()))
+        let path = target.to_str().context("path")?;
+        self.run(&[&["mount"], more, &["image", path]].concat())?;
+        Ok(Mount::adopt(&target))
+    }
+
+    /// Mounts the image in another place.
+    fn mount_at(&self, name: &str) -> Result<Mount> {
+        let target = self.work.join(name);
+        fs::create_dir_all(&target)?;
+        self.run(&["mount", "image", target.to_str().context("path")?])?;
+        Ok(Mount::adopt(&target))
     }
 
     /// Makes an OCI image of one layer.
@@ -208,8 +217,9 @@ fn gc_waits_for_overlays(context: &Context) -> Result<()> {
     context.run(&["gc"]).map(drop)
 }
 
-/// Objects have fs-verity, and one that has not is found.
-fn damage_is_found(context: &Context) -> Result<()> {
+/// Objects have fs-verity. One that has not is found, and gets it; one that is another, or is gone,
+/// is fetched again. Who has it open notices nothing.
+fn damage_is_repaired(context: &Context) -> Result<()> {
     let listed = context.run(&["ls", "image"])?;
     let large = listed
         .lines()
@@ -219,22 +229,55 @@ fn damage_is_found(context: &Context) -> Result<()> {
         .join("objects")
         .join(large.context("object")?);
     let good = fs::read(&object)?;
+    let mount = context.mount(&[])?;
+    let mut open = fs::File::open(mount.join("usr/large"))?;
+    let is_damaged = || -> Result<()> {
+        let one = ["1 fault was found"];
+        expect_refusal(&mut context.command(&["fsck", "--contents"]), &one)?;
+        let other = context.mount_at("other")?;
+        let read = fs::read(other.join("usr/large"));
+        ensure!(read.is_err(), "it can be read");
+        other.unmount()
+    };
+    let repair = || context.run(&["fsck", "--repair", "--contents"]);
+
+    // The content is right, so nothing is fetched.
+    let (image, aside) = (context.work.join("image"), context.work.join("aside"));
+    fs::rename(&image, &aside)?;
     replace(&object, &good)?;
     context.run(&["fsck"])?;
+    is_damaged()?;
+    let said = repair()?;
+    ensure!(
+        said.contains("is not protected by fs-verity: repaired"),
+        "{said}"
+    );
+    context.run(&["fsck", "--contents"])?;
+
+    replace(&object, b"another")?;
+    is_damaged()?;
+    let one = ["1 fault is left"];
     expect_refusal(
-        &mut context.command(&["fsck", "--contents"]),
-        &["1 fault was found"],
+        &mut context.command(&["fsck", "--repair", "--contents"]),
+        &one,
     )?;
-    let mount = context.mount(&[])?;
-    ensure!(fs::read(mount.join("usr/large")).is_err(), "it can be read");
-    mount.unmount()?;
+    fs::rename(&aside, &image)?;
+    repair()?;
+    context.run(&["fsck", "--contents"])?;
     fs::remove_file(&object)?;
     expect_refusal(&mut context.command(&["fsck"]), &["fault"])?;
-    context.run(&["rm", "image"])?;
-    context.run(&["gc"])?;
-    context.run(&["pull", &context.image(), "image"])?;
+    repair()?;
     context.run(&["fsck", "--contents"])?;
-    Ok(())
+
+    let mut content = String::new();
+    open.read_to_string(&mut content)?;
+    ensure!(content == CONTENT.repeat(1000), "what is open has changed");
+    drop(open);
+    mount.unmount()?;
+    setup::drop_caches()?;
+    let mount = context.mount(&[])?;
+    ensure!(fs::read_to_string(mount.join("usr/large"))? == content);
+    mount.unmount()
 }
 
 const CASES: &[Case<Context>] = &[
@@ -250,8 +293,8 @@ const CASES: &[Case<Context>] = &[
     ("gc waits for overlays", |context| {
         gc_waits_for_overlays(context)
     }),
-    ("damage is found, and mended by pulling", |context| {
-        damage_is_found(context)
+    ("damage is found, and repaired", |context| {
+        damage_is_repaired(context)
     }),
 ];
 

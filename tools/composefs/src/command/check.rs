@@ -107,7 +107,7 @@ impl Options {
         }
         let mut told = Told::new(&after, |fault| {
             let cause = causes.of(fault).unwrap_or(match (&fault.place, &tidied) {
-                (Place::Reference(..), Tidied::Others) => "others use the repository: try again",
+                (Place::Reference(..) | Place::Object(_), Tidied::Others) => "others use the repository: try again",
                 _ => "it is of no image that was pulled and has a name (gc removes what nothing needs)",
             });
             format!("{fault}: cannot be repaired: {cause}")

@@ -28,6 +28,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// So many bytes of the body are sent, and the connection closed.
     pub breaks_after: Option<usize>,
+    /// There is a pause when so many bytes of the body are sent.
+    pub pauses_after: Option<usize>,
     /// The body is sent again and again, until nobody listens.
     pub is_endless: bool,
     /// A byte of the body at a time, with a pause.
@@ -181,7 +183,12 @@ fn send(mut stream: &TcpStream, reply: &Reply) -> Option<()> {
             thread::sleep(Duration::from_millis(200));
         }
     } else {
-        stream.write_all(body).ok()?;
+        let (first, second) = body.split_at(reply.pauses_after.unwrap_or(0));
+        stream.write_all(first).ok()?;
+        if reply.pauses_after.is_some() {
+            thread::sleep(Duration::from_secs(1));
+        }
+        stream.write_all(second).ok()?;
     }
     reply.breaks_after.is_none().then_some(())
 }
