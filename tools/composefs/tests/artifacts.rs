@@ -144,7 +144,8 @@ fn damaged_artifacts_are_repaired() {
 fn wrong_blobs_leave_nothing() {
     let dir = quick_directory();
     let repository = repository(dir.path());
-    let cases: [(&str, &dyn Fn(&mut Vec<u8>)); 4] = [
+    type Damage<'a> = &'a dyn Fn(&mut Vec<u8>);
+    let cases: [(&str, Damage); 4] = [
         ("other", &|blob| blob[0] ^= 1),
         ("longer", &|blob| blob.push(1)),
         ("shorter", &|blob| blob.truncate(5)),
