@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Writing images: the EROFS layout that composefs 1.0 defined, byte for byte.
+//! Writing images: the EROFS layouts that composefs 1.0 and composefs-rs defined, byte for byte.
 //!
-//! Two passes over the tree in breadth-first order: the first finds where each inode lies
-//! ([`layout`]), the second writes everything out in order ([`writer`]), so an image is streamed
-//! and never held in memory.
+//! Two passes over the inodes: the first finds where each lies ([`layout`]), the second writes
+//! everything out in order ([`writer`]), so an image is streamed and never held in memory. What
+//! the versions of the format differ in is told in [`crate::version`].
 //!
 //! ```text
 //! 0            composefs header
@@ -13,7 +13,7 @@
 //! block        data of inodes that is not a tail, in whole blocks
 //! ```
 //!
-//! Source: `fs/erofs/erofs_fs.h` in the kernel, and what composefs 1.0.8 writes.
+//! Source: `fs/erofs/erofs_fs.h` in the kernel, and what composefs 1.0.8 and composefs-rs write.
 
 mod directory;
 mod layout;
@@ -26,26 +26,25 @@ mod writer;
 
 use std::io::Write;
 
-use anyhow::{anyhow, Result};
+use anyhow::Result;
 
 use crate::fsverity::{Algorithm, Digest};
 use crate::overlay;
 use crate::tree::Tree;
+use crate::version::Version;
 use layout::Layout;
 use order::Order;
 use sharing::Sharing;
 use sink::Sink;
 use writer::Plan;
 
-/// Highest format version there is.
-pub const VERSION_MAX: u32 = 1;
-
 /// What to write.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Lowest format version to use.
     pub min_version: u32,
-    /// Format version to go up to where the tree is better off with it.
+    /// Format version to go up to where the tree is better off with it. No tree is with version 2,
+    /// which has to be the lowest, too.
     pub max_version: u32,
     /// Compute the fs-verity digest of the image with this algorithm.
     pub digest: Option<Algorithm>,
@@ -61,28 +60,27 @@ pub fn write(
     options: &Options,
     out: Option<&mut dyn Write>,
 ) -> Result<Option<Digest>> {
-    if options.min_version > VERSION_MAX || options.max_version > VERSION_MAX {
-        return Err(anyhow!("image format versions are 0 to {VERSION_MAX}"));
-    }
-    let version = if options.max_version > options.min_version && overlay::has_whiteouts(&tree) {
-        options.max_version
-    } else {
-        options.min_version
-    };
+    let (min, max) = (options.min_version, options.max_version);
+    let version = Version::choose(min, max, || overlay::has_whiteouts(&tree))?;
     overlay::rewrite(&mut tree, version)?;
     links::resolve(&mut tree)?;
-    let order = Order::new(&tree)?;
+    if version.is_rs() {
+        links::count(&mut tree);
+        tree.pool.split_lustre(&tree.bytes);
+    }
+    let order = Order::new(&tree, version)?;
     directory::measure(&mut tree, &order);
-    let sharing = Sharing::new(&tree, &order);
-    let layout = Layout::new(&tree, &order, &sharing)?;
+    let sharing = Sharing::new(&tree, &order, version);
+    let layout = Layout::new(&tree, &order, &sharing, version)?;
     let plan = Plan {
+        version,
         tree: &tree,
         order: &order,
         sharing: &sharing,
         layout: &layout,
     };
     let mut sink = Sink::new(out, options.digest);
-    writer::write(plan, version, &mut sink)?;
+    writer::write(plan, &mut sink)?;
     sink.finish()
 }
 

@@ -34,5 +34,6 @@ pub mod store;
 mod structure;
 pub mod tree;
 pub mod verity;
+pub mod version;
 pub mod walk;
 pub mod xattr;

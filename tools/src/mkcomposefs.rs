@@ -91,7 +91,8 @@ pub struct Command {
     #[arg(long)]
     hardlinks: bool,
 
-    /// Use at least this format version; --version is the same [default: 0]
+    /// Use at least this format version, 2 being that of composefs-rs before it had others;
+    /// --version is the same [default: 0]
     #[arg(
         long,
         value_name = "N",

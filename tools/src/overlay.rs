@@ -3,7 +3,7 @@
 //!
 //! A composefs image states in overlayfs terms where a file's content is (`metacopy`,
 //! `redirect`). So whatever of the source would itself mean something to overlayfs is escaped
-//! first: `trusted.overlay.*` attributes, and whiteouts.
+//! first: `trusted.overlay.*` attributes, and whiteouts. Format version 2 leaves whiteouts alone.
 
 use std::collections::HashSet;
 
@@ -15,11 +15,12 @@ use composefs_format::disk::overlay::{
 use crate::chunks;
 use crate::quote;
 use crate::tree::{FileType, Meta, NodeId, Tree, ROOT};
+use crate::version::Version;
 use crate::xattr::XattrList;
 
 const SELINUX: &[u8] = b"security.selinux";
 
-/// Whether the tree holds a whiteout; such trees are better off with format version 1.
+/// Whether the tree holds a whiteout; such trees are better off with format version 1 than with 0.
 pub fn has_whiteouts(tree: &Tree) -> bool {
     tree.ids().any(|id| is_whiteout(tree, id))
 }
@@ -34,7 +35,7 @@ fn is_whiteout(tree: &Tree, id: NodeId) -> bool {
 /// # Errors
 /// If the root is not a directory, or a file is too large or its attributes too many to be
 /// described; the message names it.
-pub fn rewrite(tree: &mut Tree, version: u32) -> Result<()> {
+pub fn rewrite(tree: &mut Tree, version: Version) -> Result<()> {
     if !tree.node(ROOT).meta.is_dir() {
         return Err(anyhow!("the root of an image must be a directory"));
     }
@@ -57,36 +58,61 @@ pub fn rewrite(tree: &mut Tree, version: u32) -> Result<()> {
                 .with_context(|| quote::bytes(&tree.path(id)).to_string())?;
         }
     }
-    add_stubs(tree, &taken)
+    match version.is_rs() {
+        true => Ok(()),
+        false => add_stubs(tree, &taken),
+    }
 }
 
 fn rewrite_node(
     tree: &mut Tree,
     id: NodeId,
     hiding: bool,
-    version: u32,
+    version: Version,
     list: &mut XattrList,
 ) -> Result<()> {
-    let meta = tree.node(id).meta;
     list.restart(tree.xattrs(id));
     let mut changed = escape(tree, list)?;
+    changed |= point_at_content(tree, id, list)?;
+    if !version.is_rs() {
+        changed |= mark(tree, id, hiding, version, list)?;
+    }
+    if changed {
+        tree.set_xattrs(id, list)?;
+    }
+    Ok(())
+}
 
-    if tree.is_external(id) {
-        chunks::check_size(meta.size)?;
-        match tree.metacopy(id) {
-            Some(value) => {
-                let xattr = tree.pool.intern_span(&mut tree.bytes, METACOPY, value)?;
-                list.set_id(&tree.pool, xattr)?;
-            }
-            None => tree.collect_xattr(list, METACOPY, b"")?,
-        }
-        if let Some(path) = tree.redirect(id).filter(|path| path.len() > 1) {
-            let xattr = tree.pool.intern_span(&mut tree.bytes, REDIRECT, path)?;
+/// Says where the content of a file is that is elsewhere.
+fn point_at_content(tree: &mut Tree, id: NodeId, list: &mut XattrList) -> Result<bool> {
+    if !tree.is_external(id) {
+        return Ok(false);
+    }
+    chunks::check_size(tree.node(id).meta.size)?;
+    match tree.metacopy(id) {
+        Some(value) => {
+            let xattr = tree.pool.intern_span(&mut tree.bytes, METACOPY, value)?;
             list.set_id(&tree.pool, xattr)?;
         }
-        changed = true;
+        None => tree.collect_xattr(list, METACOPY, b"")?,
     }
+    if let Some(path) = tree.redirect(id).filter(|path| path.len() > 1) {
+        let xattr = tree.pool.intern_span(&mut tree.bytes, REDIRECT, path)?;
+        list.set_id(&tree.pool, xattr)?;
+    }
+    Ok(true)
+}
 
+/// Escapes a whiteout, and marks directories that hold some, and the root.
+fn mark(
+    tree: &mut Tree,
+    id: NodeId,
+    hiding: bool,
+    version: Version,
+    list: &mut XattrList,
+) -> Result<bool> {
+    let meta = tree.node(id).meta;
+    let mut changed = false;
     if meta.is_whiteout() {
         let meta = tree.meta_mut(id);
         meta.size = 0;
@@ -101,7 +127,7 @@ fn rewrite_node(
         for name in WHITEOUTS {
             tree.collect_xattr(list, name, b"")?;
         }
-        if version >= 1 {
+        if version.marks_whiteouts_twice() {
             for name in OPAQUE_WHITEOUTS {
                 tree.collect_xattr(list, name, b"x")?;
             }
@@ -113,11 +139,7 @@ fn rewrite_node(
         tree.collect_xattr(list, OPAQUE, b"y")?;
         changed = true;
     }
-
-    if changed {
-        tree.set_xattrs(id, list)?;
-    }
-    Ok(())
+    Ok(changed)
 }
 
 /// Moves `trusted.overlay.*` out of the way of the attributes that are added.

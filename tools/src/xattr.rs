@@ -116,6 +116,15 @@ impl Pool {
         (key.prefix, bytes.get(key.suffix()))
     }
 
+    /// Has `lustre.` be a prefix, which it is in format version 2 only.
+    pub(crate) fn split_lustre(&mut self, bytes: &Bytes) {
+        for key in &mut self.keys {
+            if bytes.get(key.name).starts_with(XattrIndex::Lustre.prefix()) {
+                key.prefix = XattrIndex::Lustre;
+            }
+        }
+    }
+
     /// Value of an entry.
     pub fn value<'a>(&self, bytes: &'a Bytes, id: XattrId) -> &'a [u8] {
         bytes.get(self.entries[id as usize].value)

@@ -9,6 +9,7 @@ use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use composefs_format::disk::header;
 use composefs_tools::fsverity::{digest_of, Algorithm};
 
 const DUMP: &str = "/ 0 40755 2 0 0 0 0.0 - - -\n/f 3 100644 1 0 0 0 0.0 - abc -\n";
@@ -100,6 +101,12 @@ fn options_are_those_of_the_c_tool() {
     assert_ne!(as_0, as_1);
     assert_eq!(make(&["--version=0", "-", "-"], DUMP).stdout, as_0);
     assert_eq!(make(&["--version=1", "-", "-"], DUMP).stdout, as_1);
+    // The C tool has no more; here it is composefs-rs's.
+    let as_2 = make(&["--min-version=2", "-", "-"], DUMP).stdout;
+    let format = header::at::FORMAT.offset();
+    assert_eq!(as_2[format..][..4], header::NEWEST_FORMAT.to_le_bytes());
+    let arguments = ["--version=2", "--max-version=2", "-", "-"];
+    assert_eq!(make(&arguments, DUMP).stdout, as_2);
     fs::remove_dir_all(dir).expect("remove directory");
 }
 
@@ -113,8 +120,10 @@ fn wrong_command_lines_exit_with_1() {
         &["", "x"],
         &["--threads=0", "-", "-"],
         &["--threads=x", "-", "-"],
-        &["--min-version=2", "-", "-"],
+        &["--min-version=3", "-", "-"],
         &["--max-version=2", "-", "-"],
+        &["--min-version=1", "--max-version=2", "-", "-"],
+        &["--min-version=2", "--max-version=3", "-", "-"],
         &["--min-version=x", "-", "-"],
         &["--nonsense", "-", "-"],
         &["--digest-algorithm=md5", "-", "-"],

@@ -23,7 +23,9 @@ pub mod header {
     pub const VERSION: u32 = 1;
     /// Flag: some file has a POSIX ACL.
     pub const HAS_ACL: u32 = 1 << 0;
-    /// The newest version of the format, which composefs-rs writes; the C tool writes 0 and 1.
+    /// The newest version of the format that composefs 1.0 knows.
+    pub const NEWEST_C_FORMAT: u32 = 1;
+    /// The newest version of the format, which is composefs-rs's.
     pub const NEWEST_FORMAT: u32 = 2;
 
     /// The fields.

@@ -10,8 +10,9 @@ use std::rc::Rc;
 use composefs_format::Algorithm;
 use composefs_tools::contents::{self, Entry, Filter};
 use composefs_tools::fsverity::Digest;
-use composefs_tools::image::{self, Options, VERSION_MAX};
+use composefs_tools::image::{self, Options};
 use composefs_tools::tree::{FileType, Meta, NodeId, Tree};
+use composefs_tools::version::VERSION_MAX_C;
 use composefs_tools::xattr::{XattrError, XattrList};
 use rustix::io::Errno;
 
@@ -33,7 +34,7 @@ pub fn write(
     wants_digest: bool,
     out: Option<&mut dyn Write>,
 ) -> Result<(u32, Option<Digest>), Errno> {
-    if version > VERSION_MAX || max_version > VERSION_MAX {
+    if version > VERSION_MAX_C || max_version > VERSION_MAX_C {
         return Err(Errno::INVAL);
     }
     let tree = Conversion::of(root)?;

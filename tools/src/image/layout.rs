@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The first pass: where every inode goes.
 
-use anyhow::{anyhow, Result};
-use composefs_format::disk::{superblock, BLOCK_SIZE, SLOT_SIZE};
+use anyhow::{anyhow, Context, Result};
+use composefs_format::disk::{superblock, xattr, BLOCK_SIZE, SLOT_SIZE};
 
 use crate::image::order::Order;
 use crate::image::shape::Shape;
 use crate::image::sharing::Sharing;
+use crate::quote;
 use crate::tree::{NodeId, Time, Tree, ROOT};
+use crate::version::Version;
 
 /// Where everything is.
 pub(super) struct Layout {
@@ -21,26 +23,33 @@ pub(super) struct Layout {
     pub data_start: u64,
     /// How many data blocks there are.
     pub data_blocks: u64,
-    /// The earliest modification time, which compact inodes need not state.
+    /// The earliest modification time, which compact inodes need not state; 0 if there are none.
     pub build_time: Time,
 }
 
 impl Layout {
     /// # Errors
-    /// If the metadata takes more than 128 GiB.
-    pub fn new(tree: &Tree, order: &Order, sharing: &Sharing) -> Result<Self> {
+    /// If the metadata takes more than 128 GiB, 16 in version 2; or if what has to be behind an inode
+    /// does not fit there.
+    pub fn new(tree: &Tree, order: &Order, sharing: &Sharing, version: Version) -> Result<Self> {
         let times = order.inodes.iter().map(|&id| tree.node(id).meta.mtime);
-        let build_time = times.min().unwrap_or_default();
+        let build_time = times.min().filter(|_| !version.is_rs()).unwrap_or_default();
         let mut slots = vec![0; tree.len()];
         let mut shapes = Vec::with_capacity(order.inodes.len());
         let mut data_blocks = 0;
         let mut end = superblock::END;
         for &id in &order.inodes {
-            let mut shape = Shape::of(tree, sharing, build_time, id);
-            let (start, spills) = shape.place(&tree.node(id).meta, end);
-            if spills {
-                shape.spill_tail();
-            }
+            let mut shape = Shape::of(version, tree, sharing, build_time, id);
+            let start = if version.is_rs() {
+                let start = shape.place_rs(tree.is_external(id), end);
+                start.with_context(|| quote::bytes(&tree.path(id)).to_string())?
+            } else {
+                let (start, spills) = shape.place(&tree.node(id).meta, end);
+                if spills {
+                    shape.spill_tail();
+                }
+                start
+            };
             slots[id as usize] = u32::try_from(start / SLOT_SIZE)
                 .map_err(|_| anyhow!("the metadata takes more than 128 GiB"))?;
             data_blocks += u64::from(shape.blocks);
@@ -53,6 +62,11 @@ impl Layout {
             return Err(anyhow!("the root inode lies too far into the image"));
         }
         let inodes_end = end.next_multiple_of(SLOT_SIZE);
+        // Version 2 counts from the start of the image.
+        let units = (inodes_end + sharing.size) / xattr::ALIGNMENT as u64;
+        if version.is_rs() && !sharing.shared.is_empty() && u32::try_from(units).is_err() {
+            return Err(anyhow!("the metadata takes more than 16 GiB"));
+        }
         Ok(Self {
             slots,
             shapes,

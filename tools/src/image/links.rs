@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Hard links to hard links.
+//! Hard links: to hard links, and how many a file has.
 
 use anyhow::{anyhow, Context, Result};
 
@@ -32,6 +32,19 @@ pub(super) fn resolve(tree: &mut Tree) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Makes the link count of every file that is no directory the number of its names. All links lead
+/// to files, not to other links.
+pub(super) fn count(tree: &mut Tree) {
+    for id in tree.ids() {
+        tree.meta_mut(id).nlink = 1;
+    }
+    for id in tree.ids() {
+        if let Some(target) = tree.node(id).link() {
+            tree.meta_mut(target).nlink += 1;
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The order of a tree in an image: entries by name, inodes breadth first.
+//! The order of a tree in an image: entries by name, inodes breadth first or depth first.
+
+use std::mem;
 
 use anyhow::{anyhow, Context, Result};
 
 use crate::quote;
 use crate::tree::{NodeId, Tree, NODES_MAX, ROOT};
+use crate::version::Version;
 
 /// Stands for the entry `.` among those of a directory.
 const DOT: NodeId = NODES_MAX;
@@ -24,14 +27,17 @@ pub(super) struct Order {
 impl Order {
     /// # Errors
     /// If a directory has a name twice, as one can that is read while it changes.
-    pub fn new(tree: &Tree) -> Result<Self> {
+    pub fn new(tree: &Tree, version: Version) -> Result<Self> {
         let mut order = Self {
             entries: Vec::new(),
             ends: vec![0; tree.len()],
             inodes: Vec::new(),
         };
         order.sort_entries(tree)?;
-        order.number_inodes(tree);
+        order.inodes = match version.is_rs() {
+            true => order.depth_first(tree),
+            false => order.breadth_first(tree),
+        };
         Ok(order)
     }
 
@@ -116,7 +122,8 @@ impl Order {
         *end += 1;
     }
 
-    fn number_inodes(&mut self, tree: &Tree) {
+    /// All inodes, each where the source has the file.
+    fn breadth_first(&self, tree: &Tree) -> Vec<NodeId> {
         let mut inodes = Vec::with_capacity(tree.len());
         inodes.push(ROOT);
         let mut next = 0;
@@ -125,6 +132,30 @@ impl Order {
             inodes.extend(self.entries(dir).iter().filter(own));
             next += 1;
         }
-        self.inodes = inodes;
+        inodes
+    }
+
+    /// All inodes, each at the first of the file's names.
+    fn depth_first(&self, tree: &Tree) -> Vec<NodeId> {
+        let mut inodes = Vec::with_capacity(tree.len());
+        inodes.push(ROOT);
+        let mut is_there = vec![false; tree.len()];
+        is_there[ROOT as usize] = true;
+        let mut levels = vec![self.entries(ROOT).iter()];
+        while let Some(entries) = levels.last_mut() {
+            let Some(&entry) = entries.next() else {
+                levels.pop();
+                continue;
+            };
+            if entry >= NODES_MAX {
+                continue;
+            }
+            let id = tree.node(entry).link().unwrap_or(entry);
+            if !mem::replace(&mut is_there[id as usize], true) {
+                inodes.push(id);
+                levels.push(self.entries(id).iter());
+            }
+        }
+        inodes
     }
 }

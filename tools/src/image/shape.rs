@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The shape of an inode: what it consists of, and how large that is.
 
+use anyhow::{anyhow, Result};
 use composefs_format::disk::{inode, xattr, BLOCK_SIZE, SLOT_SIZE};
 
 use crate::chunks::Chunks;
 use crate::image::sharing::Sharing;
 use crate::tree::{FileType, Meta, NodeId, Time, Tree};
+use crate::version::Version;
 
-/// Longest tail of a file or directory that is put behind its inode.
+/// Longest tail of a directory that is put behind its inode; of a file too, but for version 2.
 pub(super) const TAIL_MAX: u64 = BLOCK_SIZE / 2;
 
 /// What an inode consists of. There is one for each inode of a tree, so it is kept small.
@@ -27,7 +29,13 @@ pub(super) struct Shape {
 
 impl Shape {
     /// `build_time` is the time that compact inodes have.
-    pub fn of(tree: &Tree, sharing: &Sharing, build_time: Time, id: NodeId) -> Self {
+    pub fn of(
+        version: Version,
+        tree: &Tree,
+        sharing: &Sharing,
+        build_time: Time,
+        id: NodeId,
+    ) -> Self {
         let meta = tree.node(id).meta;
         let mut shape = Self {
             blocks: 0,
@@ -36,7 +44,8 @@ impl Shape {
             shared_xattrs: 0,
             // Of devices, FIFOs and sockets, which state none, a size that a dump gave them
             // counts as well.
-            compact: meta.mtime == build_time
+            compact: !version.is_rs()
+                && meta.mtime == build_time
                 && [meta.nlink, meta.uid, meta.gid]
                     .into_iter()
                     .all(|field| u16::try_from(field).is_ok())
@@ -45,9 +54,16 @@ impl Shape {
         shape.add_xattrs(tree, sharing, id);
         match meta.file_type {
             FileType::Regular if tree.is_external(id) => {
-                let count = Chunks::of(meta.size).count as usize;
+                let count = match version.is_rs() {
+                    true => usize::from(tree.metacopy(id).is_some()),
+                    false => Chunks::of(meta.size).count as usize,
+                };
                 // At most one block of addresses.
                 shape.tail = (count * inode::CHUNK_ADDRESS_SIZE) as u16;
+            }
+            // At most INLINE_MAX bytes.
+            FileType::Regular | FileType::Symlink if version.is_rs() => {
+                shape.tail = meta.size as u16;
             }
             FileType::Regular | FileType::Directory => {
                 shape.blocks = (meta.size / BLOCK_SIZE) as u32;
@@ -130,5 +146,30 @@ impl Shape {
             return (moved, false);
         }
         (start.next_multiple_of(BLOCK_SIZE), true)
+    }
+
+    /// The same in version 2: a tail that does not fit moves, and its inode with it, to a few bytes
+    /// into the next block. Addresses of chunks are not looked at.
+    ///
+    /// # Errors
+    /// If the tail crosses a block boundary even so: nobody could read it there.
+    pub fn place_rs(&self, is_external: bool, end: u64) -> Result<u64> {
+        let mut start = end.next_multiple_of(SLOT_SIZE);
+        if self.tail == 0 || is_external {
+            return Ok(start);
+        }
+        let before_tail = start + self.inode_size() - 1;
+        let after_tail = before_tail + self.tail() + 1;
+        if before_tail / BLOCK_SIZE != after_tail / BLOCK_SIZE {
+            start += BLOCK_SIZE - before_tail % BLOCK_SIZE;
+            start = start.next_multiple_of(SLOT_SIZE);
+        }
+        if (start + self.inode_size()) % BLOCK_SIZE + self.tail() > BLOCK_SIZE {
+            return Err(anyhow!(
+                "{} bytes are more than an image of format version 2 can hold here",
+                self.tail
+            ));
+        }
+        Ok(start)
     }
 }

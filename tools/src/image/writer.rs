@@ -14,11 +14,13 @@ use crate::image::sharing::Sharing;
 use crate::image::sink::Sink;
 use crate::structure::Structure;
 use crate::tree::{FileType, Meta, NodeId, Tree, ROOT};
+use crate::version::Version;
 use crate::xattr::XattrId;
 
 /// A tree, and where everything of it goes.
 #[derive(Clone, Copy)]
 pub(super) struct Plan<'a> {
+    pub version: Version,
     pub tree: &'a Tree,
     pub order: &'a Order,
     pub sharing: &'a Sharing,
@@ -29,14 +31,14 @@ pub(super) struct Plan<'a> {
 ///
 /// # Errors
 /// If writing fails.
-pub(super) fn write(plan: Plan, version: u32, sink: &mut Sink) -> Result<()> {
+pub(super) fn write(plan: Plan, sink: &mut Sink) -> Result<()> {
     let Plan { order, layout, .. } = plan;
     let mut writer = Writer {
         plan,
         next_block: layout.data_start / BLOCK_SIZE,
         sink,
     };
-    writer.header(version)?;
+    writer.header()?;
     writer.superblock()?;
     for (number, (id, shape)) in (0..).zip(layout.inodes(order)) {
         writer.inode(id, shape, number)?;
@@ -76,7 +78,7 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn header(&mut self, version: u32) -> Result<()> {
+    fn header(&mut self) -> Result<()> {
         use header::at;
         let flags = match self.plan.sharing.has_acl {
             true => header::HAS_ACL,
@@ -87,7 +89,7 @@ impl Writer<'_, '_> {
             .put(at::MAGIC, header::MAGIC)
             .put(at::VERSION, header::VERSION)
             .put(at::FLAGS, flags)
-            .put(at::FORMAT, version);
+            .put(at::FORMAT, self.plan.version.number());
         self.sink.write(header.as_bytes())
     }
 
@@ -95,6 +97,7 @@ impl Writer<'_, '_> {
         use superblock::at;
         let Plan { order, layout, .. } = self.plan;
         let blocks = layout.data_start / BLOCK_SIZE + layout.data_blocks;
+        let xattr_block = self.reference_base() / BLOCK_SIZE;
         let compat = superblock::COMPAT_MTIME | superblock::COMPAT_XATTR_FILTER;
         let mut superblock = Structure::<{ superblock::SIZE }>::new();
         // No checksum, no UUID, no name, no incompatible feature.
@@ -107,15 +110,29 @@ impl Writer<'_, '_> {
             .put(at::BUILD_TIME, layout.build_time.sec as u64)
             .put(at::BUILD_TIME_NSEC, layout.build_time.nsec)
             .put(at::BLOCKS, blocks as u32)
-            .put(at::XATTR_BLOCK, (layout.inodes_end / BLOCK_SIZE) as u32);
+            .put(at::XATTR_BLOCK, xattr_block as u32);
         self.sink.write(superblock.as_bytes())
     }
 
+    /// Where the block begins that references to shared xattrs count from.
+    fn reference_base(&self) -> u64 {
+        let end = self.plan.layout.inodes_end;
+        match self.plan.version.is_rs() {
+            true => 0,
+            false => end - end % BLOCK_SIZE,
+        }
+    }
+
     fn inode(&mut self, id: NodeId, shape: &Shape, number: u32) -> Result<()> {
+        let Plan { version, tree, .. } = self.plan;
         let start = self.plan.layout.start(id);
         self.sink.pad(start - self.sink.position())?;
-        let meta = self.plan.tree.node(id).meta;
-        let is_external = self.plan.tree.is_external(id);
+        let meta = tree.node(id).meta;
+        let is_external = tree.is_external(id);
+        let (number, nsec) = match version.is_rs() {
+            true => (self.plan.layout.nid(id) as u32, 0),
+            false => (number, meta.mtime.nsec),
+        };
         let layout = match shape.tail() {
             _ if is_external => inode::CHUNKS,
             0 => inode::PLAIN,
@@ -150,7 +167,7 @@ impl Writer<'_, '_> {
                 .put(extended::UID, meta.uid)
                 .put(extended::GID, meta.gid)
                 .put(extended::MTIME, meta.mtime.sec as u64)
-                .put(extended::MTIME_NSEC, meta.mtime.nsec)
+                .put(extended::MTIME_NSEC, nsec)
                 .put(extended::NLINK, meta.nlink);
             self.sink.write(fields.as_bytes())?;
         }
@@ -172,7 +189,10 @@ impl Writer<'_, '_> {
         if is_external {
             // The chunk format takes the lower half. Of a spilled file, the upper half of the
             // block address stays, meaningless, but part of the image.
-            let bits = Chunks::of(meta.size).bits - u32::from(BLOCK_BITS);
+            let bits = match self.plan.version.is_rs() {
+                true => u32::from(inode::CHUNK_BITS),
+                false => Chunks::of(meta.size).bits - u32::from(BLOCK_BITS),
+            };
             address = address & 0xffff_0000 | bits;
         }
         address
@@ -198,8 +218,8 @@ impl Writer<'_, '_> {
             .put(at::FILTER, filter)
             .put(at::SHARED, shape.shared_xattrs);
         self.sink.write(header.as_bytes())?;
-        // References count from the block that the shared area begins in.
-        let base = (layout.inodes_end % BLOCK_SIZE) as usize / xattr::ALIGNMENT;
+        let base = layout.inodes_end - self.reference_base();
+        let base = base / xattr::ALIGNMENT as u64;
         for (_, position) in sharing.xattrs(tree, id) {
             if let Some(position) = position {
                 let mut reference = Structure::<{ xattr::REFERENCE_SIZE }>::new();
