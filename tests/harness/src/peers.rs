@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::artifact::Artifact;
+use crate::place;
 use crate::process::{self, Log};
 use crate::root::{self, Variant};
 use crate::suite::Suite;
@@ -21,23 +22,26 @@ pub const C_PACKAGES: &[&str] = &["composefs", "libcomposefs1", "libc6"];
 const RS_VERSION: &str = "0.9.4";
 
 /// A directory with `bin/cfsctl` for the guest, where it also acts as composefs-rs's mkcomposefs
-/// and composefs-info when called so, and `host/cfsctl` for any host.
+/// and composefs-info when called so; and for any host `host/cfsctl`, and `host/image-of-dump` of
+/// tests/peers.
 pub fn composefs_rs() -> Result<PathBuf> {
     // Its crates need a cargo that is newer than trixie's; and the guest is forky.
     let toolchain = Toolchain::of(Suite::Forky)?;
+    let ours = place::checkout("tests/peers");
+    let our_source = fs::read_to_string(ours.join("src/image_of_dump.rs"))?;
     let artifact = Artifact {
         name: "peers".into(),
         what: format!("composefs-rs {RS_VERSION}"),
         usually: "5 minutes",
-        inputs: vec!["2".into(), RS_VERSION.into()],
+        inputs: vec!["2".into(), RS_VERSION.into(), our_source],
     };
     artifact.get(|dir, log| {
         // Only what makes images and pulls them, without the crates for ostree and FUSE; and not
         // optimised for long: what it makes of the tests' trees is soon made.
         let target = dir.join("target");
-        log.run(
-            toolchain
-                .command(&[dir], "env")?
+        let install = || -> Result<Command> {
+            let mut command = toolchain.command(&[dir], "env")?;
+            command
                 .arg(format!("CARGO_TARGET_DIR={}", target.display()))
                 .args([
                     "CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
@@ -47,36 +51,50 @@ pub fn composefs_rs() -> Result<PathBuf> {
                     "nice",
                     "cargo",
                     "install",
-                    "composefs-ctl",
-                    "--version",
-                    RS_VERSION,
                     "--locked",
-                    "--no-default-features",
-                    "--features",
-                    "pre-6.15,oci",
                     "--root",
                 ])
-                .arg(dir),
-        )?;
+                .arg(dir);
+            Ok(command)
+        };
+        log.run(install()?.args([
+            "composefs-ctl",
+            "--version",
+            RS_VERSION,
+            "--no-default-features",
+            "--features",
+            "pre-6.15,oci",
+        ]))?;
+        log.run(install()?.arg("--path").arg(&ours))?;
         fs::remove_dir_all(target)?;
 
-        // With the libraries that it was linked with, whatever the host's are.
-        let program = dir.join("bin/cfsctl");
-        let lib = dir.join("lib");
+        let (lib, host) = (dir.join("lib"), dir.join("host"));
         fs::create_dir(&lib)?;
-        let linked = process::output(toolchain.command(&[dir], "ldd")?.arg(&program))?;
-        for library in linked.split_whitespace().filter(|word| word.starts_with('/')) {
-            let from = toolchain.root().join(library.trim_start_matches('/'));
-            fs::copy(from, lib.join(Path::new(library).file_name().unwrap_or_default()))?;
+        fs::create_dir(&host)?;
+        for program in ["cfsctl", "image-of-dump"] {
+            // With the libraries that it was linked with, whatever the host's are.
+            let path = dir.join("bin").join(program);
+            let linked = process::output(toolchain.command(&[dir], "ldd")?.arg(&path))?;
+            for library in linked
+                .split_whitespace()
+                .filter(|word| word.starts_with('/'))
+            {
+                let from = toolchain.root().join(library.trim_start_matches('/'));
+                fs::copy(
+                    from,
+                    lib.join(Path::new(library).file_name().unwrap_or_default()),
+                )?;
+            }
+            write_script(
+                &host.join(program),
+                &format!(
+                    "here=$(dirname \"$(readlink -f \"$0\")\")/..\n\
+                     exec \"$here/lib/ld-linux-x86-64.so.2\" --library-path \"$here/lib\" \
+                     \"$here/bin/{program}\" \"$@\"\n"
+                ),
+            )?;
         }
-        fs::create_dir(dir.join("host"))?;
-        let wrapper = dir.join("host/cfsctl");
-        write_script(
-            &wrapper,
-            "here=$(dirname \"$(readlink -f \"$0\")\")/..\n\
-             exec \"$here/lib/ld-linux-x86-64.so.2\" --library-path \"$here/lib\" \"$here/bin/cfsctl\" \"$@\"\n",
-        )?;
-        log.run(Command::new(wrapper).arg("--version"))
+        log.run(Command::new(host.join("cfsctl")).arg("--version"))
     })
 }
 

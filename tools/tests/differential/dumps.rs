@@ -17,8 +17,19 @@ const XATTR: Escape = Escape {
     ..PLAIN
 };
 
+/// Who is to read a dump.
+#[derive(Clone, Copy)]
+enum Reader {
+    C,
+    /// It takes less, and finds objects by their digests, which have this size.
+    Rs {
+        digest_size: usize,
+    },
+}
+
 struct Dump<'a> {
     rng: &'a mut Rng,
+    reader: Reader,
     text: Vec<u8>,
     /// What may be linked to.
     paths: Vec<Vec<u8>>,
@@ -28,9 +39,19 @@ struct Dump<'a> {
 
 /// A dump that the C tool accepts.
 pub fn random(rng: &mut Rng) -> Vec<u8> {
+    random_for(Reader::C, rng)
+}
+
+/// A dump that composefs-rs accepts, with digests of this size.
+pub fn random_for_rs(digest_size: usize, rng: &mut Rng) -> Vec<u8> {
+    random_for(Reader::Rs { digest_size }, rng)
+}
+
+fn random_for(reader: Reader, rng: &mut Rng) -> Vec<u8> {
     let budget = rng.pick(&[0, 3, 20, 20, 60, 400]);
     let mut dump = Dump {
         rng,
+        reader,
         text: Vec::new(),
         paths: Vec::new(),
         budget,
@@ -97,9 +118,11 @@ impl Dump<'_> {
             5..=8 => self.external(path),
             9..=11 => self.inline(path),
             12..=13 => {
-                let len = self
-                    .rng
-                    .pick(&[1, 2, 31, 32, 60, 100, 2000, 4000, 4030, 4064, 4095]);
+                let lens: &[usize] = match self.reader {
+                    Reader::C => &[1, 2, 31, 32, 60, 100, 2000, 4000, 4030, 4064, 4095],
+                    Reader::Rs { .. } => &[1, 2, 31, 32, 60, 100, 1000, 1024],
+                };
+                let len = self.rng.pick(lens);
                 let target: Vec<u8> = self.rng.bytes(len).iter().map(|b| b | 1).collect();
                 self.line(path, 0o120_000, len as u64, 0, Some(&target), None, None);
             }
@@ -126,6 +149,7 @@ impl Dump<'_> {
     }
 
     fn external(&mut self, path: &[u8]) {
+        let reader = self.reader;
         let rng = &mut *self.rng;
         let size = match rng.below(12) {
             0 => 1,
@@ -135,19 +159,25 @@ impl Dump<'_> {
             4 => (1 << 53) - 2048_u64.wrapping_mul(rng.next()) % (1 << 50),
             _ => 65 + rng.next() % 100_000,
         };
-        let mut digest = [7; 32];
+        let digest_size = match reader {
+            Reader::C => 32,
+            Reader::Rs { digest_size } => digest_size,
+        };
+        let mut digest = vec![7; digest_size];
         if !rng.one_in(3) {
-            digest.copy_from_slice(&rng.bytes(32));
+            digest = rng.bytes(digest_size);
         }
         let mut hex = Vec::new();
         append_hex(&mut hex, &digest);
+        let object = [&hex[..2], b"/", &hex[2..]].concat();
         // The C tool reads beyond the end of payloads of some lengths when it lists an image.
-        let payload = match rng.below(5) {
-            0 => None,
-            1 => Some(vec![b'p'; 4 * (1 + rng.below(200))]),
-            _ => Some([&hex[..2], b"/", &hex[2..]].concat()),
+        let payload = match (rng.below(5), reader) {
+            (0, _) => None,
+            (1, Reader::C) => Some(vec![b'p'; 4 * (1 + rng.below(200))]),
+            _ => Some(object),
         };
-        let digest = (!rng.one_in(5)).then_some(hex);
+        let may_have_digest = matches!(reader, Reader::C) || payload.is_some();
+        let digest = (may_have_digest && !rng.one_in(5)).then_some(hex);
         self.line(
             path,
             0o100_000,
@@ -160,10 +190,13 @@ impl Dump<'_> {
     }
 
     fn inline(&mut self, path: &[u8]) {
-        let lens = [
-            0, 1, 1, 10, 64, 65, 2047, 2048, 2049, 4095, 4096, 4097, 4999, 5000,
-        ];
-        let len = self.rng.pick(&lens);
+        let lens: &[usize] = match self.reader {
+            Reader::C => &[
+                0, 1, 1, 10, 64, 65, 2047, 2048, 2049, 4095, 4096, 4097, 4999, 5000,
+            ],
+            Reader::Rs { .. } => &[0, 1, 1, 10, 64, 65, 500, 512],
+        };
+        let len = self.rng.pick(lens);
         let content = self.rng.bytes(len);
         self.line(path, 0o100_000, len as u64, 0, None, Some(&content), None);
     }
@@ -179,6 +212,7 @@ impl Dump<'_> {
         content: Option<&[u8]>,
         digest: Option<&[u8]>,
     ) {
+        let is_rs = matches!(self.reader, Reader::Rs { .. });
         let rng = &mut *self.rng;
         let mode = file_type | rng.pick(&[0o755, 0o644, 0, 0o7777]);
         let nlink = match (file_type, rdev) {
@@ -189,6 +223,10 @@ impl Dump<'_> {
         let gid = rng.pick(&[0, 0, 1000, 65535, 65536, 4_294_967_295_u32]);
         let sec = rng.pick(&[0, 0, 0, 1_700_000_000, -1, -5_000_000_000, 1_i64 << 40]);
         let nsec = rng.pick(&[0, 0, 0, 0, 1, 999_999_999, 1_000_000_000, u32::MAX]);
+        let (sec, nsec) = match is_rs {
+            true => (sec.max(0), nsec % 1_000_000_000),
+            false => (sec, nsec),
+        };
         let out = &mut self.text;
         PLAIN.append(out, if path.is_empty() { b"/" } else { path });
         out.extend_from_slice(
@@ -206,6 +244,8 @@ impl Dump<'_> {
     }
 
     fn xattrs(&mut self) {
+        let is_rs = matches!(self.reader, Reader::Rs { .. });
+        let mut keys = BTreeSet::new();
         let rng = &mut *self.rng;
         let count = match rng.below(40) {
             0 => 140,
@@ -260,6 +300,10 @@ impl Dump<'_> {
                 if matches!(last, b"opaque" | b"whiteout" | b"whiteouts") {
                     continue;
                 }
+            }
+            // Which of several of the same name counts is another thing with each.
+            if is_rs && !keys.insert(key.clone()) {
+                continue;
             }
             self.text.push(b' ');
             XATTR.append(&mut self.text, &key);

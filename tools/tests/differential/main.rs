@@ -12,15 +12,15 @@ mod common;
 mod dumps;
 mod odd_dumps;
 mod rng;
+mod rs;
 mod run;
 mod trees;
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use rng::Rng;
-use run::{assert_same_images, assert_same_info, Case, Tools};
+use run::{assert_same_images, assert_same_info, Tools};
 
 const DUMPS: u64 = 250;
 const MUTATIONS: u64 = 400;
@@ -192,63 +192,4 @@ fn same_for_real_directories(tools: &Tools) {
         }
         case.done();
     }
-}
-
-#[test]
-#[ignore = "compares with composefs-rs, whose cfsctl COMPOSEFS_RS_TOOLS must say where it is"]
-fn sha512_images_are_those_of_composefs_rs() {
-    let rs = std::env::var_os("COMPOSEFS_RS_TOOLS").expect("COMPOSEFS_RS_TOOLS is set");
-    let mut compared = 0;
-    for seed in 0..30 {
-        let case = Case::new("sha512", seed);
-        let source = case.path("source");
-        trees::random(&mut Rng::new(seed), &source);
-        // It is not always of one mind with the C tool, of a directory with both whiteouts and a
-        // mark of being opaque, for instance. There the C tool is right.
-        if run::same_digests(Path::new(&rs), "sha256", &source) {
-            assert!(
-                run::same_digests(Path::new(&rs), "sha512", &source),
-                "seed {seed}"
-            );
-            compared += 1;
-        }
-        case.done();
-    }
-    assert!(compared > 5, "only {compared} could be compared");
-}
-
-#[test]
-#[ignore = "compares with composefs-rs, whose cfsctl COMPOSEFS_RS_TOOLS must say where it is"]
-fn hard_links_are_those_of_composefs_rs() {
-    let rs = std::env::var_os("COMPOSEFS_RS_TOOLS").expect("COMPOSEFS_RS_TOOLS is set");
-    let mut compared = 0;
-    for seed in 0..TREES {
-        let case = Case::new("hardlinks", seed);
-        let mut rng = Rng::new(seed);
-        let source = case.path("source");
-        trees::random(&mut rng, &source);
-        // It does not go from one version to the next where there are whiteouts.
-        let version = rng.below(2);
-        let mut options: Vec<OsString> = ["min", "max"]
-            .map(|bound| format!("--{bound}-version={version}").into())
-            .into();
-        options.extend(run::walk_options(&mut rng));
-        // Times before 1970 are the latest of all to composefs-rs.
-        if !options.contains(&"--use-epoch".into()) {
-            options.push("--use-epoch".into());
-        }
-        let [separate, theirs] = run::images_of_both(Path::new(&rs), &case, &options, &source);
-        // Where they are not of one mind without hard links, nothing is to be learnt.
-        if separate == theirs {
-            options.push("--hardlinks".into());
-            let [ours, theirs] = run::images_of_both(Path::new(&rs), &case, &options, &source);
-            assert!(
-                ours == theirs,
-                "seed {seed}: images differ with {options:?}"
-            );
-            compared += u64::from(ours != separate);
-        }
-        case.done();
-    }
-    assert!(compared > TREES / 4, "only {compared} could be compared");
 }
