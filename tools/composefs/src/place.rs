@@ -16,8 +16,8 @@ const SYSTEM: &str = "/var/lib/composefs";
 /// Whoever is not root has one below this, or below the home directory.
 const DATA: &str = "XDG_DATA_HOME";
 const DATA_OF_HOME: &str = ".local/share";
-/// The format version of images that are made.
-const FORMAT: u8 = 1;
+/// The format version of the images that are made where none is asked for.
+pub const FORMAT: u8 = 1;
 
 /// The options that say which.
 #[derive(Args, Debug)]
@@ -51,15 +51,20 @@ impl Place {
     pub fn open_or_make(&self) -> Result<Repository> {
         let path = self.path()?;
         if !path.join("meta.json").exists() {
-            make(&path, Algorithm::Sha256, true)?;
+            make(&path, Algorithm::Sha256, ErofsFormats::only(FORMAT), true)?;
         }
         Repository::open(&path)
     }
 }
 
 /// Makes a repository. That it cannot be what was wanted is said once.
-pub fn make(path: &std::path::Path, algorithm: Algorithm, verity: bool) -> Result<()> {
-    let metadata = Metadata::new(algorithm, ErofsFormats::only(FORMAT));
+pub fn make(
+    path: &std::path::Path,
+    algorithm: Algorithm,
+    formats: ErofsFormats,
+    verity: bool,
+) -> Result<()> {
+    let metadata = Metadata::new(algorithm, formats);
     match Repository::init(path, &metadata, verity)? {
         Made::New(Some(Obstacle::Filesystem)) => eprintln!(
             "composefs: {}: without fs-verity, which the file system does not have: what is mounted \

@@ -17,20 +17,64 @@ fn the_digest_is_the_known_one() {
         .file("hello.txt", b"hello from test layer\n")
         .hard_link("hello-link.txt", "hello.txt");
     layout.image(&[(layer.bytes(), By::Gzip)]);
-    let repository = dir.path().join("repository");
-    ok(
-        &repository,
-        &["init", "--insecure", "--algorithm", "sha512"],
-    );
-    ok(
-        &repository,
-        &["pull", &format!("oci:{}", layout.path.display()), "hello"],
-    );
-    assert_eq!(
-        ok(&repository, &["digest", "hello"]).trim(),
-        "d06f1f6a73f62ed48e05ce9442ff045cdf2a9f5ba1ec623795de3d6177a253d9\
-         1076459795d94f55d8c3d71dab458bb3fc0071255a50c0a4896d86ffdc870b9a"
-    );
+    for (version, digest) in [
+        (
+            "1",
+            "d06f1f6a73f62ed48e05ce9442ff045cdf2a9f5ba1ec623795de3d6177a253d9\
+             1076459795d94f55d8c3d71dab458bb3fc0071255a50c0a4896d86ffdc870b9a",
+        ),
+        (
+            "2",
+            "f7684c21050615c02cec250e0c7d4118fb0ff6340af5039e06f2f372a7614fff\
+             25dfd38cf7f28ad67d8b86e86371b7deafa9ae4bf543630322aee6196417de92",
+        ),
+    ] {
+        let repository = dir.path().join(version);
+        let arguments = ["init", "--insecure", "--algorithm", "sha512"];
+        let arguments = [&arguments[..], &["--erofs-version", version]].concat();
+        ok(&repository, &arguments);
+        ok(
+            &repository,
+            &["pull", &format!("oci:{}", layout.path.display()), "hello"],
+        );
+        assert_eq!(ok(&repository, &["digest", "hello"]).trim(), digest);
+    }
+}
+
+/// A repository that has both versions of each image goes on having both.
+#[test]
+fn both_versions_of_an_image() {
+    let dir = tempfile::tempdir().expect("directory");
+    let layout = Layout::new(&dir.path().join("image"));
+    layout.image(&odd_layers());
+    let from = format!("oci:{}", layout.path.display());
+    let digests = ["1", "2", "1,2", "2,1"].map(|versions| {
+        let repository = dir.path().join(versions);
+        let init = ["init", "--insecure", "--erofs-version", versions];
+        ok(&repository, &init);
+        ok(&repository, &["pull", &from, "odd"]);
+        let count = versions.split(',').count();
+        let left = || everything(&repository.join("images")).len();
+        ok(&repository, &["gc"]);
+        assert_eq!(left(), count, "{versions}");
+        ok(&repository, &["fsck", "--contents"]);
+        let digest = ok(&repository, &["digest", "odd"]);
+        assert_eq!(ok(&repository, &["digest", "--compute", "odd"]), digest);
+        // It is what it was made to be.
+        ok(&repository, &init);
+        let error = fails(
+            &repository,
+            &["init", "--insecure", "--algorithm", "sha512"],
+        );
+        assert!(error.contains("of another kind"), "{error}");
+        ok(&repository, &["rm", "odd"]);
+        ok(&repository, &["gc"]);
+        assert_eq!(left(), 0, "{versions}");
+        digest
+    });
+    assert_ne!(digests[0], digests[1]);
+    assert_eq!(digests[0], digests[2]);
+    assert_eq!(digests[1], digests[3]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod common;
 
 use std::fs;
 
-use common::{everything, fails, repository, set_sum, sha256, By, Layer, Layout};
+use common::{everything, fails, ok, repository, set_sum, sha256, By, Layer, Layout};
 
 /// Nothing of a layer that is not what the manifest says gets a name.
 #[test]
@@ -122,4 +122,24 @@ fn what_no_file_system_has_is_refused() {
         &["pull", &format!("oci:{}", layout.path.display()), "dots"],
     );
     assert!(error.contains("has '..' in its path"), "{error}");
+}
+
+/// In an image of version 2 nobody could follow it.
+#[test]
+fn a_symlink_that_version_2_has_no_room_for() {
+    let dir = tempfile::tempdir().expect("directory");
+    let layout = Layout::new(&dir.path().join("image"));
+    let layer = Layer::new().symlink("long", &"t/".repeat(2040));
+    layout.image(&[(layer.bytes(), By::Gzip)]);
+    let from = format!("oci:{}", layout.path.display());
+    ok(&repository(dir.path()), &["pull", &from, "long"]);
+    let repository = dir.path().join("2");
+    ok(&repository, &["init", "--insecure", "--erofs-version=1,2"]);
+    let error = fails(&repository, &["pull", &from, "long"]);
+    assert!(
+        error.contains("'/long': 4080 bytes are more than"),
+        "{error}"
+    );
+    fails(&repository, &["digest", "long"]);
+    assert!(!repository.join("images").exists());
 }

@@ -20,8 +20,9 @@ use crate::{filesystem, tag};
 pub(crate) const CONFIG: ContentType = ContentType(*b"ociconfg");
 pub(crate) const MANIFEST: ContentType = ContentType(*b"ocimanif");
 
-/// What a configuration refers to the composefs image of each format version by.
-const IMAGES: [(u8, &str); 2] = [(1, "composefs.image.v1"), (2, "composefs.image")];
+/// What a configuration refers to the composefs image of each format version by, in the order in
+/// which composefs-rs does.
+const IMAGES: [(u8, &str); 2] = [(2, "composefs.image"), (1, "composefs.image.v1")];
 /// What it refers to others by: those to boot, which have been made by other tools.
 const BOOT_IMAGES: &str = "composefs.image.boot";
 
@@ -238,11 +239,17 @@ pub(crate) fn compose_all(
     fetched: &Fetched,
     objects: &mut Unnamed,
 ) -> Result<Composed> {
+    let formats = repository.metadata().erofs_formats();
+    formats
+        .all()
+        .try_for_each(|version| image_key(version).map(drop))?;
     let mut images = Composed::default();
-    for version in repository.metadata().erofs_formats().all() {
-        let image = objects.put(&compose(repository, &fetched.layers, version)?)?;
-        images.refs.push((image_key(version)?.to_owned(), image));
-        images.named.push(image);
+    for (version, key) in IMAGES {
+        if formats.all().any(|wanted| wanted == version) {
+            let image = objects.put(&compose(repository, &fetched.layers, version)?)?;
+            images.refs.push((key.to_owned(), image));
+            images.named.push(image);
+        }
     }
     Ok(images)
 }
@@ -328,14 +335,10 @@ pub fn compose(
 }
 
 fn image_key(version: u8) -> Result<&'static str> {
-    let mut images = IMAGES.iter();
-    match images.find(|&&(of, _)| of == version) {
-        // See composefs_tools::image::VERSION_MAX.
-        Some(&(1, key)) => Ok(key),
-        _ => Err(anyhow!(
-            "images of format version {version} are not made for OCI images"
-        )),
-    }
+    let found = IMAGES.into_iter().find(|&(of, _)| of == version);
+    found
+        .map(|(_, key)| key)
+        .ok_or_else(|| anyhow!("images of format version {version} are not made for OCI images"))
 }
 
 /// Whether a configuration refers to a composefs image so.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{anyhow, Context, Result};
+use composefs_format::disk::header::NEWEST_FORMAT;
 use composefs_tools::fsverity::{Algorithm, BLOCK_SIZE};
 use serde::{Deserialize, Serialize};
 
@@ -15,8 +16,6 @@ const VERSION: u32 = 1;
 const V1_EROFS: &str = "v1_erofs";
 /// Format version of images where nothing else is said.
 const FORMAT_UNSAID: u8 = 2;
-/// Largest format version of images that there is.
-const FORMAT_MAX: u8 = 2;
 
 /// The content of `meta.json`.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
@@ -58,9 +57,15 @@ impl Default for ErofsFormats {
 impl ErofsFormats {
     /// One version.
     pub fn only(default: u8) -> Self {
+        Self::with_extra(default, [])
+    }
+
+    /// Others as well.
+    pub fn with_extra(default: u8, extra: impl IntoIterator<Item = u8>) -> Self {
+        let extra = extra.into_iter().filter(|&version| version != default);
         Self {
             default,
-            extra: BTreeSet::new(),
+            extra: extra.collect(),
         }
     }
 
@@ -113,7 +118,7 @@ impl Metadata {
         if metadata
             .erofs_formats
             .all()
-            .any(|version| version > FORMAT_MAX)
+            .any(|version| u32::from(version) > NEWEST_FORMAT)
         {
             return Err(anyhow!("asks for a format of images that there is not"));
         }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
+use composefs_repository::ErofsFormats;
 use composefs_tools::cli;
 use composefs_tools::fsverity::Algorithm;
 
@@ -20,6 +21,17 @@ pub struct Options {
     #[arg(long, default_value = "sha256", value_parser = cli::algorithm)]
     algorithm: Algorithm,
 
+    /// The format version of the images in it: 1, or 2, which composefs-rs made first; with 1,2 or
+    /// 2,1 there are both of every image, and the first is mounted
+    #[arg(
+        long,
+        value_name = "N",
+        value_delimiter = ',',
+        default_values_t = [place::FORMAT],
+        value_parser = clap::value_parser!(u8).range(1..=2)
+    )]
+    erofs_version: Vec<u8>,
+
     /// Do without fs-verity, even where the file system has it
     #[arg(long)]
     insecure: bool,
@@ -31,6 +43,9 @@ impl Options {
             Some(path) => path,
             None => place.path()?,
         };
-        place::make(&path, self.algorithm, !self.insecure)
+        let mut versions = self.erofs_version.into_iter();
+        let default = versions.next().unwrap_or(place::FORMAT);
+        let formats = ErofsFormats::with_extra(default, versions);
+        place::make(&path, self.algorithm, formats, !self.insecure)
     }
 }

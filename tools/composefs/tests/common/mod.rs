@@ -83,6 +83,29 @@ impl Layer {
         self.entry(path, tar::EntryType::Symlink, 0o777, to, b"")
     }
 
+    /// A device, with major and minor number.
+    pub fn device(mut self, path: &str, kind: tar::EntryType, number: (u32, u32)) -> Self {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o660);
+        header.set_mtime(1_234_567_890);
+        header.set_uid(70_000);
+        header.set_gid(6);
+        header.set_size(0);
+        header.set_device_major(number.0).expect("major number");
+        header.set_device_minor(number.1).expect("minor number");
+        let added = self.0.append_data(&mut header, path, std::io::empty());
+        added.expect("entry");
+        self
+    }
+
+    /// What is said in PAX records of the entry that comes next.
+    pub fn pax(mut self, records: &[(&str, &[u8])]) -> Self {
+        let records = records.iter().copied();
+        self.0.append_pax_extensions(records).expect("records");
+        self
+    }
+
     pub fn bytes(self) -> Vec<u8> {
         self.0.into_inner().expect("archive")
     }
