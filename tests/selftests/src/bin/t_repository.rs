@@ -22,6 +22,7 @@ const CONTENT: &str = "from the image";
 
 struct Context {
     work: PathBuf,
+    repository: PathBuf,
     /// What the image was made of.
     source: PathBuf,
 }
@@ -40,7 +41,11 @@ fn set_up() -> Result<Context> {
     fs::copy("/usr/bin/true", source.join("usr/bin/true"))?;
     fs::hard_link(source.join("usr/large"), source.join("usr/lib/again"))?;
     std::os::unix::fs::symlink("large", source.join("usr/link"))?;
-    let context = Context { work, source };
+    let context = Context {
+        repository: work.join("store"),
+        work,
+        source,
+    };
     context.make_image()?;
     fs::create_dir(context.target())?;
     context.run(&["pull", &context.image(), "image"])?;
@@ -56,13 +61,9 @@ impl Context {
         format!("oci:{}", self.work.join("image").display())
     }
 
-    fn repository(&self) -> PathBuf {
-        self.work.join("store")
-    }
-
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(setup::payload().join("bin/composefs"));
-        command.arg("--repo").arg(self.repository()).args(arguments);
+        command.arg("--repo").arg(&self.repository).args(arguments);
         command
     }
 
@@ -146,7 +147,7 @@ fn sha256(path: &Path) -> Result<String> {
 }
 
 /// What is mounted is what the image was made of, by the driver, with the digest given.
-fn mounted(context: &Context) -> Result<()> {
+fn mounted(context: &Context, version: u32) -> Result<()> {
     let mount = context.mount(&[])?;
     let (kind, _, options) = mountinfo(mount.root())?;
     let digest = context.run(&["digest", "image"])?;
@@ -155,6 +156,10 @@ fn mounted(context: &Context) -> Result<()> {
         "{kind}: {options}"
     );
     let mut expected = tree::read(&context.source)?;
+    if version == 2 {
+        let entries = expected.values_mut();
+        entries.for_each(|entry| entry.attributes.mtime.1 = 0);
+    }
     let mut actual = tree::read(mount.root())?;
     // The root's attributes are those of /usr.
     actual.remove(&Vec::new());
@@ -166,6 +171,22 @@ fn mounted(context: &Context) -> Result<()> {
     mount.forget();
     ensure!(mountinfo(&target).is_err(), "it is still mounted");
     Ok(())
+}
+
+/// The same of a repository whose images are of version 2, which knows no nanoseconds.
+fn mounted_in_version_2(context: &Context) -> Result<()> {
+    let context = Context {
+        repository: context.work.join("store-2"),
+        work: context.work.clone(),
+        source: context.source.clone(),
+    };
+    context.run(&["init", "--erofs-version", "2"])?;
+    context.run(&["pull", &context.image(), "image"])?;
+    mounted(&context, 2)?;
+    let karg = context.run(&["karg", "image"])?;
+    let digest = context.run(&["digest", "image"])?;
+    ensure!(karg == format!("composefs={digest}"), "{karg}");
+    context.run(&["fsck", "--contents"]).map(drop)
 }
 
 fn writable(context: &Context) -> Result<()> {
@@ -199,11 +220,11 @@ fn gc_leaves_what_is_mounted(context: &Context) -> Result<()> {
 /// An overlay does not say which image it is of, so nothing is collected.
 fn gc_waits_for_overlays(context: &Context) -> Result<()> {
     let digest = context.run(&["digest", "image"])?;
-    let image = context.repository().join("images").join(digest.trim());
+    let image = context.repository.join("images").join(digest.trim());
     let mut command = Command::new(setup::mount_helper());
     let options = format!(
         "composefs.driver=overlay,basedir={}",
-        context.repository().join("objects").display()
+        context.repository.join("objects").display()
     );
     output(
         command
@@ -225,7 +246,7 @@ fn damage_is_repaired(context: &Context) -> Result<()> {
         .lines()
         .find_map(|line| line.strip_prefix("/usr/large\t@ "));
     let object = context
-        .repository()
+        .repository
         .join("objects")
         .join(large.context("object")?);
     let good = fs::read(&object)?;
@@ -282,7 +303,10 @@ fn damage_is_repaired(context: &Context) -> Result<()> {
 
 const CASES: &[Case<Context>] = &[
     ("an image is mounted with its digest", |context| {
-        mounted(context)
+        mounted(context, 1)
+    }),
+    ("so is one of format version 2", |context| {
+        mounted_in_version_2(context)
     }),
     ("a layer on top can be written to", |context| {
         writable(context)
