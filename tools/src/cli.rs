@@ -11,6 +11,7 @@ use clap_complete::Shell;
 use clap_mangen::roff::{bold, roman, Roff};
 
 use crate::fsverity::Algorithm;
+use crate::quote;
 
 /// Parses the command line and runs a command. Messages are one line and begin with its `name`.
 ///
@@ -40,7 +41,7 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
         // Whoever read our output has enough; that is no news to anyone.
         Err(error) if is_broken_pipe(&error) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{name}: {error:#}");
+            eprintln!("{name}: {}", quote::line(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
