@@ -11,7 +11,6 @@ mod sealed;
 mod unnamed;
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -30,6 +29,7 @@ use crate::measure;
 use crate::quote;
 use crate::staged::{Published, Staged};
 use crate::verity::{self, Enabled, Obstacle};
+use sealed::Parked;
 
 pub use unnamed::Unnamed;
 
@@ -37,6 +37,13 @@ pub use unnamed::Unnamed;
 const BATCH: usize = 2048;
 /// Bytes of objects that are collected.
 const BATCH_BYTES: u64 = 64 << 20;
+
+/// The directory that an object is in, and its name there.
+#[derive(Debug)]
+struct Target {
+    dir: OwnedFd,
+    name: String,
+}
 
 /// What went wrong with an object. It may not be the one that was put last.
 #[derive(Debug)]
@@ -106,7 +113,12 @@ impl Store {
             rustix::fs::open(path, flags, Mode::empty()).map_err(std::io::Error::from)
         };
         let dir = open().with_context(|| format!("cannot open store {}", quote::path(path)))?;
-        Ok(Self {
+        Ok(Self::of_dir(dir, path, algorithm))
+    }
+
+    /// The store in a directory that is open. `path` is what it is called.
+    pub fn of_dir(dir: OwnedFd, path: &Path, algorithm: Algorithm) -> Self {
+        Self {
             path: path.to_owned(),
             dir,
             algorithm,
@@ -116,7 +128,7 @@ impl Store {
             publishing: Mutex::default(),
             subdirs: [const { AtomicBool::new(false) }; 256],
             reflink: AtomicBool::new(true),
-        })
+        }
     }
 
     /// How objects are named.
@@ -282,22 +294,35 @@ impl Store {
         }
     }
 
-    /// The name that an object is to have, in a directory that is there.
-    fn make_place(&self, digest: &Digest) -> Result<String> {
-        let name = object_path(digest);
-        self.make_subdir(digest, &name)?;
-        Ok(name)
+    /// Where an object is to be, in a directory that is there.
+    fn make_place(&self, digest: &Digest) -> Result<Target> {
+        let known = &self.subdirs[usize::from(digest.as_bytes()[0])];
+        if !known.load(Ordering::Relaxed) {
+            let path = object_path(digest);
+            match rustix::fs::mkdirat(&self.dir, &path[..2], Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => known.store(true, Ordering::Relaxed),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(self.place(digest)?)
+    }
+
+    /// Where an object is. Links in place of directories are not followed: what they lead to is not
+    /// ours to change.
+    fn place(&self, digest: &Digest) -> Result<Target, Errno> {
+        let path = object_path(digest);
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let dir = rustix::fs::openat(&self.dir, &path[..2], flags, Mode::empty())?;
+        let name = path[3..].to_owned();
+        Ok(Target { dir, name })
     }
 
     /// Gives an object its name.
     fn name(&self, staged: Staged, digest: &Digest, size: u64) -> Result<()> {
-        let name = self.make_place(digest)?;
+        let to = self.make_place(digest)?;
         let published = match self.is_damaged(digest) {
-            true => {
-                staged.replace(self.dir.as_fd(), OsStr::new(&name))?;
-                Published::Created
-            }
-            false => staged.publish(self.dir.as_fd(), &name)?,
+            true => Parked::new(self, staged)?.publish(&to, true)?,
+            false => staged.publish(to.dir.as_fd(), &to.name)?,
         };
         self.expect_published(published, digest, size)
     }
@@ -319,26 +344,18 @@ impl Store {
         }
     }
 
-    fn make_subdir(&self, digest: &Digest, name: &str) -> Result<()> {
-        let known = &self.subdirs[usize::from(digest.as_bytes()[0])];
-        if !known.load(Ordering::Relaxed) {
-            match rustix::fs::mkdirat(&self.dir, &name[..2], Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => known.store(true, Ordering::Relaxed),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
     /// Whether the object is in the store. One that is there must be what its name says, unless it
     /// is to be replaced.
     fn check_existing(&self, digest: &Digest, size: u64) -> Result<bool> {
         if self.is_damaged(digest) {
             return Ok(false);
         }
-        let name = object_path(digest);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = match rustix::fs::openat(&self.dir, &name, flags, Mode::empty()) {
+        let open = || {
+            let Target { dir, name } = self.place(digest)?;
+            rustix::fs::openat(&dir, &name, flags, Mode::empty())
+        };
+        let file = match open() {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Ok(false),
             Err(Errno::LOOP) => return Err(anyhow!("is a symbolic link")),

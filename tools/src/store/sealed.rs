@@ -9,7 +9,7 @@ use anyhow::{anyhow, Result};
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
-use super::Store;
+use super::{Store, Target};
 use crate::fsverity::Digest;
 use crate::staged::{rename_new, Published, Staged};
 
@@ -57,11 +57,23 @@ pub struct Parked<'a> {
     is_named: bool,
 }
 
-impl Parked<'_> {
-    fn publish(mut self, name: &str, replace: bool) -> Result<Published, Errno> {
+impl<'a> Parked<'a> {
+    /// Closes a file.
+    pub fn new(store: &'a Store, staged: Staged) -> Result<Self, Errno> {
+        let dir = store.dir.as_fd();
+        Ok(Self {
+            dir,
+            name: staged.park(dir)?,
+            is_named: false,
+        })
+    }
+
+    /// Gives it another name, in place of whatever has it or unless something has.
+    pub fn publish(mut self, to: &Target, replace: bool) -> Result<Published, Errno> {
+        let Target { dir, name } = to;
         let renamed = match replace {
-            true => rustix::fs::renameat(self.dir, &self.name, self.dir, name),
-            false => rename_new(self.dir, &self.name, self.dir, name),
+            true => rustix::fs::renameat(self.dir, &self.name, dir, name),
+            false => rename_new(self.dir, &self.name, dir.as_fd(), name),
         };
         match renamed {
             Ok(()) => {
@@ -97,8 +109,8 @@ impl Place<'_> {
         match self {
             Place::Open(open) => store.name(open.staged, digest, size),
             Place::Parked(parked) => {
-                let name = store.make_place(digest)?;
-                let published = parked.publish(&name, store.is_damaged(digest))?;
+                let to = store.make_place(digest)?;
+                let published = parked.publish(&to, store.is_damaged(digest))?;
                 store.expect_published(published, digest, size)
             }
         }
@@ -150,13 +162,8 @@ fn seal_one<'a>(store: &'a Store, mut open: Open<'a>, digest: &Digest) -> Result
     if store.unnamed.load(Ordering::Relaxed) <= store.batch {
         return Ok(Place::Open(open));
     }
-    let dir = store.dir.as_fd();
     let Open { staged, count } = open;
-    let name = staged.park(dir)?;
+    let parked = Parked::new(store, staged)?;
     drop(count);
-    Ok(Place::Parked(Parked {
-        dir,
-        name,
-        is_named: false,
-    }))
+    Ok(Place::Parked(parked))
 }
