@@ -193,7 +193,7 @@ pub(crate) fn remove(repository: &Repository, path: &str, dry_run: bool) -> Resu
     if dry_run {
         return Ok(());
     }
-    match rustix::fs::unlinkat(repository.dir(), path, AtFlags::empty()) {
+    match repository.unlink(path) {
         Ok(()) | Err(Errno::NOENT) => Ok(()),
         Err(error) => {
             Err(error).with_context(|| format!("cannot remove {}", repository.quote(path)))

@@ -231,7 +231,11 @@ impl Repository {
     }
 
     fn read_link(&self, path: &str) -> Result<Option<String>> {
-        match rustix::fs::readlinkat(self.dir(), path, Vec::new()) {
+        let (parents, name) = split(path);
+        let read = self
+            .descend(parents, false)
+            .and_then(|dir| rustix::fs::readlinkat(dir, name, Vec::new()));
+        match read {
             Ok(target) => Ok(Some(
                 target.into_string().context("leads to what is not text")?,
             )),
@@ -248,15 +252,16 @@ impl Repository {
         if self.read_link(path).with_context(context)?.as_deref() == Some(&target) {
             return Ok(());
         }
-        self.make_parents(path).with_context(context)?;
-        match rustix::fs::symlinkat(&target, self.dir(), path) {
-            Err(Errno::EXIST) => self.replace_link(path, &target),
+        let (parents, name) = split(path);
+        let dir = self.descend(parents, true).with_context(context)?;
+        match rustix::fs::symlinkat(&target, &dir, name) {
+            Err(Errno::EXIST) => self.replace_link(&dir, name, &target),
             done => done,
         }
         .with_context(context)
     }
 
-    fn replace_link(&self, path: &str, target: &str) -> rustix::io::Result<()> {
+    fn replace_link(&self, dir: &OwnedFd, name: &str, target: &str) -> rustix::io::Result<()> {
         let number = std::process::id();
         for attempt in 0_u32.. {
             let temporary = format!("{LINK_TEMPORARY}{number}-{attempt}");
@@ -265,7 +270,7 @@ impl Repository {
                 Err(Errno::EXIST) => continue,
                 Err(error) => return Err(error),
             }
-            let renamed = rustix::fs::renameat(self.dir(), &temporary, self.dir(), path);
+            let renamed = rustix::fs::renameat(self.dir(), &temporary, dir, name);
             if renamed.is_err() {
                 // Nothing is left to do if even this fails.
                 let _ = rustix::fs::unlinkat(self.dir(), &temporary, AtFlags::empty());
@@ -275,19 +280,31 @@ impl Repository {
         Err(Errno::EXIST)
     }
 
-    fn make_parents(&self, path: &str) -> rustix::io::Result<()> {
-        for (end, _) in path.match_indices('/') {
-            let dir = path.get(..end).unwrap_or_default();
-            match rustix::fs::mkdirat(self.dir(), dir, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error),
+    /// Opens a directory of the repository, and makes it and those above it if that is wanted. Links
+    /// in place of any of them are not followed: what they lead to is not ours to change.
+    fn descend(&self, path: &str, make: bool) -> rustix::io::Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut dir = rustix::io::fcntl_dupfd_cloexec(self.dir(), 0)?;
+        for name in path.split('/').filter(|name| !name.is_empty()) {
+            if make {
+                match rustix::fs::mkdirat(&dir, name, Mode::from_raw_mode(0o755)) {
+                    Ok(()) | Err(Errno::EXIST) => {}
+                    Err(error) => return Err(error),
+                }
             }
+            dir = rustix::fs::openat(&dir, name, flags, Mode::empty())?;
         }
-        Ok(())
+        Ok(dir)
+    }
+
+    /// Removes what is not a directory.
+    pub(crate) fn unlink(&self, path: &str) -> rustix::io::Result<()> {
+        let (parents, name) = split(path);
+        rustix::fs::unlinkat(self.descend(parents, false)?, name, AtFlags::empty())
     }
 
     fn remove_link(&self, path: &str) -> Result<bool> {
-        match rustix::fs::unlinkat(self.dir(), path, AtFlags::empty()) {
+        match self.unlink(path) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
             Err(error) => Err(error).with_context(|| format!("cannot remove {}", self.quote(path))),
@@ -297,6 +314,11 @@ impl Repository {
     pub(crate) fn quote(&self, path: &str) -> String {
         quote::path(&self.path().join(path)).to_string()
     }
+}
+
+/// The directory of a path, and the name in it.
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
 }
 
 /// What a link at `path` has to hold to lead to `target`.

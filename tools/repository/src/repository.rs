@@ -49,8 +49,9 @@ impl Repository {
     pub fn init(path: &Path, metadata: &Metadata, verity: bool) -> Result<Made> {
         let context = || format!("cannot make repository {}", quote::path(path));
         let dir = make_dir(path).with_context(context)?;
-        let written =
-            make_objects(&dir).and_then(|()| write_metadata(dir.as_fd(), metadata, verity));
+        let written = open_objects(&dir)
+            .context(OBJECTS)
+            .and_then(|_| write_metadata(dir.as_fd(), metadata, verity));
         if let Ok(made) = written {
             return Ok(made);
         }
@@ -87,7 +88,8 @@ impl Repository {
         };
         let algorithm = metadata.algorithm()?;
         let is_secure = verity::measure(&file, algorithm)?.is_some();
-        let store = Store::open(&path.join(OBJECTS), algorithm)?;
+        let objects = open_objects(&dir).context(OBJECTS)?;
+        let store = Store::of_dir(objects, &path.join(OBJECTS), algorithm);
         Ok(Self {
             path: path.to_owned(),
             dir,
@@ -228,11 +230,18 @@ fn make_dir(path: &Path) -> std::io::Result<OwnedFd> {
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
 }
 
-/// The directory of the objects: who opens the repository only to read it may not be able to make it.
-fn make_objects(dir: &OwnedFd) -> Result<()> {
+/// The directory of the objects. It is made with the repository: who opens that only to read it may
+/// not be able to.
+fn open_objects(dir: &OwnedFd) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(dir, OBJECTS, flags, Mode::empty());
+    match open() {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
     match rustix::fs::mkdirat(dir, OBJECTS, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(error) => Err(error).context(OBJECTS),
+        Ok(()) | Err(Errno::EXIST) => open(),
+        Err(error) => Err(error),
     }
 }
 
