@@ -12,6 +12,7 @@ use composefs_repository::stream::{ContentType, Writer};
 use composefs_repository::Repository;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::pipe::{pipe, Filler, Pipe};
+use composefs_tools::quote;
 use composefs_tools::store::Unnamed;
 use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
 use tar_core::HEADER_SIZE;
@@ -45,18 +46,32 @@ pub fn store(
     diff_id: Option<&BlobDigest>,
     blob: impl Read + Send,
 ) -> Result<Digest> {
+    let max = EXPANSION_MAX.saturating_mul(descriptor.size);
+    let max = max.saturating_add(EXPANDED_MAX);
+    store_up_to(max, repository, descriptor, diff_id, blob)
+}
+
+/// The same, for a layer that is of `max` bytes at most when decompressed, as are its files with
+/// holes when those are filled.
+///
+/// # Errors
+/// As of [`store()`].
+pub fn store_up_to(
+    max: u64,
+    repository: &Repository,
+    descriptor: &Descriptor,
+    diff_id: Option<&BlobDigest>,
+    blob: impl Read + Send,
+) -> Result<Digest> {
     let store = || {
         let mut objects = Unnamed::new(repository.store());
         // Each of the three is what one processor is busy with, if the layer is large.
         let (decompressed, unproven) = pipe();
         let (proven, mut archive) = pipe();
-        let max = EXPANSION_MAX
-            .saturating_mul(descriptor.size)
-            .saturating_add(EXPANDED_MAX);
         let digest = thread::scope(|scope| {
             let reading = scope.spawn(move || read(descriptor, blob, &decompressed));
             let proving = scope.spawn(move || prove(diff_id, max, unproven, &proven));
-            let split = split(&mut archive, repository, &mut objects);
+            let split = split(&mut archive, max, repository, &mut objects);
             // Who waits for this to be read has to know that it will not be.
             drop(archive);
             let (Ok(read), Ok(proven)) = (reading.join(), proving.join()) else {
@@ -121,6 +136,7 @@ fn prove(diff_id: Option<&BlobDigest>, max: u64, archive: Pipe, filler: &Filler)
 /// Splits an archive.
 fn split(
     archive: &mut impl Read,
+    max: u64,
     repository: &Repository,
     objects: &mut Unnamed,
 ) -> Result<Digest> {
@@ -129,6 +145,7 @@ fn split(
     let mut parser = Parser::new(limits());
     let mut want = HEADER_SIZE;
     let mut sparse_files = 0;
+    let mut sparse_bytes = 0_u64;
     loop {
         if !input.fill(want)? {
             break;
@@ -170,6 +187,10 @@ fn split(
                 padding(size)
             }
             Next::Sparse(size, map, real_size) => {
+                sparse_bytes = sparse_bytes.saturating_add(real_size);
+                if sparse_bytes > max {
+                    bail!("has files with holes of more than {max} bytes");
+                }
                 let file = sparse::File::new(map, size, real_size)?;
                 let (packed, whole) = file.put(&mut input, objects)?;
                 match packed {
@@ -207,12 +228,17 @@ impl Next {
         if entry.entry_type.is_file() && size > INLINE_MAX {
             return Ok(Self::File(size));
         }
-        if size > REST_MAX {
-            let path = composefs_tools::quote::bytes(&entry.path);
-            bail!("{path}: has {size} bytes, though it is not a file");
-        }
+        expect_small(size).with_context(|| quote::bytes(&entry.path).to_string())?;
         Ok(Self::Inline(size))
     }
+}
+
+/// Refuses much content where it stays in the stream, here and when that is read.
+pub(crate) fn expect_small(size: u64) -> Result<()> {
+    if size > REST_MAX {
+        bail!("has {size} bytes, though it is not a file");
+    }
+    Ok(())
 }
 
 /// What fills up a file to whole blocks.
