@@ -16,6 +16,10 @@ use crate::sparse;
 
 /// Permissions and the like: what a mode has besides the type.
 const PERMISSIONS: u32 = 0o7777;
+/// The one attribute that is kept: others tell of the machine that an image was built on.
+const CAPABILITY: &[u8] = b"security.capability";
+/// Longest target of a symlink.
+const TARGET_MAX: usize = 4095;
 /// How the fraction of a second is written at its longest.
 const DIGITS: usize = 9;
 
@@ -26,10 +30,23 @@ pub struct Entry {
     pub path: Vec<u8>,
     /// What `stat` says.
     pub meta: Meta,
-    /// Its extended attributes.
+    /// Those of its extended attributes that an image has.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
     /// What it holds.
     pub content: Content,
+}
+
+impl Entry {
+    /// How many bytes it holds in memory besides its path.
+    pub fn size(&self) -> usize {
+        let xattrs = self.xattrs.iter();
+        let xattrs: usize = xattrs.map(|(name, value)| name.len() + value.len()).sum();
+        let content = match &self.content {
+            Content::Inline(data) | Content::Target(data) => data.len(),
+            Content::None | Content::Object(_) | Content::Link(_) => 0,
+        };
+        xattrs.saturating_add(content)
+    }
 }
 
 /// What an entry holds.
@@ -129,9 +146,12 @@ impl Entries {
             }
             self.bytes(padded - size)?;
         } else {
+            layer::expect_small(size)?;
             let mut data = self.bytes(padded)?;
             if head.is_file {
                 data.truncate(usize::try_from(size)?);
+                // What fills up the block is far more, and there may be many.
+                data.shrink_to_fit();
                 head.entry.content = Content::Inline(data);
             }
         }
@@ -199,7 +219,7 @@ fn head(entry: &ParsedEntry, size: u64, is_sparse: bool) -> Result<Head> {
             EntryType::GnuSparse => (FileType::Regular, Content::None),
             EntryType::Directory => (FileType::Directory, Content::None),
             EntryType::Link => (FileType::Regular, Content::Link(target())),
-            EntryType::Symlink => (FileType::Symlink, Content::Target(target())),
+            EntryType::Symlink => (FileType::Symlink, Content::Target(symlink(target())?)),
             EntryType::Block => (FileType::BlockDevice, Content::None),
             EntryType::Char => (FileType::CharDevice, Content::None),
             EntryType::Fifo => (FileType::Fifo, Content::None),
@@ -225,6 +245,7 @@ fn head(entry: &ParsedEntry, size: u64, is_sparse: bool) -> Result<Head> {
     };
     let (meta, content) = describe().with_context(|| quote::bytes(&entry.path).to_string())?;
     let xattrs = entry.xattrs.iter();
+    let xattrs = xattrs.filter(|(name, _)| &**name == CAPABILITY);
     Ok(Head {
         size: entry.size,
         is_file: entry.entry_type.is_file(),
@@ -238,6 +259,15 @@ fn head(entry: &ParsedEntry, size: u64, is_sparse: bool) -> Result<Head> {
             content,
         },
     })
+}
+
+fn symlink(target: Vec<u8>) -> Result<Vec<u8>> {
+    ensure!(
+        (1..=TARGET_MAX).contains(&target.len()),
+        "is a symlink to {} bytes",
+        target.len()
+    );
+    Ok(target)
 }
 
 /// The number of a device as the kernel has it in 32 bits.

@@ -20,6 +20,14 @@ const OPAQUE: &[u8] = b".wh..wh..opq";
 /// What directories have that an archive does not mention.
 const PERMISSIONS: u16 = 0o755;
 
+/// Longest path that a kernel looks up.
+const PATH_MAX: usize = 4095;
+/// What inodes, their names and what they hold may take in memory: that of some four million.
+const MEMORY_MAX: usize = 1 << 30;
+/// What a name takes besides its bytes, and a directory for the first of them.
+const NAME_SIZE: usize = 96;
+const DIRECTORY_SIZE: usize = 384;
+
 /// Number of an inode.
 pub type Id = usize;
 /// The root.
@@ -52,6 +60,8 @@ pub enum Body {
 #[derive(Debug)]
 pub struct Merged {
     inodes: Vec<Inode>,
+    /// What was added up to now takes about so many bytes.
+    memory: usize,
 }
 
 impl Default for Merged {
@@ -61,8 +71,14 @@ impl Default for Merged {
                 Meta::new(FileType::Directory, PERMISSIONS),
                 Vec::new(),
             )],
+            memory: 0,
         }
     }
+}
+
+/// What an inode takes besides what it holds.
+fn inode_size(is_dir: bool) -> usize {
+    size_of::<Inode>() + if is_dir { DIRECTORY_SIZE } else { 0 }
 }
 
 fn directory(meta: Meta, xattrs: Xattrs) -> Inode {
@@ -140,15 +156,27 @@ impl Merged {
         }
         let id = match linked {
             Some(id) => id,
-            None => self.push(entry),
+            None => self.push(entry)?,
         };
+        self.count(NAME_SIZE.saturating_add(name.len()))?;
         if let Some(names) = self.names_mut(parent) {
             names.insert(name.to_vec(), id);
         }
         Ok(())
     }
 
-    fn push(&mut self, entry: Entry) -> Id {
+    /// Refuses what would take more memory than there may be.
+    fn count(&mut self, bytes: usize) -> Result<()> {
+        self.memory = self.memory.saturating_add(bytes);
+        ensure!(
+            self.memory <= MEMORY_MAX,
+            "is one too many: the image takes more than {MEMORY_MAX} bytes of memory"
+        );
+        Ok(())
+    }
+
+    fn push(&mut self, entry: Entry) -> Result<Id> {
+        self.count(inode_size(entry.meta.is_dir()).saturating_add(entry.size()))?;
         let id = self.inodes.len();
         self.inodes.push(match entry.meta.is_dir() {
             true => directory(entry.meta, entry.xattrs),
@@ -158,7 +186,7 @@ impl Merged {
                 body: Body::Other(entry.content),
             },
         });
-        id
+        Ok(id)
     }
 
     /// What a hard link is to be another name of.
@@ -189,6 +217,13 @@ impl Merged {
         let mut id = ROOT;
         for &name in path {
             let next = self.inodes.len();
+            if self
+                .names(id)
+                .is_some_and(|names| !names.contains_key(name))
+            {
+                self.count(NAME_SIZE.saturating_add(name.len()))?;
+                self.count(inode_size(true))?;
+            }
             let Some(names) = self.names_mut(id) else {
                 bail!("is in what is not a directory");
             };
@@ -205,6 +240,11 @@ impl Merged {
 
 /// The names that a path consists of.
 fn components(path: &[u8]) -> Result<Vec<&[u8]>> {
+    ensure!(
+        path.len() <= PATH_MAX,
+        "has a path of {} bytes, more than {PATH_MAX}",
+        path.len()
+    );
     let mut names = Vec::new();
     for name in path.split(|&byte| byte == b'/') {
         match name {
