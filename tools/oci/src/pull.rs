@@ -81,7 +81,8 @@ fn fetch(
             None => missing.push(layer),
         }
     }
-    let bytes = missing.iter().map(|layer| layer.descriptor.size).sum();
+    let sizes = missing.iter().map(|layer| layer.descriptor.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
     watch.begin(bytes, missing.len(), layers.len() - missing.len());
     // The largest first: what is left at the end should be small.
     missing.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size));
