@@ -21,8 +21,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(30);
 const SLOW: u32 = 128;
 /// Most redirections of one request.
 const REDIRECTIONS_MAX: u32 = 5;
-/// Headers that are kept.
-const HEADERS_MAX: usize = 100;
+/// Bytes of headers.
+const HEAD_MAX: usize = 64 << 10;
 const AGENT: &str = concat!("composefs/", env!("CARGO_PKG_VERSION"));
 
 /// What is asked for.
@@ -146,6 +146,7 @@ impl Client {
             head: Some(head),
             status: 0,
             headers: Vec::new(),
+            head_size: 0,
         };
         let handle = lock(&self.handles).pop();
         let mut easy = match handle {
@@ -233,6 +234,7 @@ impl Failure {
             || error.is_ssl_cacert()
             || error.is_ssl_cacert_badfile()
             || error.is_url_malformed()
+            || error.is_out_of_memory()
             || error.is_unsupported_protocol();
         let reason = error.extra_description().unwrap_or(error.description());
         Self {
@@ -267,6 +269,7 @@ struct Collector {
     head: Option<SyncSender<Result<Head>>>,
     status: u32,
     headers: Vec<(String, String)>,
+    head_size: usize,
 }
 
 impl Collector {
@@ -278,7 +281,13 @@ impl Collector {
     }
 
     fn fail(&mut self, error: &curl::Error) {
-        let failure = Failure::of(error);
+        let failure = match self.head_size > HEAD_MAX {
+            true => Failure {
+                reason: format!("the head of its answer is of more than {HEAD_MAX} bytes"),
+                is_final: true,
+            },
+            false => Failure::of(error),
+        };
         match (self.head.take(), &self.filler) {
             (Some(head), _) => drop(head.send(Err(failure.into()))),
             (None, Some(filler)) => filler.fail(io::Error::other(failure)),
@@ -289,6 +298,10 @@ impl Collector {
 
 impl Handler for Collector {
     fn header(&mut self, data: &[u8]) -> bool {
+        self.head_size = self.head_size.saturating_add(data.len());
+        if self.head_size > HEAD_MAX {
+            return false;
+        }
         let Ok(line) = str::from_utf8(data) else {
             return true;
         };
@@ -297,10 +310,7 @@ impl Handler for Collector {
             let status = line.split_whitespace().nth(1);
             self.status = status.and_then(|status| status.parse().ok()).unwrap_or(0);
             self.headers.clear();
-        } else if let Some((name, value)) = line
-            .split_once(':')
-            .filter(|_| self.headers.len() < HEADERS_MAX)
-        {
+        } else if let Some((name, value)) = line.split_once(':') {
             let (name, value) = (name.trim().to_ascii_lowercase(), value.trim().to_owned());
             self.headers.push((name, value));
         }
