@@ -10,6 +10,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use common::image::clashes;
 use common::{damage, everything, fails, odd_layers, ok, By, Layer, Layout};
 
 fn cfsctl(repository: &Path, arguments: &[&str]) -> String {
@@ -425,4 +426,18 @@ fn images_to_start_from_are_kept() {
     ok(&repository, &["fsck", "--contents"]);
     cfsctl(&repository, &["oci", "fsck"]);
     assert_eq!(inspected(), before);
+}
+
+/// Entries that want each other's place have the same one for both.
+#[test]
+#[ignore = "compares with composefs-rs, which COMPOSEFS_RS_TOOLS must say where it is"]
+fn clashes_end_as_in_composefs_rs() {
+    let dir = tempfile::tempdir().expect("directory");
+    let layout = Layout::new(&dir.path().join("image"));
+    layout.image(&clashes());
+    let from = format!("oci:{}", layout.path.display());
+    let repository = common::repository(dir.path());
+    ok(&repository, &["pull", &from, "clashes"]);
+    let digest = cfsctl(&repository, &["oci", "compute-id", "clashes"]);
+    assert_eq!(ok(&repository, &["digest", "clashes"]), digest);
 }

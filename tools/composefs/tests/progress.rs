@@ -6,7 +6,8 @@ mod common;
 use std::fs;
 use std::process::Command;
 
-use common::server::{honest, Reply, Server};
+use common::honest::honest;
+use common::server::{Reply, Server};
 use common::{composefs, ok, quick_directory, repository, By, Layer, Layout};
 
 /// The first digits of a digest.

@@ -9,7 +9,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use common::server::{honest, ranged, Reply, Request, Server};
+use common::honest::{honest, ranged, server};
+use common::server::{Reply, Request, Server};
 use common::{everything, odd_layers, repository, By, Layer, Layout, Made};
 use composefs_oci::digest::BlobDigest;
 use composefs_oci::manifest::Platform;
@@ -42,16 +43,6 @@ fn pull(repository: &Path, host: &str, version: &str) -> Result<String, String> 
     };
     let digest = pull().map_err(|error| format!("{error:#}"))?;
     Ok(digest.to_string())
-}
-
-/// A layout of one image, and a server of it that does what `change` makes of honest answers.
-fn server(
-    dir: &Path,
-    change: impl Fn(&Request, Reply, &Made) -> Reply + Send + Sync + 'static,
-) -> Server {
-    let layout = Layout::new(&dir.join("image"));
-    let made = layout.image(&odd_layers());
-    Server::run(move |request| change(request, honest(&layout.path, &made, request), &made))
 }
 
 #[test]
@@ -369,4 +360,22 @@ fn who_gives_a_byte_at_a_time_is_left() {
         error.contains("cannot go on where it was interrupted"),
         "{error}"
     );
+}
+
+/// The head of an answer a byte at a time, or a text, or nothing for long.
+#[test]
+fn who_is_slow_before_anything_came_is_left() {
+    for of_head in [true, false] {
+        let dir = tempfile::tempdir().expect("directory");
+        let server = server(dir.path(), move |_, reply, _| Reply {
+            is_slow: true,
+            of_head,
+            ..reply
+        });
+        let repository = repository(dir.path());
+        let error = pull(&repository, &server.host, "").expect_err("too slow");
+        assert!(error.contains("too slow"), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert_eq!(everything(&repository), [repository.join("meta.json")]);
+    }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 
-use common::server::{honest, Reply, Server};
+use common::honest::honest;
+use common::server::{Reply, Server};
 use common::{composefs, damage, ok, quick_directory, repository, state, By, Layer, Layout, Made};
 
 /// Layers with a file of their own each, and one that the first and the third have.

@@ -2,15 +2,11 @@
 //! A registry, for what real ones do not do on demand: to be slow, to break off, to lie.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
-
-use super::Made;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -34,6 +30,9 @@ pub struct Reply {
     pub is_endless: bool,
     /// A byte of the body at a time, with a pause.
     pub is_slow: bool,
+    /// Not of the body is it that this is so, but of the head: the last header without end, a byte of it
+    /// at a time.
+    pub of_head: bool,
 }
 
 impl Reply {
@@ -85,40 +84,6 @@ impl Server {
     }
 }
 
-/// What an honest registry answers that has the image of a layout.
-pub fn honest(layout: &Path, made: &Made, request: &Request) -> Reply {
-    let Some(path) = request.path.strip_prefix("/v2/some/image/") else {
-        return Reply::new(404, b"");
-    };
-    let digest = match path {
-        "manifests/latest" => made.manifest.as_str(),
-        path => path.rsplit('/').next().unwrap_or_default(),
-    };
-    match fs::read(
-        layout
-            .join("blobs/sha256")
-            .join(digest.trim_start_matches("sha256:")),
-    ) {
-        Ok(blob) => ranged(&blob, request),
-        Err(_) => Reply::new(404, b""),
-    }
-}
-
-/// A blob, or what is asked for of it.
-pub fn ranged(blob: &[u8], request: &Request) -> Reply {
-    let from = request
-        .headers
-        .get("range")
-        .map(|range| range.trim_start_matches("bytes=").trim_end_matches('-'));
-    match from.and_then(|from| from.parse::<usize>().ok()) {
-        Some(from) => Reply::new(206, &blob[from..]).header(
-            "Content-Range",
-            &format!("bytes {from}-{}/{}", blob.len() - 1, blob.len()),
-        ),
-        None => Reply::new(200, blob),
-    }
-}
-
 fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &dyn Fn(&Request) -> Reply) {
     let mut reader = BufReader::new(stream.try_clone().expect("stream"));
     while let Some(request) = read(&mut reader) {
@@ -164,8 +129,16 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
 /// `None` if the connection is not good for more.
 fn send(mut stream: &TcpStream, reply: &Reply) -> Option<()> {
     let mut head = format!("HTTP/1.1 {} x\r\n", reply.status);
+    let mut header = String::new();
     for (name, value) in &reply.headers {
-        head += &format!("{name}: {value}\r\n");
+        header = format!("{name}: {value}\r\n");
+        head += &header;
+    }
+    if reply.is_endless && reply.of_head {
+        stream.write_all(head.as_bytes()).ok()?;
+        loop {
+            stream.write_all(header.as_bytes()).ok()?;
+        }
     }
     if reply.is_endless {
         head += "Connection: close\r\n\r\n";
@@ -175,13 +148,14 @@ fn send(mut stream: &TcpStream, reply: &Reply) -> Option<()> {
         }
     }
     head += &format!("Content-Length: {}\r\n\r\n", reply.body.len());
-    stream.write_all(head.as_bytes()).ok()?;
+    if reply.is_slow && reply.of_head {
+        slowly(stream, head.as_bytes())?;
+    } else {
+        stream.write_all(head.as_bytes()).ok()?;
+    }
     let body = &reply.body[..reply.breaks_after.unwrap_or(reply.body.len())];
     if reply.is_slow {
-        for byte in body {
-            stream.write_all(&[*byte]).ok()?;
-            thread::sleep(Duration::from_millis(200));
-        }
+        slowly(stream, body)?;
     } else {
         let (first, second) = body.split_at(reply.pauses_after.unwrap_or(0));
         stream.write_all(first).ok()?;
@@ -191,4 +165,12 @@ fn send(mut stream: &TcpStream, reply: &Reply) -> Option<()> {
         stream.write_all(second).ok()?;
     }
     reply.breaks_after.is_none().then_some(())
+}
+
+fn slowly(mut stream: &TcpStream, data: &[u8]) -> Option<()> {
+    for byte in data {
+        stream.write_all(&[*byte]).ok()?;
+        thread::sleep(Duration::from_millis(200));
+    }
+    Some(())
 }
