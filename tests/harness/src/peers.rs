@@ -16,7 +16,14 @@ use crate::suite::Suite;
 use crate::toolchain::Toolchain;
 use crate::versions;
 
-pub const C_PACKAGES: &[&str] = &["composefs", "libcomposefs1", "libc6"];
+/// Composefs in C, and what compares the library with ours.
+pub const C_PACKAGES: &[&str] = &[
+    "composefs",
+    "libcomposefs1",
+    "libcomposefs-dev",
+    "libc6",
+    "abigail-tools",
+];
 
 /// That of composefs-rs, which Debian does not package.
 const RS_VERSION: &str = "0.9.4";
@@ -98,15 +105,16 @@ pub fn composefs_rs() -> Result<PathBuf> {
     })
 }
 
-/// A directory with mkcomposefs and composefs-info of Debian forky's composefs, in C.
+/// A directory with mkcomposefs and composefs-info of Debian forky's composefs, in C; `root`, with
+/// its library and headers; and abidiff.
 pub fn composefs_c() -> Result<PathBuf> {
     let suite = Suite::Forky;
     versions::with(suite, |versions| {
         let artifact = Artifact {
             name: "c-tools".into(),
             what: "composefs in C".into(),
-            usually: "20 seconds",
-            inputs: [vec!["1".into()], versions.of(C_PACKAGES)].concat(),
+            usually: "30 seconds",
+            inputs: [vec!["2".into()], versions.of(C_PACKAGES)].concat(),
         };
         artifact.get(|dir, log| {
             root::make(
@@ -114,10 +122,10 @@ pub fn composefs_c() -> Result<PathBuf> {
                 suite,
                 Variant::Extract,
                 C_PACKAGES,
-                &[],
+                root::NO_DOCUMENTATION,
                 log,
             )?;
-            for tool in ["mkcomposefs", "composefs-info"] {
+            for tool in ["mkcomposefs", "composefs-info", "abidiff"] {
                 write_script(
                     &dir.join(tool),
                     &format!(
@@ -145,6 +153,7 @@ fn try_c_tools(dir: &Path, log: &Log) -> Result<()> {
             .arg("ls")
             .arg(&image),
     )?;
+    log.run(Command::new(dir.join("abidiff")).arg("--version"))?;
     fs::remove_dir(empty)?;
     Ok(fs::remove_file(image)?)
 }

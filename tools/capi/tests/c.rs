@@ -2,31 +2,14 @@
 //! The library as C programs find it: headers, symbols, and what the functions do.
 #![forbid(unsafe_code)]
 
+mod common;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The library, which cargo builds before tests.
-fn library() -> PathBuf {
-    let exe = std::env::current_exe().expect("this program");
-    exe.with_file_name("libcomposefs.so")
-}
-
-fn run(command: &mut Command) -> String {
-    let output = command.output().expect("run a program");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {text}{errors}");
-    text
-}
-
-fn directory(name: &str) -> PathBuf {
-    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).expect("make a directory");
-    dir
-}
+use common::{c_tools, directory, include, library, run};
 
 /// A C program, compiled with our headers, and run on the library.
 #[test]
@@ -45,8 +28,7 @@ fn a_c_program() {
 #[test]
 #[ignore = "runs on the C library, which COMPOSEFS_C_TOOLS must say where it is"]
 fn the_c_program_on_the_c_library() {
-    let tools = std::env::var_os("COMPOSEFS_C_TOOLS").expect("COMPOSEFS_C_TOOLS is set");
-    let root = Path::new(&tools).join("root/usr");
+    let root = c_tools().join("root/usr");
     let dir = directory("c-on-c");
     let program = compile(&dir);
     let mut command = Command::new(root.join("lib64/ld-linux-x86-64.so.2"));
@@ -70,7 +52,7 @@ fn compile(dir: &Path) -> PathBuf {
         .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O1", "-o"])
         .arg(&program)
         .arg("-I")
-        .arg(source.join("include"))
+        .arg(include())
         .arg(source.join("tests/program.c"))
         .arg("-L")
         .arg(&library_dir)
@@ -81,7 +63,7 @@ fn compile(dir: &Path) -> PathBuf {
 /// The functions that the headers declare are those that the library has, and no others.
 #[test]
 fn headers_and_symbols() {
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("include");
+    let include = include();
     let mut declared = BTreeSet::new();
     for header in ["lcfs-writer.h", "lcfs-mount.h"] {
         let text = fs::read_to_string(include.join(header)).expect("read a header");
