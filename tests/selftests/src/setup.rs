@@ -87,6 +87,15 @@ pub fn require_module() -> Result<()> {
     Ok(())
 }
 
+/// Makes the kernel one without the driver; skips the current case if that cannot be.
+pub fn remove_module() -> Result<()> {
+    require_module()?;
+    if is_registered("composefs")? {
+        command::run("rmmod", ["composefs"]).context("unloading the module under test")?;
+    }
+    Ok(())
+}
+
 /// What composefs 1.0.8 needs of the kernel.
 pub fn load_incumbent() -> Result<()> {
     modprobe("erofs")?;

@@ -25,6 +25,8 @@ struct Context {
     work: PathBuf,
     image: Image,
     pki: Pki,
+    /// What the root is of: with the driver, composefs.
+    kind: &'static str,
 }
 
 fn set_up() -> Result<Context> {
@@ -32,35 +34,65 @@ fn set_up() -> Result<Context> {
     setup::load_module()?;
     setup::load_incumbent()?;
     let work = setup::work_directory("setup-root")?;
+    let pki = Pki::new(&work.join("pki"))?;
+    pki.certificate("signer", QUICK, "")?;
+    pki.certificate("stranger", QUICK, "")?;
+    pki.trust_only(&["signer"])?;
+    fs::create_dir_all(work.join("target"))?;
+    let context = Context {
+        image: make_disk(&work)?,
+        work,
+        pki,
+        kind: "composefs",
+    };
+    context.name_own()?;
+    Ok(context)
+}
+
+/// A disk with an image; what an earlier test has left there is removed.
+fn make_disk(work: &Path) -> Result<Image> {
     let source = work.join("source");
     for name in ["etc", "var", "sysroot", "usr"] {
         fs::create_dir_all(source.join(name))?;
     }
     fs::write(source.join("etc/file"), CONTENT)?;
     fs::write(source.join("usr/large"), CONTENT.repeat(1000))?;
-    let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
+    let image = build(&setup::mkcomposefs(), &source, work, &[])?;
 
     let disk = work.join("disk");
+    for old in [&disk, &work.join("rs")] {
+        if old.exists() {
+            fs::remove_dir_all(old)?;
+        }
+    }
     fs::create_dir_all(disk.join("composefs/images"))?;
-    fs::create_dir_all(work.join("target"))?;
     fs::rename(&image.store, disk.join("composefs/objects"))?;
     fs::rename(&image.file, disk.join("composefs/image"))?;
-    let image = Image {
+    Ok(Image {
         file: disk.join("composefs/image"),
         store: disk.join("composefs/objects"),
         digest: image.digest,
-    };
-    let pki = Pki::new(&work.join("pki"))?;
-    pki.certificate("signer", QUICK, "")?;
-    pki.certificate("stranger", QUICK, "")?;
-    pki.trust_only(&["signer"])?;
-    let context = Context { work, image, pki };
-    context.name_it(&context.image.digest, "../image")?;
-    context.state(&context.image.digest)?;
-    Ok(context)
+    })
 }
 
 impl Context {
+    /// Whatever follows has a kernel without the driver.
+    fn remove_driver(&mut self) -> Result<()> {
+        setup::remove_module()?;
+        if self.kind != "overlay" {
+            self.kind = "overlay";
+            self.image = make_disk(&self.work)?;
+            self.name_own()?;
+        }
+        Ok(())
+    }
+
+    /// The image has its name and its state.
+    fn name_own(&self) -> Result<()> {
+        self.name_it(&self.image.digest, "../image")?;
+        self.state(&self.image.digest)
+    }
+
     fn disk(&self) -> PathBuf {
         self.work.join("disk")
     }
@@ -141,10 +173,12 @@ fn layout(context: &mut Context) -> Result<()> {
     let line = format!("quiet composefs={} rw", context.image.digest);
     let root = context.booted(&line)?;
     let (found, _, options) = mountinfo(&root.0)?;
-    ensure!(found == "composefs", "{found}");
-    ensure!(options.contains(&*context.image.digest), "{options}");
-    let basedir = format!("basedir={}", context.image.store.display());
-    ensure!(options.contains(&basedir), "{options}");
+    ensure!(found == context.kind, "{found}");
+    // What overlayfs does not show.
+    let is_shown = found == "overlay" || options.contains(&*context.image.digest);
+    ensure!(is_shown, "{options}");
+    let store = format!("={}", context.image.store.display());
+    ensure!(options.contains(&store), "{options}");
     ensure!(options.contains("verity=require"), "{options}");
     ensure!(fs::write(root.join("usr/new"), CHANGED).is_err(), "written");
     ensure!(fs::read_to_string(root.join("etc/file"))? == CONTENT);
@@ -183,7 +217,7 @@ fn in_place_of_disk(context: &Context) -> Result<()> {
     let mut command = Command::new(setup::payload().join("bin/composefs-setup-root"));
     let line = format!("composefs.digest=v1-sha256-12:{}", context.image.digest);
     output(command.args(["--cmdline", &line, "--sysroot"]).arg(&place))?;
-    ensure!(mountinfo(&place)?.0 == "composefs");
+    ensure!(mountinfo(&place)?.0 == context.kind);
     ensure!(place.join("sysroot/composefs/image").exists());
     fs::write(place.join("etc/new"), CHANGED)?;
     let line = fs::read_to_string("/proc/self/mountinfo")?;
@@ -220,7 +254,8 @@ fn insecure(context: &mut Context) -> Result<()> {
         format!("composefs.digest=?v1-sha256-12:{other}"),
     ] {
         let root = context.booted(&line)?;
-        ensure!(mountinfo(&root.0)?.2.contains("verity=off"));
+        let options = mountinfo(&root.0)?.2;
+        ensure!(!options.contains("verity=require"), "{options}");
         root.unmount()?;
     }
     Ok(())
@@ -350,30 +385,29 @@ fn of_composefs_rs(context: &mut Context) -> Result<()> {
     let line = format!("composefs={}", image.digest);
     let mut command = context.command_on(&disk, &line);
     let root = Root::of(&mut command, &context.target())?;
-    ensure!(mountinfo(&root.0)?.0 == "composefs");
+    ensure!(mountinfo(&root.0)?.0 == context.kind);
     ensure!(fs::read_to_string(root.join("etc/file"))? == CONTENT);
     ensure!(fs::read(root.join("usr/large"))?.len() == CONTENT.len() * 1000);
     root.unmount()
 }
 
-/// Without the driver, by EROFS and overlayfs.
-fn without_driver(context: &mut Context) -> Result<()> {
-    setup::require_module()?;
-    run("rmmod", ["composefs"])?;
-    let result = (|| {
-        let line = format!("composefs={}", context.image.digest);
-        let root = context.booted(&line)?;
-        ensure!(mountinfo(&root.0)?.0 == "overlay");
-        ensure!(fs::read(root.join("usr/large"))?.len() == CONTENT.len() * 1000);
-        fs::write(root.join("var/file"), CHANGED)?;
-        root.unmount()?;
-        context.refuses(
-            "composefs.signature=/composefs/image.sig",
-            &["signature= needs the composefs driver"],
-        )
-    })();
-    setup::load_module()?;
-    result
+/// Without the driver, nobody checks a signature.
+fn signature_without_driver(context: &mut Context) -> Result<()> {
+    fs::write(context.disk().join("composefs/image.sig"), "unread")?;
+    context.refuses(
+        "composefs.signature=/composefs/image.sig",
+        &["signature= needs the composefs driver"],
+    )
+}
+
+/// A case, in a kernel without the driver: by EROFS and overlayfs.
+macro_rules! without {
+    ($case:path) => {
+        |context: &mut Context| {
+            context.remove_driver()?;
+            $case(context)
+        }
+    };
 }
 
 const CASES: &[Case<Context>] = &[
@@ -385,7 +419,29 @@ const CASES: &[Case<Context>] = &[
     ("by a signature", signed),
     ("what can be written to", configured),
     ("a repository of composefs-rs", of_composefs_rs),
-    ("a kernel without the driver", without_driver),
+    ("without the driver: root, /etc and /var", without!(layout)),
+    (
+        "without the driver: in the place of the disk",
+        without!(in_place),
+    ),
+    (
+        "without the driver: the first image that is there",
+        without!(first_of_several),
+    ),
+    ("without the driver: insecure", without!(insecure)),
+    ("without the driver: refusals", without!(refusals)),
+    (
+        "without the driver: by a signature",
+        without!(signature_without_driver),
+    ),
+    (
+        "without the driver: what can be written to",
+        without!(configured),
+    ),
+    (
+        "without the driver: a repository of composefs-rs",
+        without!(of_composefs_rs),
+    ),
 ];
 
 fn main() -> ExitCode {

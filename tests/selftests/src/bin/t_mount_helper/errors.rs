@@ -9,7 +9,7 @@ use composefs_selftests::command::{capture, expect_refusal};
 use composefs_selftests::image::enable_verity;
 use composefs_selftests::setup;
 
-use crate::{Context, BOTH};
+use crate::Context;
 
 pub fn of_the_image(context: &mut Context) -> Result<()> {
     let digest = &context.image.digest;
@@ -21,11 +21,13 @@ pub fn of_the_image(context: &mut Context) -> Result<()> {
     let empty = context.work.join("empty");
     fs::write(&empty, "")?;
     let corrupt = context.work.join("corrupt");
+    // A file with fs-verity cannot be written to.
+    let _ = fs::remove_file(&corrupt);
     let mut bytes = fs::read(&context.image.file)?;
     bytes[1024..1028].fill(0xff);
     fs::write(&corrupt, bytes)?;
     let corrupt_digest = enable_verity(&corrupt)?;
-    for driver in BOTH {
+    for driver in context.ways {
         let with = |option: &str| format!("{option},composefs.driver={driver}");
         for (image, option, words) in [
             (

@@ -24,13 +24,16 @@ use composefs_selftests::{basic_tree, odd_tree, setup};
 
 const FILE: &str = "external-4097";
 
-/// Both ways to mount an image, by the helper's option.
-const BOTH: [&str; 2] = ["kernel", "overlay"];
+/// Ways to mount an image, by the helper's option: with the driver, and in a kernel without it, where
+/// the second of them is taken anyway.
+const WITH_DRIVER: [&str; 2] = ["kernel", "overlay"];
+const WITHOUT_DRIVER: [&str; 2] = ["auto", "overlay"];
 
 struct Context {
     work: PathBuf,
     image: Image,
     signature: PathBuf,
+    ways: [&'static str; 2],
 }
 
 fn set_up() -> Result<Context> {
@@ -51,12 +54,28 @@ fn set_up() -> Result<Context> {
         work,
         image,
         signature,
+        ways: WITH_DRIVER,
     })
 }
 
 impl Context {
     fn target(&self) -> PathBuf {
         self.work.join("mount")
+    }
+
+    /// Whatever follows has a kernel without the driver.
+    fn remove_driver(&mut self) -> Result<()> {
+        setup::remove_module()?;
+        self.ways = WITHOUT_DRIVER;
+        Ok(())
+    }
+
+    /// The type of what is mounted in such a way.
+    fn kind(&self, way: &str) -> &'static str {
+        match (self.ways, way) {
+            (WITH_DRIVER, "auto" | "kernel") => "composefs",
+            _ => "overlay",
+        }
     }
 
     /// The helper with these options more than the store.
@@ -103,22 +122,22 @@ fn both_ways(context: &mut Context) -> Result<()> {
     let before = traces()?;
     let digest = format!("digest={}", context.image.digest);
     let mut trees = Vec::new();
-    for (driver, file_system) in BOTH.into_iter().zip(["composefs", "overlay"]) {
+    for driver in context.ways {
         let mount = context.mounted(&format!("{digest},composefs.driver={driver}"))?;
         let (found, _, options) = mountinfo(mount.root())?;
-        ensure!(found == file_system, "{driver}: {found}");
+        ensure!(found == context.kind(driver), "{driver}: {found}");
         ensure!(options.contains("verity=require"), "{driver}: {options}");
         content(&mount)?;
         trees.push(composefs_selftests::tree::read(mount.root())?);
         mount.unmount()?;
     }
-    let [kernel, overlay]: &[Tree; 2] = trees.as_slice().try_into()?;
-    expect_equal(overlay, kernel, Links::Ignore)?;
+    let [first, overlay]: &[Tree; 2] = trees.as_slice().try_into()?;
+    expect_equal(overlay, first, Links::Ignore)?;
 
     let mount = context.mounted(&digest)?;
     ensure!(
-        mountinfo(mount.root())?.0 == "composefs",
-        "auto: not the driver"
+        mountinfo(mount.root())?.0 == context.kind("auto"),
+        "auto: not the driver, or that which is not there"
     );
     mount.unmount()?;
     let after = traces()?;
@@ -133,7 +152,7 @@ fn long_paths(context: &mut Context) -> Result<()> {
     let (image, store) = (deep.join("image"), deep.join("store"));
     fs::rename(&context.image.file, &image)?;
     fs::rename(&context.image.store, &store)?;
-    let result = BOTH.into_iter().try_for_each(|driver| {
+    let result = context.ways.into_iter().try_for_each(|driver| {
         let options = format!(
             "basedir={},verity,composefs.driver={driver}",
             store.display()
@@ -160,7 +179,7 @@ fn levels(context: &mut Context) -> Result<()> {
     wrong[0] ^= 1;
     replace(&object, &wrong)?;
     let run = || {
-        for driver in BOTH {
+        for driver in context.ways {
             for (level, is_served) in [
                 ("ro", true),
                 ("noverity", true),
@@ -216,7 +235,7 @@ fn tried(context: &mut Context) -> Result<()> {
 
 /// A layer that can be written to, either way.
 fn upper(context: &mut Context) -> Result<()> {
-    for driver in BOTH {
+    for driver in context.ways {
         let (dir, work) = (context.work.join("upper"), context.work.join("working"));
         setup::create_dir(&dir)?;
         setup::create_dir(&work)?;
@@ -295,7 +314,7 @@ fn mapped_owners(context: &mut Context) -> Result<()> {
         let mut ready = [0; 6];
         let out = holder.stdout.as_mut().context("no output")?;
         std::io::Read::read_exact(out, &mut ready)?;
-        for driver in BOTH {
+        for driver in context.ways {
             let options = format!(
                 "idmap=/proc/{}/ns/user,composefs.driver={driver}",
                 holder.id()
@@ -312,32 +331,32 @@ fn mapped_owners(context: &mut Context) -> Result<()> {
     result
 }
 
-/// A kernel without the driver: EROFS and overlayfs take over, but not for what they cannot do.
-fn without_driver(context: &mut Context) -> Result<()> {
-    setup::require_module()?;
-    run("rmmod", ["composefs"])?;
-    let result = (|| {
-        let mount = context.mounted(&format!("digest={}", context.image.digest))?;
-        ensure!(mountinfo(mount.root())?.0 == "overlay", "no overlay");
-        content(&mount)?;
-        drop(mount);
-        let image = &context.image.file;
-        for (option, words) in [
-            (
-                "composefs.driver=kernel",
-                "composefs.driver=kernel needs the composefs driver",
-            ),
-            (
-                &*format!("signature={}", context.signature.display()),
-                "signature= needs the composefs driver",
-            ),
-        ] {
-            context.refuses(image, option, &[words])?;
+/// EROFS and overlayfs do not take over what they cannot do.
+fn refused_without_driver(context: &mut Context) -> Result<()> {
+    let image = &context.image.file;
+    for (option, words) in [
+        (
+            "composefs.driver=kernel",
+            "composefs.driver=kernel needs the composefs driver",
+        ),
+        (
+            &*format!("signature={}", context.signature.display()),
+            "signature= needs the composefs driver",
+        ),
+    ] {
+        context.refuses(image, option, &[words])?;
+    }
+    Ok(())
+}
+
+/// A case, in a kernel without the driver.
+macro_rules! without {
+    ($case:path) => {
+        |context: &mut Context| {
+            context.remove_driver()?;
+            $case(context)
         }
-        Ok(())
-    })();
-    setup::load_module()?;
-    result
+    };
 }
 
 const CASES: &[Case<Context>] = &[
@@ -355,7 +374,36 @@ const CASES: &[Case<Context>] = &[
     ),
     ("mount, umount and fstab", under_mount::fstab),
     ("mount -o remount", under_mount::remount),
-    ("a kernel without the driver", without_driver),
+    (
+        "without the driver: auto and overlayfs",
+        without!(both_ways),
+    ),
+    (
+        "without the driver: paths of any length",
+        without!(long_paths),
+    ),
+    (
+        "without the driver: what objects must prove",
+        without!(levels),
+    ),
+    ("without the driver: upperdir and workdir", without!(upper)),
+    (
+        "without the driver: what is refused",
+        without!(refused_without_driver),
+    ),
+    ("without the driver: idmap", without!(mapped_owners)),
+    (
+        "without the driver: errors of the image",
+        without!(errors::of_the_image),
+    ),
+    (
+        "without the driver: errors of the command line, beside composefs 1.0",
+        without!(errors::of_the_command_line),
+    ),
+    (
+        "without the driver: mount, umount and fstab",
+        without!(under_mount::fstab),
+    ),
 ];
 
 fn main() -> ExitCode {

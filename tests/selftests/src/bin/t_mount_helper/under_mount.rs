@@ -48,9 +48,10 @@ pub fn fstab(context: &mut Context) -> Result<()> {
     let mounted = Mount::adopt(&target);
     content(&mounted)?;
     let (kind, source, shown) = mountinfo(mounted.root())?;
+    ensure!(kind == context.kind("auto"), "{kind}");
     ensure!(
-        kind == "composefs" && source == image.to_string_lossy(),
-        "{kind} {source}"
+        kind == "overlay" || source == image.to_string_lossy(),
+        "{source}"
     );
     let line = run(
         "findmnt",
