@@ -3,6 +3,8 @@
 //! initramfs-tools, dracut, ostree, and as a unified kernel image under Secure Boot.
 
 mod sealed;
+mod secure;
+mod stopped;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,11 +15,12 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::artifact::remove_tree;
-use crate::qemu::{Firmware, Machine, Qemu, Start};
+use crate::qemu::{Machine, Qemu, Start};
 use crate::system::{self, Ended};
 use crate::tap::Counts;
 use crate::{deb, note, place, vm};
-use sealed::{System, KEY, SNAKEOIL, SUITE};
+use sealed::{System, SUITE};
+use stopped::{Stage, Stopped};
 
 /// Boots Debian systems whose root file system is a composefs image
 ///
@@ -59,13 +62,20 @@ pub fn run(options: &Options) -> Result<bool> {
         disk: run.path("disk.img"),
         only: options.only.clone(),
         counts: Counts::default(),
+        stopped: Stopped::default(),
     };
     let sealed = tests.seal(&run)?;
     tests.by_ostree(&sealed)?;
     tests.under_secure_boot(&sealed, &run)?;
     tests.by_initramfs(&sealed)?;
-    let Tests { system, counts, .. } = tests;
+    let Tests {
+        system,
+        counts,
+        stopped,
+        ..
+    } = tests;
     remove_tree(&system.root)?;
+    print!("{stopped}");
     println!("{counts}");
     Ok(counts.is_good())
 }
@@ -82,6 +92,18 @@ struct Tests {
     disk: PathBuf,
     only: Option<String>,
     counts: Counts,
+    stopped: Stopped,
+}
+
+/// A boot that must end before there is a system.
+struct Stop<'a> {
+    name: &'a str,
+    /// What was tampered with.
+    tampered: &'a str,
+    /// Who must stop it.
+    stage: Stage,
+    /// What the line has that says why.
+    words: &'a [&'a str],
 }
 
 impl Tests {
@@ -126,23 +148,28 @@ impl Tests {
         }
         let ended = self.boot(name, start, disks, false)?;
         self.counts += ended.report(name);
+        let said = |line: &String| Some(line.strip_prefix("# refused: ")?.to_owned());
+        for said in ended.said.iter().filter_map(said) {
+            self.stopped.add(name, "an object", Stage::Driver, &said);
+        }
         Ok(())
     }
 
-    /// It does not start, and the last line on the console has these words.
-    fn stops(&mut self, name: &str, start: &Start, disks: &[&Path], words: &[&str]) -> Result<()> {
+    /// It does not start, and what is on the console says why.
+    fn stops(&mut self, stop: &Stop, start: &Start, disks: &[&Path]) -> Result<()> {
+        let name = stop.name;
         if !self.is_wanted(name) {
             return Ok(());
         }
         let ended = self.boot(name, start, disks, false)?;
         let why = why(&ended);
-        self.counts += match words.iter().find(|word| !why.contains(**word)) {
+        self.counts += match stop.words.iter().find(|word| !why.contains(**word)) {
             _ if !ended.said.is_empty() => ended.failure(name, "it started"),
             Some(word) => {
                 ended.failure(name, &format!("the last line is {why:?}, without {word:?}"))
             }
             None => {
-                println!("{name}: {why}");
+                self.stopped.add(name, stop.tampered, stop.stage, why);
                 Counts::of(1, 0, 0)
             }
         };
@@ -183,30 +210,40 @@ impl Tests {
                 self.starts(&format!("{tool} {name}"), &start, &disks)?;
             }
             let missing = "0".repeat(64);
-            for (name, what, words) in [
+            for (name, tampered, what, words) in [
                 (
                     "missing",
+                    "the image, which is gone",
                     format!("composefs={missing}"),
                     ["no such image", &*missing],
                 ),
                 (
                     "another image",
+                    "the image, which is another",
                     format!("composefs={other}"),
                     ["wrong digest", digest],
                 ),
                 (
                     "tampered image",
+                    "a byte of the image",
                     format!("composefs={}", value(sealed, "tampered")?),
                     ["wrong digest", value(sealed, "tampered")?],
                 ),
                 (
                     "bad signature",
+                    "a byte of the image, which is signed",
                     "composefs.signature=/composefs/tampered.sig".into(),
                     ["tampered", "signature"],
                 ),
             ] {
                 let start = self.kernel(is_dracut, &line(&what));
-                self.stops(&format!("{tool} {name}"), &start, &disks, &words)?;
+                let stop = Stop {
+                    name: &format!("{tool} {name}"),
+                    tampered,
+                    stage: Stage::SetupRoot,
+                    words: &words,
+                };
+                self.stops(&stop, &start, &disks)?;
             }
         }
         Ok(())
@@ -220,72 +257,6 @@ impl Tests {
         );
         let start = self.kernel(true, &line);
         self.starts("ostree", &start, &[&disk])
-    }
-
-    /// A unified kernel image, whose command line carries the digest, under Secure Boot.
-    fn under_secure_boot(
-        &mut self,
-        sealed: &BTreeMap<String, String>,
-        run: &vm::RunDirectory,
-    ) -> Result<()> {
-        let start = Start::Firmware(Firmware {
-            code: self
-                .system
-                .root
-                .join("usr/share/OVMF/OVMF_CODE_4M.secboot.fd"),
-            variables: self
-                .system
-                .root
-                .join("usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd"),
-            copy: run.path("variables.fd"),
-        });
-        let disk = self.disk.clone();
-        let good = format!("composefs.digest=v1-sha256-12:{}", value(sealed, "digest")?);
-        let signed = self.unified(run, "signed", &good, true)?;
-        self.starts("secure boot", &start, &[&disk, &signed])?;
-        let bad = format!("composefs={}", value(sealed, "tampered")?);
-        let tampered = self.unified(run, "tampered", &bad, true)?;
-        self.stops(
-            "secure boot tampered image",
-            &start,
-            &[&disk, &tampered],
-            &["wrong digest"],
-        )?;
-        let unsigned = self.unified(run, "unsigned", &good, false)?;
-        self.stops(
-            "secure boot unsigned",
-            &start,
-            &[&disk, &unsigned],
-            &["Access Denied"],
-        )
-    }
-
-    /// A disk that the firmware boots a unified kernel image from.
-    fn unified(
-        &self,
-        run: &vm::RunDirectory,
-        name: &str,
-        line: &str,
-        is_signed: bool,
-    ) -> Result<PathBuf> {
-        let release = &self.system.release;
-        let sign = match is_signed {
-            true => {
-                format!("--secureboot-private-key={KEY} --secureboot-certificate={SNAKEOIL}.pem")
-            }
-            false => String::new(),
-        };
-        self.system.sh(&format!(
-            "ukify build --linux=/boot/vmlinuz-{release} --initrd=/boot/dracut.img --output=/boot/uki.efi \
-                 --cmdline='root=/dev/vda rw console=ttyS0 panic=-1 boot_test=composefs {line}' {sign}
-             rm -f /boot/esp.img; truncate -s 256M /boot/esp.img
-             mkfs.vfat /boot/esp.img
-             mmd -i /boot/esp.img ::/EFI ::/EFI/BOOT
-             mcopy -i /boot/esp.img /boot/uki.efi ::/EFI/BOOT/BOOTX64.EFI"
-        ))?;
-        let esp = run.path(name);
-        fs::rename(self.system.boot_file("esp.img"), &esp)?;
-        Ok(esp)
     }
 }
 

@@ -33,7 +33,9 @@ const PACKAGES: &[&str] = &[
     "dosfstools",
     "mtools",
     "ovmf",
+    "python3-virt-firmware",
     "sbsigntool",
+    "shim-unsigned",
     "systemd-boot-efi",
     "systemd-ukify",
 ];
@@ -43,6 +45,18 @@ pub const SNAKEOIL: &str = "/usr/share/ovmf/PkKek-1-snakeoil";
 
 /// That key without the password.
 pub const KEY: &str = "/root/firmware.key";
+
+/// The module as it was built, and the key that signs the one in use.
+pub const UNSIGNED: &str = "/root/unsigned.ko";
+const MODULE_KEY: &str = "/root/module";
+
+/// The variables of a firmware that trusts Debian's key for tests.
+pub const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.snakeoil.fd";
+
+/// In /boot: those once the owner of the machine has enrolled the module's key (MOK), as `mokutil`
+/// and the next boot do it.
+pub const ENROLLED: &str = "enrolled.fd";
+const OWNER: &str = "6f3e9d1a-57c4-4b5e-9d0f-2a1c8e7b4d60";
 
 /// The system, as directories on the host.
 pub struct System {
@@ -125,8 +139,14 @@ impl System {
         self.sh(&format!(
             "dpkg -i --force-overwrite /root/*.deb; rm /root/*.deb
              openssl rsa -in {SNAKEOIL}.key -passin pass:snakeoil -out {KEY}
-             openssl x509 -in {SNAKEOIL}.pem -outform DER -out /root/firmware.der
-             kmodsign sha512 {KEY} /root/firmware.der /usr/lib/modules/{release}/updates/composefs.ko
+             cp /usr/lib/modules/{release}/updates/composefs.ko {UNSIGNED}
+             openssl req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=module \
+                 -keyout {MODULE_KEY}.key -out {MODULE_KEY}.pem
+             openssl x509 -in {MODULE_KEY}.pem -outform DER -out {MODULE_KEY}.der
+             kmodsign sha512 {MODULE_KEY}.key {MODULE_KEY}.der \
+                 /usr/lib/modules/{release}/updates/composefs.ko
+             virt-fw-vars --input {VARIABLES} --output /boot/{ENROLLED} \
+                 --add-mok {OWNER} {MODULE_KEY}.pem
              depmod {release}
              systemctl enable boot-test.service serial-getty@ttyS0.service
              openssl req -x509 -newkey rsa:2048 -nodes -days 36500 -subj /CN=boot \
