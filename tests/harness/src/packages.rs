@@ -49,13 +49,16 @@ const PACKAGES: &[&str] = &[
     "rustc",
     "xz-utils",
     "man-db",
+    "libc6-dev",
+    "pkgconf",
 ];
 
 /// What kernels of backports need in a newer version than is in trixie.
 const OF_BACKPORTS: &str = "linux-base/trixie-backports";
 
-/// The C tools, which ours replace, and a program that uses their library; trixie has none.
-const C_TOOLS: [&str; 2] = ["composefs", "ostree"];
+/// The C tools, which ours replace, and a program that uses their library; trixie has none. And one
+/// that runs containers.
+const C_TOOLS: [&str; 3] = ["composefs", "ostree", "podman"];
 
 /// The size of the disk, in bytes.
 const DISK: u64 = 16 << 30;
