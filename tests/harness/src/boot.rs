@@ -80,11 +80,12 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(counts.is_good())
 }
 
-/// Why it stopped: what the firmware refuses is on a line before it tries other disks.
+/// Why it stopped: what the firmware refuses is on a line before it tries other disks; what shim
+/// does, in a frame.
 fn why(ended: &Ended) -> &str {
-    let refused = |line: &&str| FIRMWARE_REFUSES.iter().any(|text| line.contains(text));
-    let mut lines = ended.console.lines();
-    lines.find(refused).unwrap_or_else(|| ended.last_line())
+    let refused = |part: &&str| FIRMWARE_REFUSES.iter().any(|text| part.contains(text));
+    let mut parts = ended.console.split(['\n', '│']).map(str::trim);
+    parts.find(refused).unwrap_or_else(|| ended.last_line())
 }
 
 struct Tests {

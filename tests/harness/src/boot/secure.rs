@@ -65,7 +65,7 @@ impl Tests {
                 self.starts(name, &start, &[&disk, &esp])?;
             }
         }
-        let lockdown = &["modprobe", "composefs", "not permitted"][..];
+        let rejected = &["modprobe", "composefs", "Key was rejected"][..];
         for (name, tampered, stage, words, unified, start) in [
             (
                 "secure boot unsigned",
@@ -82,7 +82,7 @@ impl Tests {
                 "secure boot unsigned module",
                 "the module, which is not signed",
                 Stage::Kernel,
-                lockdown,
+                rejected,
                 Unified {
                     has_signed_module: false,
                     ..good
@@ -93,7 +93,7 @@ impl Tests {
                 "secure boot module by a stranger",
                 "the module, by a key that is not enrolled",
                 Stage::Kernel,
-                lockdown,
+                rejected,
                 good,
                 &without_key,
             ),
