@@ -152,11 +152,13 @@ impl Repository {
         let mut others = Vec::new();
         self.list(category.dir(), "", &mut links, &mut others)?;
         others.retain(|name| name != REFS);
+        let context = |name: &str| self.quote(&category.path(name));
+        if links.iter().any(|link| link.name == REFS) {
+            return Err(anyhow!("is not a directory")).with_context(|| context(REFS));
+        }
         match others.first() {
             None => Ok(links),
-            Some(other) => {
-                Err(anyhow!("is not a link")).with_context(|| self.quote(&category.path(other)))
-            }
+            Some(other) => Err(anyhow!("is not a link")).with_context(|| context(other)),
         }
     }
 

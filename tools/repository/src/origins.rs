@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use anyhow::{bail, Context, Result};
 use composefs_tools::staged::Staged;
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::links::check_names;
@@ -73,7 +73,7 @@ impl Repository {
             if streams.contains(&name) {
                 continue;
             }
-            match rustix::fs::unlinkat(self.dir(), path(&name), AtFlags::empty()) {
+            match self.unlink(&path(&name)) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(error) => {
                     return Err(error)
