@@ -74,15 +74,12 @@ impl<'a> Layer<'a> {
                 diff_ids.len()
             );
         }
-        let layer = |(descriptor, id): (&'a Descriptor, &BlobDigest)| {
-            descriptor.compression()?;
-            Ok(Self {
-                descriptor,
-                id: id.clone(),
-                form: Form::Archive,
-            })
+        let layer = |(descriptor, id): (&'a Descriptor, &BlobDigest)| Self {
+            descriptor,
+            id: id.clone(),
+            form: Form::Archive,
         };
-        layers.iter().zip(diff_ids).map(layer).collect()
+        Ok(layers.iter().zip(diff_ids).map(layer).collect())
     }
 
     /// Reads it from `blob`, and makes the stream of it that it is called by.

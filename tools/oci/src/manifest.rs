@@ -145,6 +145,17 @@ impl Manifest {
         kind == OCI_CONFIG || kind == DOCKER_CONFIG
     }
 
+    /// Refuses an image that has layers of a kind that is not known.
+    ///
+    /// # Errors
+    /// If there is one.
+    pub fn expect_known_layers(&self) -> Result<()> {
+        let layers = self.layers.iter().filter(|_| self.is_image());
+        layers
+            .map(Descriptor::compression)
+            .try_for_each(|kind| kind.map(drop))
+    }
+
     /// What an artifact is, in its own words.
     pub fn artifact_type(&self) -> Option<&str> {
         let kind = self.artifact_type.as_ref();

@@ -48,6 +48,7 @@ pub fn pull(
     // Before anything is fetched.
     tag::reference(name)?;
     let found = source::find(source, platform)?;
+    found.manifest.expect_known_layers()?;
     let config_text = source::blob_text(source, &found.manifest.config)?;
     let layers = Layer::all(&found.manifest, &config_text)?;
     let layers = fetch(repository, source, &layers, watch)?;
