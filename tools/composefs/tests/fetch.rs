@@ -191,7 +191,8 @@ const LIES: [(&str, Lie); 8] = [
         reply
     }),
     ("the server says 500", |_, _| Reply::new(500, b"")),
-    ("gave object", |_, _| Reply::new(200, &content(0))),
+    // Of another size than some, and of other content than all.
+    ("object", |_, _| Reply::new(200, &content(FILES))),
     ("the server redirects", |_, _| {
         Reply::new(302, b"").header("Location", "file:///etc/passwd")
     }),
