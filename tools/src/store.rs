@@ -29,7 +29,6 @@ use crate::measure;
 use crate::quote;
 use crate::staged::{Published, Staged};
 use crate::verity::{self, Enabled, Obstacle};
-use sealed::Parked;
 
 pub use unnamed::Unnamed;
 
@@ -265,7 +264,9 @@ impl Store {
             ..
         } = pending;
         self.seal(&mut staged, &digest, verified)?;
-        self.name(staged, &digest, size)
+        self.name(&digest, size, |to, replace| {
+            sealed::publish(self, staged, to, replace)
+        })
     }
 
     /// Whether the filesystem is known to have no fs-verity.
@@ -317,13 +318,16 @@ impl Store {
         Ok(Target { dir, name })
     }
 
-    /// Gives an object its name.
-    fn name(&self, staged: Staged, digest: &Digest, size: u64) -> Result<()> {
+    /// Gives an object its name, as `publish` does it: there, and in place of whatever has it or
+    /// unless something has.
+    fn name(
+        &self,
+        digest: &Digest,
+        size: u64,
+        publish: impl FnOnce(&Target, bool) -> Result<Published, Errno>,
+    ) -> Result<()> {
         let to = self.make_place(digest)?;
-        let published = match self.is_damaged(digest) {
-            true => Parked::new(self, staged)?.publish(&to, true)?,
-            false => staged.publish(to.dir.as_fd(), &to.name)?,
-        };
+        let published = publish(&to, self.is_damaged(digest))?;
         self.expect_published(published, digest, size)
     }
 

@@ -59,7 +59,7 @@ pub struct Parked<'a> {
 
 impl<'a> Parked<'a> {
     /// Closes a file.
-    pub fn new(store: &'a Store, staged: Staged) -> Result<Self, Errno> {
+    fn new(store: &'a Store, staged: Staged) -> Result<Self, Errno> {
         let dir = store.dir.as_fd();
         Ok(Self {
             dir,
@@ -68,8 +68,8 @@ impl<'a> Parked<'a> {
         })
     }
 
-    /// Gives it another name, in place of whatever has it or unless something has.
-    pub fn publish(mut self, to: &Target, replace: bool) -> Result<Published, Errno> {
+    /// Gives it another name.
+    fn publish(mut self, to: &Target, replace: bool) -> Result<Published, Errno> {
         let Target { dir, name } = to;
         let renamed = match replace {
             true => rustix::fs::renameat(self.dir, &self.name, dir, name),
@@ -104,16 +104,25 @@ pub enum Place<'a> {
 }
 
 impl Place<'_> {
-    /// Gives the object its name.
-    pub fn name(self, store: &Store, digest: &Digest, size: u64) -> Result<()> {
+    /// Gives the object a name, in place of whatever has it or unless something has.
+    pub fn publish(self, store: &Store, to: &Target, replace: bool) -> Result<Published, Errno> {
         match self {
-            Place::Open(open) => store.name(open.staged, digest, size),
-            Place::Parked(parked) => {
-                let to = store.make_place(digest)?;
-                let published = parked.publish(&to, store.is_damaged(digest))?;
-                store.expect_published(published, digest, size)
-            }
+            Place::Open(open) => publish(store, open.staged, to, replace),
+            Place::Parked(parked) => parked.publish(to, replace),
         }
+    }
+}
+
+/// Gives an open file a name.
+pub fn publish(
+    store: &Store,
+    staged: Staged,
+    to: &Target,
+    replace: bool,
+) -> Result<Published, Errno> {
+    match replace {
+        true => Parked::new(store, staged)?.publish(to, true),
+        false => staged.publish(to.dir.as_fd(), &to.name),
     }
 }
 

@@ -149,7 +149,9 @@ impl<'a> Unnamed<'a> {
                 size,
                 place,
             } = object;
-            let named = place.name(store, &digest, size);
+            let named = store.name(&digest, size, |to, replace| {
+                place.publish(store, to, replace)
+            });
             named.map_err(|error| store.name_object(&digest, error))?;
         }
         if any {
