@@ -161,13 +161,11 @@ fn sweep(repository: &Repository, kept: &Kept, dry_run: bool, removed: &mut Remo
         removed.objects += 1;
         remove(repository, &path, dry_run)
     })?;
-    for path in leftovers(repository)? {
+    let origins = repository.other_origins(&kept.streams)?;
+    for path in leftovers(repository)?.into_iter().chain(origins) {
         remove(repository, &path, dry_run)?;
     }
-    match dry_run {
-        true => Ok(()),
-        false => repository.keep_origins(&kept.streams),
-    }
+    Ok(())
 }
 
 /// What has a temporary name: it was left by those who did not come to an end, unless somebody

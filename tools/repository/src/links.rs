@@ -284,7 +284,7 @@ impl Repository {
 
     /// Opens a directory of the repository, and makes it and those above it if that is wanted. Links
     /// in place of any of them are not followed: what they lead to is not ours to change.
-    fn descend(&self, path: &str, make: bool) -> rustix::io::Result<OwnedFd> {
+    pub(crate) fn descend(&self, path: &str, make: bool) -> rustix::io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut dir = rustix::io::fcntl_dupfd_cloexec(self.dir(), 0)?;
         for name in path.split('/').filter(|name| !name.is_empty()) {

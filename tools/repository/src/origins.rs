@@ -8,12 +8,11 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use anyhow::{bail, Context, Result};
 use composefs_tools::staged::Staged;
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 
 use crate::links::check_names;
 use crate::repository::Repository;
@@ -38,12 +37,7 @@ impl Repository {
             if origin.len() as u64 >= LINE_MAX || origin.contains('\n') {
                 bail!("is not one line");
             }
-            match rustix::fs::mkdirat(self.dir(), DIR, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
-            }
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let dir: OwnedFd = rustix::fs::openat(self.dir(), DIR, flags, Mode::empty())?;
+            let dir = self.descend(DIR, true)?;
             let staged = Staged::new(dir.as_fd(), Mode::from_raw_mode(0o644))?;
             let mut file = File::from(rustix::io::fcntl_dupfd_cloexec(staged.file(), 0)?);
             writeln!(file, "{origin}")?;
@@ -67,21 +61,11 @@ impl Repository {
         (!line.is_empty() && !line.contains('\n')).then(|| line.to_owned())
     }
 
-    /// Forgets where others came from.
-    pub(crate) fn keep_origins(&self, streams: &HashSet<String>) -> Result<()> {
-        for name in self.entries(DIR)? {
-            if streams.contains(&name) {
-                continue;
-            }
-            match self.unlink(&path(&name)) {
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(error) => {
-                    return Err(error)
-                        .with_context(|| format!("cannot remove {}", self.quote(&path(&name))))
-                }
-            }
-        }
-        Ok(())
+    /// The paths of the notes of all streams but these.
+    pub(crate) fn other_origins(&self, streams: &HashSet<String>) -> Result<Vec<String>> {
+        let names = self.entries(DIR)?.into_iter();
+        let others = names.filter(|name| !streams.contains(name));
+        Ok(others.map(|name| path(&name)).collect())
     }
 }
 
