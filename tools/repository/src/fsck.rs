@@ -23,7 +23,7 @@ pub enum Depth {
 }
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Objects that were looked at.
     pub objects: u64,

@@ -89,18 +89,19 @@ impl Options {
     }
 
     fn repair(&self, repository: &Repository, before: &Report) -> Result<Told> {
-        let mut causes = Causes::default();
-        if !before.faults.is_empty() {
-            let mut origins = Origins::new(self.from.clone(), self.access.settings());
-            let progress = Pulling::default();
-            causes = repair::repair(repository, &before.faults, &mut origins, &progress)?;
-        }
-        let mut after = check::check_again(repository, &before.faults)?;
-        let (removable, _): (Vec<_>, Vec<_>) = after
-            .faults
-            .iter()
-            .cloned()
-            .partition(|fault| causes.allow_removal(fault));
+        let (causes, mut after) = match before.faults.is_empty() {
+            true => (Causes::default(), before.clone()),
+            false => {
+                let mut origins = Origins::new(self.from.clone(), self.access.settings());
+                let progress = Pulling::default();
+                let faults = &before.faults;
+                let causes = repair::repair(repository, faults, &mut origins, &progress)?;
+                (causes, check::check_again(repository, faults)?)
+            }
+        };
+        let left = after.faults.iter();
+        let removable = left.filter(|fault| causes.allow_removal(fault));
+        let removable: Vec<_> = removable.cloned().collect();
         let tidied = tidy(repository, &removable)?;
         if !after.faults.is_empty() {
             after = check::check_again(repository, &after.faults)?;
