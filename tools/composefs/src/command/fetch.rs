@@ -90,21 +90,15 @@ impl Options {
             .collect();
         let sources = sources?;
         let mut file = File::open(&self.image)?;
-        let size = file.metadata()?.len();
-        let found = measure::content(&file, repository.algorithm())?;
-        self.expect(&found)?;
         if self.dry_run {
+            self.expect(&measure::content(&file, repository.algorithm())?)?;
             let missing = missing::objects(repository, file)?;
             return tell(out, &missing);
         }
         repository.expect_writable()?;
-        // The file may have been changed since it was looked at.
-        rustix::fs::seek(&file, rustix::fs::SeekFrom::Start(0))?;
+        let size = file.metadata()?.len();
         let mut objects = Unnamed::new(repository.store());
-        let digest = objects.put_stream_if(&mut file, size, |digest| match *digest == found {
-            true => Ok(()),
-            false => bail!("was changed while it was read"),
-        })?;
+        let digest = objects.put_stream_if(&mut file, size, |found| self.expect(found))?;
         objects.publish()?;
         repository.expect_protected()?;
         let missing = missing::objects(repository, repository.object(&digest)?)?;
