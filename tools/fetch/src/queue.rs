@@ -25,12 +25,33 @@ struct Entry {
     asked: u64,
 }
 
+impl Entry {
+    fn is_free_for(&self, source: usize) -> bool {
+        self.takers == 0 && self.may_be_asked_of(source)
+    }
+
+    /// Whoever is at it takes long.
+    fn is_slow_for(&self, source: usize) -> bool {
+        self.since.elapsed() >= PATIENCE && self.may_be_asked_of(source)
+    }
+
+    fn may_be_asked_of(&self, source: usize) -> bool {
+        !self.is_here && self.asked & bit(source) == 0
+    }
+}
+
+/// What is left to be looked at for a source.
+#[derive(Clone, Default)]
+struct Left {
+    /// The first that was not.
+    next: Number,
+    /// Those that somebody else was at when they were, and did not give.
+    returned: Vec<Number>,
+}
+
 struct Inner {
     entries: Vec<Entry>,
-    /// Up to where each source has seen all of them.
-    seen: Vec<Number>,
-    /// Those that a source was asked for and did not give.
-    returned: Vec<Number>,
+    sources: Vec<Left>,
     /// Those that somebody is at.
     taken: Vec<Number>,
     /// A bit for each source that is not asked for anything any more.
@@ -56,8 +77,7 @@ impl Queue {
         Self {
             inner: Mutex::new(Inner {
                 entries: vec![entry; objects],
-                seen: vec![0; sources],
-                returned: Vec::new(),
+                sources: vec![Left::default(); sources],
                 taken: Vec::new(),
                 left: 0,
                 is_stopped: false,
@@ -135,8 +155,10 @@ impl Queue {
             if entry.takers == 0 {
                 inner.taken.retain(|&taken| taken != number);
             }
-            if !entry.is_here && entry.takers == 0 {
-                inner.returned.push(number);
+            for (source, left) in inner.sources.iter_mut().enumerate() {
+                if number < left.next && entry.is_free_for(source) {
+                    left.returned.push(number);
+                }
             }
         }
         self.changed.notify_all();
@@ -146,35 +168,24 @@ impl Queue {
 impl Inner {
     fn find(&mut self, source: usize) -> Option<Number> {
         let entries = &self.entries;
-        let is_free = |number: &Number| {
-            let entry = entries.get(*number);
-            entry.is_some_and(|entry| !entry.is_here && entry.takers == 0)
+        let is = |number: Number, is: fn(&Entry, usize) -> bool| {
+            entries.get(number).is_some_and(|entry| is(entry, source))
         };
-        let was_asked = |number: &Number| {
-            let entry = entries.get(*number);
-            entry.is_some_and(|entry| entry.asked & bit(source) != 0)
-        };
-        let is_slow = |number: &Number| {
-            let entry = entries.get(*number);
-            entry.is_some_and(|entry| !entry.is_here && entry.since.elapsed() >= PATIENCE)
-        };
-        self.returned.retain(is_free);
-        let mut returned = self.returned.iter();
-        if let Some(&number) = returned.find(|number| !was_asked(number)) {
-            return Some(number);
-        }
-        let seen = self.seen.get_mut(source)?;
-        while *seen < entries.len() {
-            let number = *seen;
-            *seen += 1;
-            if is_free(&number) && !was_asked(&number) {
+        let left = self.sources.get_mut(source)?;
+        while let Some(number) = left.returned.pop() {
+            if is(number, Entry::is_free_for) {
                 return Some(number);
             }
         }
-        let mut taken = self.taken.iter();
-        taken
-            .find(|number| is_slow(number) && !was_asked(number))
-            .copied()
+        while left.next < entries.len() {
+            let number = left.next;
+            left.next += 1;
+            if is(number, Entry::is_free_for) {
+                return Some(number);
+            }
+        }
+        let mut taken = self.taken.iter().copied();
+        taken.find(|&number| is(number, Entry::is_slow_for))
     }
 
     fn take(&mut self, number: Number, source: usize) {
