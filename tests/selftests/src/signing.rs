@@ -42,6 +42,14 @@ impl Pki {
         })
     }
 
+    /// One with the certificate `signer`, which alone is trusted.
+    pub fn of_signer(directory: &Path) -> Result<Self> {
+        let pki = Self::new(directory)?;
+        pki.certificate("signer", QUICK, "")?;
+        pki.trust_only(&["signer"])?;
+        Ok(pki)
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
     }

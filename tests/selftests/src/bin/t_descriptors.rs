@@ -13,7 +13,7 @@ use composefs_selftests::image::Image;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::mountinfo::mountinfo;
 use composefs_selftests::setup;
-use composefs_selftests::signing::{Pki, QUICK};
+use composefs_selftests::signing::Pki;
 use composefs_selftests::tap::{self, Case};
 use rustix::fs::{flock, open, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -34,9 +34,7 @@ fn set_up() -> Result<Context> {
     let deep = work.join("d".repeat(200)).join("e".repeat(200));
     fs::create_dir_all(&deep)?;
     let image = basic_tree::build_image(&deep)?;
-    let pki = Pki::new(&work.join("pki"))?;
-    pki.certificate("signer", QUICK, "")?;
-    pki.trust_only(&["signer"])?;
+    let pki = Pki::of_signer(&work.join("pki"))?;
     let signature = deep.join("signature");
     fs::copy(pki.sign(&image.file, "signer", &[])?, &signature)?;
     Ok(Context {

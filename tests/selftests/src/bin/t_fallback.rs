@@ -15,7 +15,7 @@ use composefs_selftests::image::{enable_verity, replace, Image};
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::mountinfo::mountinfo;
-use composefs_selftests::signing::{Pki, QUICK};
+use composefs_selftests::signing::Pki;
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::{basic_tree, python, setup};
 use rustix::io::Errno;
@@ -113,9 +113,7 @@ fn set_up() -> Result<Context> {
     setup::load_incumbent()?;
     let work = setup::work_directory("fallback")?;
     let image = basic_tree::build_image(&work)?;
-    let pki = Pki::new(&work.join("pki"))?;
-    pki.certificate("signer", QUICK, "")?;
-    pki.trust_only(&["signer"])?;
+    let pki = Pki::of_signer(&work.join("pki"))?;
     let signature = pki.sign(&image.file, "signer", &[])?;
     setup::create_dir(&work.join("mount"))?;
     Ok(Context {

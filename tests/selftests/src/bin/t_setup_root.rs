@@ -34,10 +34,8 @@ fn set_up() -> Result<Context> {
     setup::load_module()?;
     setup::load_incumbent()?;
     let work = setup::work_directory("setup-root")?;
-    let pki = Pki::new(&work.join("pki"))?;
-    pki.certificate("signer", QUICK, "")?;
+    let pki = Pki::of_signer(&work.join("pki"))?;
     pki.certificate("stranger", QUICK, "")?;
-    pki.trust_only(&["signer"])?;
     fs::create_dir_all(work.join("target"))?;
     let context = Context {
         image: make_disk(&work)?,

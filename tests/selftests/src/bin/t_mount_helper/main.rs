@@ -17,7 +17,7 @@ use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::{build, replace, Image};
 use composefs_selftests::mount::Mount;
 use composefs_selftests::mountinfo::mountinfo;
-use composefs_selftests::signing::{Pki, QUICK};
+use composefs_selftests::signing::Pki;
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::tree::Tree;
 use composefs_selftests::{basic_tree, odd_tree, setup};
@@ -45,9 +45,7 @@ fn set_up() -> Result<Context> {
     odd_tree::create(&source)?;
     basic_tree::create(&source.join("basic"))?;
     let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
-    let pki = Pki::new(&work.join("pki"))?;
-    pki.certificate("signer", QUICK, "")?;
-    pki.trust_only(&["signer"])?;
+    let pki = Pki::of_signer(&work.join("pki"))?;
     let signature = pki.sign(&image.file, "signer", &[])?;
     setup::create_dir(&work.join("mount"))?;
     Ok(Context {
