@@ -25,7 +25,7 @@ fn nobody_takes_away_what_another_needs() {
             ));
         }
         layout.image(&layers);
-        format!("oci:{}", layout.path.display())
+        layout.name()
     };
     // Two of the three share all their layers with the third.
     let images = [

@@ -38,7 +38,7 @@ impl Place {
     fn pull(&self, (blob, diff_id): (Value, String)) -> Run {
         self.layout.image_of(&[blob], &[diff_id]);
         let before = outside(self.dir.path(), &self.repository);
-        let from = format!("oci:{}", self.layout.path.display());
+        let from = self.layout.name();
         let run = run(&self.repository, &["pull", &from, "image"]);
         assert!(outside(self.dir.path(), &self.repository) == before);
         run

@@ -16,10 +16,7 @@ fn the_last_entry_counts() {
     let repository = repository(dir.path());
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&clashes());
-    ok(
-        &repository,
-        &["pull", &format!("oci:{}", layout.path.display()), "clashes"],
-    );
+    ok(&repository, &["pull", &layout.name(), "clashes"]);
     let listed = ok(&repository, &["ls", "clashes"]);
     let names: Vec<_> = listed
         .lines()
@@ -72,10 +69,7 @@ fn absolute_paths_are_of_the_image() {
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&[(layer.bytes(), By::Gzip)]);
     let before = outside(dir.path(), &repository);
-    ok(
-        &repository,
-        &["pull", &format!("oci:{}", layout.path.display()), "image"],
-    );
+    ok(&repository, &["pull", &layout.name(), "image"]);
     assert!(outside(dir.path(), &repository) == before);
     let listed = ok(&repository, &["ls", "image"]);
     for want in [
@@ -169,7 +163,7 @@ fn nothing_leads_out_of_the_image() {
         let layers: Vec<_> = layers.into_iter().map(|layer| (layer, By::Zstd)).collect();
         layout.image(&layers);
         let outside_before = outside(dir.path(), &repository);
-        let from = format!("oci:{}", layout.path.display());
+        let from = layout.name();
         let error = fails(&repository, &["pull", &from, &name]);
         assert!(error.ends_with(want), "{name}: {error}");
         assert!(outside(dir.path(), &repository) == outside_before, "{name}");

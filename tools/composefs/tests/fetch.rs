@@ -41,7 +41,7 @@ fn built() -> Built {
     }
     layout.image(&[(layer.bytes(), By::Gzip)]);
     let builder = dir.path().join("builder");
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     ok(&builder, &["pull", &from, "image"]);
     let digest = ok(&builder, &["digest", "image"]).trim().to_owned();
     let objects = builder.join("objects");

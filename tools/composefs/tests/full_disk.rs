@@ -145,7 +145,7 @@ fn expect_whole(repository: &Path) {
 fn fill(dir: &Path, limit: &str, which: usize) {
     let layout = Layout::new(&dir.join("image"));
     layout.image(&layers());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     let place = dir.join("full");
     let repository = place.join("repository");
     let temporaries = dir.join("temporaries");
@@ -223,7 +223,7 @@ fn no_space_is_left_for_temporary_files() {
         for layer in layers {
             let layout = Layout::new(&dir.path().join(layer.len().to_string()));
             layout.image(&[(layer, By::Nothing)]);
-            let from = format!("oci:{}", layout.path.display());
+            let from = layout.name();
             let memory = Memory::new(&temporaries, "size=64k");
             let output = pull(&repository, &from, &temporaries);
             expect_full(&output, &temporaries);

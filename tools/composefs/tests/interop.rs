@@ -124,7 +124,7 @@ fn images_of_each_version_are_those_of_composefs_rs() {
     for (name, layers) in [("rich", rich_layers()), ("odd", odd_layers())] {
         let layout = Layout::new(&dir.path().join(name));
         layout.image(&layers);
-        let from = format!("oci:{}", layout.path.display());
+        let from = layout.name();
         for kind in KINDS {
             let (algorithm, versions) = kind;
             let dir = dir.path().join(format!("{name}-{algorithm}-{versions}"));
@@ -195,7 +195,7 @@ fn either_tool_goes_on_with_repositories_of_composefs_rs() {
         let dir = tempfile::tempdir().expect("directory");
         let layout = Layout::new(&dir.path().join("image"));
         layout.image(&odd_layers());
-        let from = format!("oci:{}", layout.path.display());
+        let from = layout.name();
         let [ours, theirs] = repositories(dir.path(), kind);
         ok(&ours, &["pull", &from, "odd"]);
         cfsctl(&theirs, &["oci", "pull", &from, "odd"]);
@@ -258,7 +258,7 @@ fn artifacts_are_those_of_composefs_rs() {
                 (other, "application/vnd.docker.image.rootfs.diff.tar"),
             ],
         );
-        let from = format!("oci:{}", layout.path.display());
+        let from = layout.name();
         let (ours, theirs) = (dir.path().join("ours"), dir.path().join("theirs"));
         ok(&ours, &["init", "--insecure", "--algorithm", algorithm]);
         ok(&ours, &["pull", &from, "thing"]);
@@ -303,7 +303,7 @@ fn repositories_of_composefs_rs_are_repaired() {
     let dir = common::quick_directory();
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&odd_layers());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     let repository = dir.path().join("theirs");
     cfsctl(&repository, &["init", "--insecure"]);
     cfsctl(&repository, &["oci", "pull", &from, "image"]);
@@ -370,7 +370,7 @@ fn images_to_start_from_are_kept() {
         .file("boot/a", b"b");
     layers.push((more.bytes(), common::By::Gzip));
     layout.image(&layers);
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     let repository = dir.path().join("theirs");
     cfsctl(&repository, &["init", "--insecure"]);
     cfsctl(&repository, &["oci", "pull", "--bootable", &from, "image"]);
@@ -435,7 +435,7 @@ fn clashes_end_as_in_composefs_rs() {
     let dir = tempfile::tempdir().expect("directory");
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&clashes());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     let repository = common::repository(dir.path());
     ok(&repository, &["pull", &from, "clashes"]);
     let digest = cfsctl(&repository, &["oci", "compute-id", "clashes"]);

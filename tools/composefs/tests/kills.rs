@@ -25,7 +25,7 @@ fn the_repository_is_whole() {
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&layers());
     let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     let mut killed = 0;
     let mut moments = Moments(1);
     let commands: [&[&str]; 3] = [&["pull", &from, "image"], &["rm", "image"], &["gc"]];
@@ -56,7 +56,7 @@ fn names_are_whole() {
     for (name, content) in [("one", b"1"), ("two", b"2")] {
         let layout = Layout::new(&dir.path().join(name));
         layout.image(&[(Layer::new().file("f", content).bytes(), By::Nothing)]);
-        let from = format!("oci:{}", layout.path.display());
+        let from = layout.name();
         ok(&repository, &["pull", &from, name]);
         digests.push(ok(&repository, &["digest", name]));
     }

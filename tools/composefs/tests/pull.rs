@@ -33,10 +33,7 @@ fn the_digest_is_the_known_one() {
         let arguments = ["init", "--insecure", "--algorithm", "sha512"];
         let arguments = [&arguments[..], &["--erofs-version", version]].concat();
         ok(&repository, &arguments);
-        ok(
-            &repository,
-            &["pull", &format!("oci:{}", layout.path.display()), "hello"],
-        );
+        ok(&repository, &["pull", &layout.name(), "hello"]);
         assert_eq!(ok(&repository, &["digest", "hello"]).trim(), digest);
     }
 }
@@ -47,7 +44,7 @@ fn both_versions_of_an_image() {
     let dir = tempfile::tempdir().expect("directory");
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&odd_layers());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     let digests = ["1", "2", "1,2", "2,1"].map(|versions| {
         let repository = dir.path().join(versions);
         let init = ["init", "--insecure", "--erofs-version", versions];
@@ -162,14 +159,7 @@ fn archives_are_read_as_directories() {
             "from-archive",
         ],
     );
-    ok(
-        &repository,
-        &[
-            "pull",
-            &format!("oci:{}", layout.path.display()),
-            "from-directory",
-        ],
-    );
+    ok(&repository, &["pull", &layout.name(), "from-directory"]);
     assert_eq!(
         ok(&repository, &["digest", "from-archive"]),
         ok(&repository, &["digest", "from-directory"])
@@ -192,7 +182,7 @@ fn names_come_and_go() {
     let layout = Layout::new(&dir.path().join("image"));
     let made = layout.image(&odd_layers());
     let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     ok(&repository, &["pull", &from]);
     ok(&repository, &["tag", &from, "other/name:1"]);
     ok(
@@ -244,7 +234,7 @@ fn layers_that_are_here_are_not_fetched() {
     let layers = odd_layers();
     let made = layout.image(&layers);
     let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     ok(&repository, &["pull", &from, "first"]);
     for layer in &made.layers {
         fs::remove_file(layout.blob_path(layer)).expect("removed");
@@ -268,7 +258,7 @@ fn images_for_other_machines() {
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [other]});
     fs::write(layout.path.join("index.json"), index.to_string()).expect("index");
     let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     let error = fails(&repository, &["pull", &from]);
     assert!(error.contains("only for 'linux/wasm'"), "{error}");
     ok(
@@ -284,10 +274,7 @@ fn a_pull_makes_the_repository() {
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&odd_layers());
     let path = dir.path().join("above/repository");
-    let output = composefs(
-        &path,
-        &["pull", &format!("oci:{}", layout.path.display()), "a"],
-    );
+    let output = composefs(&path, &["pull", &layout.name(), "a"]);
     assert!(output.status.success());
     // At most that it does without fs-verity.
     assert!(String::from_utf8_lossy(&output.stderr).lines().count() <= 1);
@@ -364,10 +351,7 @@ fn files_with_holes_are_whole() {
         );
         let layout = Layout::new(&dir.path().join(name));
         layout.image(&[(output.stdout, By::Gzip)]);
-        ok(
-            &repository,
-            &["pull", &format!("oci:{}", layout.path.display()), name],
-        );
+        ok(&repository, &["pull", &layout.name(), name]);
         let listed = ok(&repository, &["ls", name]);
         let object = listed
             .lines()

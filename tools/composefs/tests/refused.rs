@@ -24,10 +24,7 @@ fn wrong_layers_leave_nothing() {
             let made = layout.image_with(&[(layer.clone(), by)], &[diff_id]);
             let blob = layout.blob_path(&made.layers[0]);
             fs::write(&blob, damage(fs::read(&blob).expect("blob"))).expect("blob");
-            let error = fails(
-                &repository,
-                &["pull", &format!("oci:{}", layout.path.display()), "wrong"],
-            );
+            let error = fails(&repository, &["pull", &layout.name(), "wrong"]);
             assert_eq!(
                 everything(&repository),
                 [repository.join("meta.json")],
@@ -71,10 +68,7 @@ fn what_no_file_system_has_is_refused() {
     let refused = |name: &str, layer: Layer, want: &str| {
         let layout = Layout::new(&dir.path().join(name));
         layout.image(&[(layer.bytes(), By::Gzip)]);
-        let error = fails(
-            &repository,
-            &["pull", &format!("oci:{}", layout.path.display()), name],
-        );
+        let error = fails(&repository, &["pull", &layout.name(), name]);
         assert!(error.contains(want), "{name}: {error}");
         assert!(
             fails(&repository, &["digest", name]).contains("there is none"),
@@ -117,10 +111,7 @@ fn what_no_file_system_has_is_refused() {
     set_sum(&mut layer);
     let layout = Layout::new(&dir.path().join("dots"));
     layout.image(&[(layer, By::Nothing)]);
-    let error = fails(
-        &repository,
-        &["pull", &format!("oci:{}", layout.path.display()), "dots"],
-    );
+    let error = fails(&repository, &["pull", &layout.name(), "dots"]);
     assert!(error.contains("has '..' in its path"), "{error}");
 }
 
@@ -131,7 +122,7 @@ fn a_symlink_that_version_2_has_no_room_for() {
     let layout = Layout::new(&dir.path().join("image"));
     let layer = Layer::new().symlink("long", &"t/".repeat(2040));
     layout.image(&[(layer.bytes(), By::Gzip)]);
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     ok(&repository(dir.path()), &["pull", &from, "long"]);
     let repository = dir.path().join("2");
     ok(&repository, &["init", "--insecure", "--erofs-version=1,2"]);

@@ -8,8 +8,8 @@ use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
 
 use common::{
-    composefs, damage, everything, fails, odd_layers, ok, quick_directory, repository, sha256,
-    state, By, Layer, Layout,
+    composefs, damage, everything, fails, odd_layers, ok, pulled, quick_directory, repository,
+    sha256, state, By, Layer, Layout, Pulled,
 };
 use composefs_repository::Repository;
 
@@ -33,14 +33,11 @@ fn object(repository: &Path, image: &str, path: &str) -> PathBuf {
 
 #[test]
 fn whatever_is_damaged_or_gone() {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("image"));
-    layout.image(&odd_layers());
-    let repository = repository(dir.path());
-    ok(
-        &repository,
-        &["pull", &format!("oci:{}", layout.path.display()), "image"],
-    );
+    let Pulled {
+        dir: _dir,
+        repository,
+        ..
+    } = pulled(&odd_layers());
     let whole = state(&repository);
     let mut count = 0;
     for path in whole.keys().filter(|path| !path.ends_with("meta.json")) {
@@ -93,12 +90,13 @@ fn repaired(repository: &Path, arguments: &[&str], what: &Path) {
 /// Several faults at once: a line for each, also as JSON; and what has a file open keeps what it has.
 #[test]
 fn each_fault_has_a_line() {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("image"));
-    let made = layout.image(&odd_layers());
-    let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
-    ok(&repository, &["pull", &from, "image"]);
+    let Pulled {
+        dir: _dir,
+        layout,
+        made,
+        repository,
+        ..
+    } = pulled(&odd_layers());
     let large = object(&repository, "image", "/aa");
     let inside = object(&repository, "image", "/usr/bin/sym/inside");
     damage(&large);
@@ -149,12 +147,13 @@ fn each_fault_has_a_line() {
 
 #[test]
 fn what_cannot_be_fetched_is_left() {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("image"));
-    let made = layout.image(&odd_layers());
-    let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
-    ok(&repository, &["pull", &from, "image"]);
+    let Pulled {
+        dir,
+        layout,
+        made,
+        from,
+        repository,
+    } = pulled(&odd_layers());
     let large = object(&repository, "image", "/aa");
     damage(&large);
     let damaged = state(&repository);
@@ -219,7 +218,7 @@ fn a_name_may_say_where_it_came_from() {
     let layout = Layout::new(&dir.path().join("image"));
     layout.image(&odd_layers());
     let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     ok(&repository, &["pull", &from]);
     ok(&repository, &["tag", &from, "a/name"]);
     fs::remove_dir_all(repository.join("origins")).expect("removed");
@@ -246,12 +245,11 @@ fn a_name_may_say_where_it_came_from() {
 /// Names that lead to nothing: fetched again if it is known from where, or else removed.
 #[test]
 fn names_of_what_is_gone() {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("image"));
-    layout.image(&odd_layers());
-    let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
-    ok(&repository, &["pull", &from, "image"]);
+    let Pulled {
+        dir: _dir,
+        repository,
+        ..
+    } = pulled(&odd_layers());
     let whole = state(&repository);
     let remove = |dir: &str| {
         for path in everything(&repository.join(dir)) {
@@ -326,12 +324,11 @@ fn what_was_left_behind() {
 /// more is left to be collected.
 #[test]
 fn what_no_image_needs() {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("image"));
-    layout.image(&odd_layers());
-    let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
-    ok(&repository, &["pull", &from, "image"]);
+    let Pulled {
+        dir: _dir,
+        repository,
+        ..
+    } = pulled(&odd_layers());
     let stray = format!("objects/ab/{}", "cd".repeat(31));
     let path = repository.join(&stray);
     fs::create_dir_all(path.parent().expect("directory")).expect("directory");

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use common::kill::{kill, layers, Moments};
-use common::{composefs, damage, ok, quick_directory, repository, state, Layout};
+use common::{composefs, damage, ok, pulled, state, Pulled};
 
 /// How often things are damaged, and how often a repair is killed each time.
 const ROUNDS: usize = 28;
@@ -15,12 +15,11 @@ const KILLS: usize = 3;
 
 #[test]
 fn nothing_gets_worse() {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("image"));
-    layout.image(&layers());
-    let repository = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
-    ok(&repository, &["pull", &from, "image"]);
+    let Pulled {
+        dir: _dir,
+        repository,
+        ..
+    } = pulled(&layers());
     let whole = state(&repository);
     let objects = repository.join("objects");
     let links = [repository.join("streams"), repository.join("images")];

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use common::{composefs, damage, odd_layers, ok, quick_directory, repository, state, Layout};
+use common::{composefs, damage, odd_layers, ok, pulled, state, Pulled};
 use composefs_repository::stream::{Chunk, Reader, Writer};
 use composefs_repository::{Category, Repository};
 use composefs_tools::fsverity::{object_path, Algorithm, Digest};
@@ -21,12 +21,12 @@ struct Context {
 }
 
 fn context() -> Context {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("image"));
-    let made = layout.image(&odd_layers());
-    let path = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
-    ok(&path, &["pull", &from, "image"]);
+    let Pulled {
+        dir,
+        made,
+        repository: path,
+        ..
+    } = pulled(&odd_layers());
     Context {
         _dir: dir,
         path,

@@ -86,7 +86,7 @@ fn links_are_not_followed() {
     layers.push((many.bytes(), By::Zstd));
     layout.image(&layers);
     let whole = repository(dir.path());
-    let from = format!("oci:{}", layout.path.display());
+    let from = layout.name();
     ok(&whole, &["pull", &from, "image"]);
     ok(&whole, &["tag", "image", "other"]);
     let [full, empty] = ["full", "empty"].map(|name| dir.path().join(name));

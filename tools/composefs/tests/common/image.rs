@@ -34,6 +34,18 @@ pub enum By {
     Zstd,
 }
 
+/// The header of an entry of `size` bytes, of root.
+fn header(kind: tar::EntryType, mode: u32, size: usize) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_mtime(1_234_567_890);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size as u64);
+    header
+}
+
 impl Layer {
     pub fn new() -> Self {
         Self(tar::Builder::new(Vec::new()))
@@ -47,13 +59,7 @@ impl Layer {
         link: &str,
         data: &[u8],
     ) -> Self {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        header.set_mtime(1_234_567_890);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(data.len() as u64);
+        let mut header = header(kind, mode, data.len());
         if !link.is_empty() {
             self.0.append_link(&mut header, path, link).expect("link");
         } else {
@@ -64,13 +70,7 @@ impl Layer {
 
     /// An entry with this very path, and this very target, whatever they are: no builder would take them.
     pub fn raw(mut self, path: &[u8], kind: tar::EntryType, link: &[u8], data: &[u8]) -> Self {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(0o755);
-        header.set_mtime(1_234_567_890);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(data.len() as u64);
+        let mut header = header(kind, 0o755, data.len());
         header.as_old_mut().name[..path.len()].copy_from_slice(path);
         header.as_old_mut().linkname[..link.len()].copy_from_slice(link);
         header.set_cksum();
@@ -96,13 +96,9 @@ impl Layer {
 
     /// A device, with major and minor number.
     pub fn device(mut self, path: &str, kind: tar::EntryType, number: (u32, u32)) -> Self {
-        let mut header = tar::Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(0o660);
-        header.set_mtime(1_234_567_890);
+        let mut header = header(kind, 0o660, 0);
         header.set_uid(70_000);
         header.set_gid(6);
-        header.set_size(0);
         header.set_device_major(number.0).expect("major number");
         header.set_device_minor(number.1).expect("minor number");
         let added = self.0.append_data(&mut header, path, std::io::empty());
@@ -168,6 +164,11 @@ impl Layout {
         Self {
             path: path.to_owned(),
         }
+    }
+
+    /// What it is called for `pull`.
+    pub fn name(&self) -> String {
+        format!("oci:{}", self.path.display())
     }
 
     pub fn blob_path(&self, digest: &str) -> PathBuf {

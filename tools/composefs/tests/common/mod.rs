@@ -70,6 +70,33 @@ pub fn outside(dir: &Path, repository: &Path) -> Vec<(PathBuf, u64, std::time::S
     .collect()
 }
 
+/// An image that was made, and pulled into a repository as `image`.
+pub struct Pulled {
+    pub dir: tempfile::TempDir,
+    pub layout: Layout,
+    pub made: Made,
+    /// What it was pulled from.
+    pub from: String,
+    pub repository: PathBuf,
+}
+
+/// Makes an image of layers, and pulls it.
+pub fn pulled(layers: &[(Vec<u8>, By)]) -> Pulled {
+    let dir = quick_directory();
+    let layout = Layout::new(&dir.path().join("image"));
+    let made = layout.image(layers);
+    let repository = repository(dir.path());
+    let from = layout.name();
+    ok(&repository, &["pull", &from, "image"]);
+    Pulled {
+        dir,
+        layout,
+        made,
+        from,
+        repository,
+    }
+}
+
 /// All that is in a directory, by path.
 pub fn everything(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
