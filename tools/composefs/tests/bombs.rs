@@ -124,6 +124,25 @@ fn extensions_without_measure() {
     }
 }
 
+/// A file with holes that does not come to an end of saying where they are.
+#[test]
+fn a_map_without_end() {
+    let place = Place::new();
+    let records = b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n29 GNU.sparse.realsize=12345\n";
+    let start = start(Layer::new().raw(b"x", tar::EntryType::XHeader, b"", records));
+    let layer = place.layout.large_layer(|out| {
+        out.write_all(&start).expect("archive");
+        let mut header = tar::Header::new_ustar();
+        header.set_path("holes").expect("path");
+        header.set_size(64 << 20);
+        header.set_cksum();
+        out.write_all(header.as_bytes()).expect("archive");
+        (0..64).for_each(|_| out.write_all(&[b'0'; 1 << 20]).expect("archive"));
+    });
+    let want = "is not a tar archive: a header is of more than 2097152 bytes";
+    place.refused(layer, want);
+}
+
 /// Much that an entry has and an image has not, half a million times as large as any of it.
 #[test]
 fn what_is_not_kept() {

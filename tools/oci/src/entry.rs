@@ -8,10 +8,11 @@ use composefs_repository::stream::{Chunk, Reader};
 use composefs_tools::fsverity::Digest;
 use composefs_tools::quote;
 use composefs_tools::tree::{FileType, Meta, Time};
-use tar_core::parse::{ParseEvent, ParsedEntry, Parser};
+use tar_core::parse::{ParseEvent, ParsedEntry};
 use tar_core::{EntryType, PaxExtensions, HEADER_SIZE};
 
 use crate::layer::{self, INLINE_MAX};
+use crate::parser::{parser, Want};
 use crate::sparse;
 
 /// Permissions and the like: what a mode has besides the type.
@@ -104,17 +105,20 @@ impl Entries {
     }
 
     fn head(&mut self) -> Result<Option<Head>> {
-        let mut parser = Parser::new(layer::limits());
-        let mut want = HEADER_SIZE;
+        let mut parser = parser();
+        let mut want = Want::HEADER;
         loop {
-            if !self.fill(want)? {
+            if !self.fill(want.least)? {
                 return Ok(None);
             }
+            self.read_up_to(want.most)?;
             match parser.parse(&self.buffer).context("is damaged")? {
-                ParseEvent::NeedData { min_bytes } => want = min_bytes,
+                ParseEvent::NeedData { min_bytes } => {
+                    want = Want::more(min_bytes, self.buffer.len())?;
+                }
                 ParseEvent::GlobalExtensions { consumed, .. } => {
                     self.buffer.drain(..consumed);
-                    want = HEADER_SIZE;
+                    want = Want::HEADER;
                 }
                 ParseEvent::End { .. } => return Ok(None),
                 ParseEvent::Entry { consumed, entry } => {
@@ -168,14 +172,7 @@ impl Entries {
     /// Sees to it that there are so many bytes. Not, if it has ended before the first of them.
     fn fill(&mut self, want: usize) -> Result<bool> {
         while self.buffer.len() < want {
-            let missing = (want - self.buffer.len()) as u64;
-            if self
-                .reader
-                .by_ref()
-                .take(missing)
-                .read_to_end(&mut self.buffer)?
-                > 0
-            {
+            if self.read_up_to(want)? > 0 {
                 continue;
             }
             match self.reader.next_chunk()? {
@@ -188,6 +185,13 @@ impl Entries {
             }
         }
         Ok(true)
+    }
+
+    /// Reads what the chunk has, until there are so many bytes; how many it were.
+    fn read_up_to(&mut self, most: usize) -> Result<usize> {
+        let missing = most.saturating_sub(self.buffer.len()) as u64;
+        let mut part = self.reader.by_ref().take(missing);
+        Ok(part.read_to_end(&mut self.buffer)?)
     }
 
     fn bytes(&mut self, count: u64) -> Result<Vec<u8>> {

@@ -14,13 +14,14 @@ use composefs_tools::fsverity::Digest;
 use composefs_tools::pipe::{pipe, Filler, Pipe};
 use composefs_tools::quote;
 use composefs_tools::store::Unnamed;
-use tar_core::parse::{Limits, ParseEvent, ParsedEntry, Parser};
+use tar_core::parse::{ParseEvent, ParsedEntry};
 use tar_core::HEADER_SIZE;
 
 use crate::checked::{expect_at_most, expect_digest, Checked};
 use crate::compression;
 use crate::digest::{BlobDigest, Hasher};
 use crate::manifest::Descriptor;
+use crate::parser::{parser, Want};
 use crate::sparse;
 
 /// What the stream of a layer is of.
@@ -142,8 +143,8 @@ fn split(
 ) -> Result<Digest> {
     let mut writer = Writer::new(repository.algorithm(), TYPE)?;
     let mut input = Input::new(archive);
-    let mut parser = Parser::new(limits());
-    let mut want = HEADER_SIZE;
+    let mut parser = parser();
+    let mut want = Want::HEADER;
     let mut sparse_files = 0;
     let mut sparse_bytes = 0_u64;
     loop {
@@ -155,7 +156,7 @@ fn split(
             .context("is not a tar archive")?;
         let (header, what) = match next {
             ParseEvent::NeedData { min_bytes } => {
-                want = min_bytes;
+                want = Want::more(min_bytes, input.buffer.len())?;
                 continue;
             }
             ParseEvent::GlobalExtensions { consumed, .. } => (consumed, Next::Nothing),
@@ -204,7 +205,7 @@ fn split(
             }
         };
         input.copy(padding, &mut writer)?;
-        want = HEADER_SIZE;
+        want = Want::HEADER;
     }
     // Archives are filled up to a whole record.
     input.copy_up_to(u64::MAX, &mut writer)?;
@@ -246,11 +247,6 @@ fn padding(size: u64) -> u64 {
     size.wrapping_neg() % HEADER_SIZE as u64
 }
 
-/// What is taken of an archive, here and when its stream is read.
-pub(crate) fn limits() -> Limits {
-    Limits::default()
-}
-
 /// An archive that is read in parts.
 struct Input<'a, R> {
     archive: &'a mut R,
@@ -266,8 +262,9 @@ impl<'a, R: Read> Input<'a, R> {
     }
 
     /// Sees to it that there are so many bytes. Not, if it has ended before the first of them.
-    fn fill(&mut self, want: usize) -> Result<bool> {
+    fn fill(&mut self, want: Want) -> Result<bool> {
         if let Some(missing) = want
+            .most
             .checked_sub(self.buffer.len())
             .filter(|&missing| missing > 0)
         {
@@ -277,7 +274,7 @@ impl<'a, R: Read> Input<'a, R> {
         }
         match self.buffer.len() {
             0 => Ok(false),
-            len if len < want => bail!("is not a tar archive: it ends too early"),
+            len if len < want.least => bail!("is not a tar archive: it ends too early"),
             _ => Ok(true),
         }
     }

@@ -19,6 +19,7 @@ mod layers;
 pub mod manifest;
 mod merge;
 pub mod origin;
+mod parser;
 pub mod pull;
 pub mod reference;
 pub mod repair;
