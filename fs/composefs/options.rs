@@ -70,9 +70,8 @@ impl Options {
                     EINVAL
                 })?);
             }
-            (b"verity", Value::Flag) => self.verity = Some(Verity::Require),
+            (b"verity" | b"tryverity", Value::Flag) => self.verity = Some(Verity::Require),
             (b"noverity", Value::Flag) => self.verity = Some(Verity::Off),
-            (b"tryverity", Value::Flag) => self.verity = None,
             (b"verity_check", Value::String(level)) => {
                 self.verity = Some(Verity::parse_number(bytes(level)).ok_or_else(|| {
                     errorf!(log, "verity_check={level}: is neither 0, 1 nor 2");

@@ -39,6 +39,9 @@ pub fn mkcomposefs() -> PathBuf {
     payload().join("bin/mkcomposefs")
 }
 
+/// What the driver says of a store that can prove nothing, if it has to.
+pub const NO_VERITY: &str = "no basedir is on a file system with fs-verity";
+
 /// The `mount.composefs` under test.
 pub fn mount_helper() -> PathBuf {
     payload().join("bin/mount.composefs")

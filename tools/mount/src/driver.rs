@@ -6,12 +6,11 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use composefs_format::Verity;
 use composefs_ioctls::mount::mount_setattr_idmap;
-use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
 use crate::context::{open_path, Context};
 use crate::error::{Error, Step};
-use crate::options::{Options, Proof};
+use crate::options::Options;
 
 /// What the kernel calls it.
 pub const NAME: &str = "composefs";
@@ -19,25 +18,13 @@ pub const NAME: &str = "composefs";
 /// A mount of `image` that is nowhere yet; `None` if the kernel has no such file system, nor a
 /// module of it that it could load.
 pub fn mount(image: BorrowedFd, options: &Options) -> Result<Option<OwnedFd>, Error> {
-    let levels: &[_] = match options.verity() {
-        Proof::Must(level) => &[level],
-        Proof::Try => &[Verity::Require, Verity::Off],
+    let Some(context) = Context::open(NAME)? else {
+        return Ok(None);
     };
-    let mut refusal = None;
-    for &level in levels {
-        let Some(context) = Context::open(NAME)? else {
-            return Ok(None);
-        };
-        context.file("source", image)?;
-        configure(&context, options, Some(level))?;
-        match context.create() {
-            Ok(()) => return finish(&context, options).map(Some),
-            // There is no fs-verity where the objects are.
-            Err(error) if error.errno() == Errno::OPNOTSUPP => refusal = Some(error),
-            Err(error) => return Err(error),
-        }
-    }
-    refusal.map_or(Ok(None), Err)
+    context.file("source", image)?;
+    configure(&context, options, Some(options.verity().with_driver()))?;
+    context.create()?;
+    finish(&context, options).map(Some)
 }
 
 /// Sets what the options say, less the image.

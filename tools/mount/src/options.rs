@@ -45,8 +45,18 @@ pub struct Options {
 pub enum Proof {
     /// This.
     Must(Verity),
-    /// As much as `require`, where that can be.
+    /// As much as `require`, if the kernel can check objects at all.
     Try,
+}
+
+impl Proof {
+    /// With the driver, which can.
+    pub(crate) fn with_driver(self) -> Verity {
+        match self {
+            Self::Must(level) => level,
+            Self::Try => Verity::Require,
+        }
+    }
 }
 
 /// A layer that can be written to.

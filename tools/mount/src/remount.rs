@@ -22,10 +22,7 @@ pub fn remount(options: &Options, target: &Path) -> Result<(), Error> {
     let statistics = rustix::fs::statfs(target).step(about)?;
     if statistics.f_type as u32 == header::MAGIC {
         let context = Context::pick(driver::NAME, target)?;
-        let level = match options.verity {
-            Some(Proof::Must(level)) => Some(level),
-            Some(Proof::Try) | None => None,
-        };
+        let level = options.verity.map(Proof::with_driver);
         driver::configure(&context, options, level)?;
         context.reconfigure()?;
     }

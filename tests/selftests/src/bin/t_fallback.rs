@@ -83,8 +83,8 @@ const DIFFERENCES: &[Difference] = &[
     Difference {
         what: "`tryverity`, where the store has no fs-verity",
         observe: tried,
-        with: "nothing is checked",
-        without: "`EIO`",
+        with: "no mount",
+        without: "`EIO` for each object",
     },
     Difference {
         what: "`signature=`",
@@ -252,15 +252,19 @@ fn tried(context: &Context) -> Result<String> {
     helper.arg("-o");
     helper.arg(format!("basedir={},tryverity", plain.display()));
     helper.arg(&context.image.file);
-    let result = output(helper.arg(context.work.join("mount"))).map(|_| {
-        let mount = Mount::adopt(&context.work.join("mount"));
-        match name(fs::read(mount.join(FILE))) {
-            error if error.starts_with('`') => error,
-            _ => "nothing is checked".into(),
+    let result = capture(helper.arg(context.work.join("mount")))?;
+    let what = match result.status.success() {
+        true => {
+            let mount = Mount::adopt(&context.work.join("mount"));
+            format!("{} for each object", name(fs::read(mount.join(FILE))))
         }
-    });
+        false => match String::from_utf8(result.stderr)? {
+            error if error.contains(setup::NO_VERITY) => "no mount".into(),
+            error => error,
+        },
+    };
     fs::remove_dir_all(&plain)?;
-    result
+    Ok(what)
 }
 
 fn signature(context: &Context) -> Result<String> {

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use anyhow::{ensure, Context as _, Result};
-use composefs_selftests::command::{expect_refusal, output, run};
+use composefs_selftests::command::{capture, expect_refusal, output, run};
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::{build, replace, Image};
 use composefs_selftests::mount::Mount;
@@ -21,6 +21,7 @@ use composefs_selftests::signing::Pki;
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::tree::Tree;
 use composefs_selftests::{basic_tree, odd_tree, setup};
+use rustix::io::Errno;
 
 const FILE: &str = "external-4097";
 
@@ -203,7 +204,7 @@ fn levels(context: &mut Context) -> Result<()> {
     result
 }
 
-/// Where no object can prove anything, `tryverity` does without.
+/// Where no object can prove anything, `tryverity` gives none, either way.
 fn tried(context: &mut Context) -> Result<()> {
     let plain = PathBuf::from("/dev/shm/composefs-store");
     run(
@@ -214,21 +215,34 @@ fn tried(context: &mut Context) -> Result<()> {
             &*plain.to_string_lossy(),
         ],
     )?;
-    let options = format!("basedir={},tryverity", plain.display());
-    let mut helper = Command::new(setup::mount_helper());
-    helper
-        .args(["-o", &options])
-        .arg(&context.image.file)
-        .arg(context.target());
-    let result = output(&mut helper).and_then(|_| {
+    let refusal = |driver: &str| -> Result<Option<Errno>> {
+        let options = format!(
+            "basedir={},tryverity,composefs.driver={driver}",
+            plain.display()
+        );
+        let mut helper = Command::new(setup::mount_helper());
+        helper.args(["-o", &options]);
+        helper.arg(&context.image.file).arg(context.target());
+        let result = capture(&mut helper)?;
+        if !result.status.success() {
+            let line = String::from_utf8_lossy(&result.stderr).into_owned();
+            ensure!(line.contains(setup::NO_VERITY), "{line}");
+            return Ok(Some(Errno::OPNOTSUPP));
+        }
         let mount = Mount::adopt(&context.target());
-        content(&mount)?;
-        let (_, _, options) = mountinfo(mount.root())?;
-        ensure!(options.contains("verity=off"), "{options}");
-        Ok(())
-    });
+        let read = fs::read(mount.join("basic").join(FILE));
+        Ok(read.err().and_then(|error| Errno::from_io_error(&error)))
+    };
+    for driver in context.ways {
+        let expected = match driver {
+            "overlay" => Errno::IO,
+            _ => Errno::OPNOTSUPP,
+        };
+        let refusal = refusal(driver)?;
+        ensure!(refusal == Some(expected), "{driver}: {refusal:?}");
+    }
     fs::remove_dir_all(&plain)?;
-    result
+    Ok(())
 }
 
 /// A layer that can be written to, either way.
