@@ -6,14 +6,22 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+#[cfg(feature = "repository")]
+mod compression;
 mod counted;
 mod dump;
 mod fields;
 mod image;
+#[cfg(feature = "repository")]
+mod layer;
 mod model;
 pub mod mutate;
 pub mod random;
+#[cfg(feature = "repository")]
+mod repository;
 mod signature;
+#[cfg(feature = "repository")]
+mod stream;
 
 /// A target: its name, what it does with an input, and how inputs are changed.
 pub struct Target {
@@ -61,6 +69,18 @@ pub const TARGETS: &[Target] = &[
         name: "signature",
         run: signature::signature,
         mutate: mutate::bytes,
+    },
+    #[cfg(feature = "repository")]
+    Target {
+        name: "layer",
+        run: layer::layer,
+        mutate: mutate::archive,
+    },
+    #[cfg(feature = "repository")]
+    Target {
+        name: "stream",
+        run: stream::stream,
+        mutate: mutate::stream,
     },
 ];
 

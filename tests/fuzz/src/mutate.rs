@@ -1,6 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Changes to inputs that leave most of their structure as it is.
 
+#[cfg(feature = "repository")]
+mod archive;
+#[cfg(feature = "repository")]
+mod stream;
+
+#[cfg(feature = "repository")]
+pub use archive::archive;
+#[cfg(feature = "repository")]
+pub use stream::stream;
+
 use crate::fields::{fields, number, Field, Kind};
 use crate::random::Random;
 

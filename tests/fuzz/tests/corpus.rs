@@ -34,6 +34,7 @@ fn run(name: &str) {
     corpus.extend(match name {
         "dump" => files(&format!("{TESTS}/images"), |path| path.ends_with(".dump")),
         "signature" => files(&format!("{TESTS}/signatures"), |_| true),
+        "layer" | "stream" => Vec::new(),
         _ => files(&format!("{TESTS}/images"), |path| path.ends_with(".img")),
     });
     for input in &corpus {
@@ -82,4 +83,14 @@ fn dump() {
 #[test]
 fn signature() {
     run("signature");
+}
+
+#[test]
+fn layer() {
+    run("layer");
+}
+
+#[test]
+fn stream() {
+    run("stream");
 }

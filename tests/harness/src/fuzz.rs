@@ -41,6 +41,8 @@ enum Target {
     Model,
     Dump,
     Signature,
+    Layer,
+    Stream,
 }
 
 /// The version of cargo-fuzz.
@@ -183,7 +185,8 @@ impl Fuzzer {
         // Valid inputs by all the tools that there are.
         let images = place::checkout("fs/composefs/format/tests/images");
         let mut inputs = vec![self.found.as_path(), &self.kept];
-        if !matches!(self.target, Target::Dump | Target::Signature) {
+        use Target::{Dump, Layer, Signature, Stream};
+        if !matches!(self.target, Dump | Signature | Layer | Stream) {
             inputs.push(&images);
         }
         let artifacts = place::build(&format!("fuzz/{}-", self.name))?;
