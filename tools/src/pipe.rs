@@ -3,9 +3,12 @@
 
 use std::io::{self, Read};
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
+use std::sync::{Arc, Mutex};
+
+use crate::lock::lock;
 
 /// Size of the parts that are handed over.
-const PART: usize = 256 << 10;
+const PART: usize = 64 << 10;
 /// Parts that wait.
 const PARTS: usize = 16;
 
@@ -15,21 +18,50 @@ pub struct Pipe {
     parts: Receiver<io::Result<Vec<u8>>>,
     part: Vec<u8>,
     done: usize,
+    used: Used,
 }
 
 /// The end that is written to.
 #[derive(Debug)]
-pub struct Filler(SyncSender<io::Result<Vec<u8>>>);
+pub struct Filler {
+    parts: SyncSender<io::Result<Vec<u8>>>,
+    used: Used,
+}
+
+/// Parts that were read, to be filled again. What one thread takes and another gives back, the
+/// allocator keeps for the first: a pull took nearly twice the memory.
+#[derive(Clone, Debug, Default)]
+struct Used(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Used {
+    fn take(&self) -> Vec<u8> {
+        lock(&self.0).pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut part: Vec<u8>) {
+        part.clear();
+        lock(&self.0).push(part);
+    }
+}
 
 /// Both ends.
 pub fn pipe() -> (Filler, Pipe) {
+    with(Used::default())
+}
+
+fn with(used: Used) -> (Filler, Pipe) {
     let (filler, parts) = sync_channel(PARTS);
     let pipe = Pipe {
         parts,
         part: Vec::new(),
         done: 0,
+        used: used.clone(),
     };
-    (Filler(filler), pipe)
+    let filler = Filler {
+        parts: filler,
+        used,
+    };
+    (filler, pipe)
 }
 
 impl Filler {
@@ -37,7 +69,8 @@ impl Filler {
     /// is gone.
     pub fn fill(&self, stream: &mut impl Read) -> bool {
         loop {
-            let mut part = Vec::with_capacity(PART);
+            let mut part = self.used.take();
+            part.reserve_exact(PART);
             let read = stream.take(PART as u64).read_to_end(&mut part);
             let is_end = part.is_empty();
             if !is_end && !self.hand_over(part) {
@@ -56,17 +89,29 @@ impl Filler {
 
     /// Hands over a part that is not empty. Whether the other end is still there.
     pub fn hand_over(&self, part: Vec<u8>) -> bool {
-        self.0.send(Ok(part)).is_ok()
+        self.parts.send(Ok(part)).is_ok()
+    }
+
+    /// Hands over a copy of something that is not empty. Whether the other end is still there.
+    pub fn hand_over_copy(&self, data: &[u8]) -> bool {
+        let mut part = self.used.take();
+        part.extend_from_slice(data);
+        self.hand_over(part)
     }
 
     /// Makes the other end fail.
     pub fn fail(&self, error: io::Error) {
         // Nobody wants to know if the other end is gone.
-        let _ = self.0.send(Err(error));
+        let _ = self.parts.send(Err(error));
     }
 }
 
 impl Pipe {
+    /// Both ends of another pipe, for the parts that come from this one.
+    pub fn continued(&self) -> (Filler, Pipe) {
+        with(self.used.clone())
+    }
+
     /// The parts as they are handed over, for whoever hands them on.
     pub fn parts(self) -> impl Iterator<Item = io::Result<Vec<u8>>> {
         self.parts.into_iter()
@@ -77,7 +122,7 @@ impl Read for Pipe {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.done == self.part.len() {
             match self.parts.recv() {
-                Ok(part) => self.part = part?,
+                Ok(part) => self.used.give(std::mem::replace(&mut self.part, part?)),
                 Err(_) => return Ok(0),
             }
             self.done = 0;

@@ -321,8 +321,7 @@ impl Handler for Collector {
         let len = data.len();
         self.tell();
         let filler = self.filler.as_ref();
-        let is_wanted =
-            data.is_empty() || filler.is_some_and(|filler| filler.hand_over(data.to_vec()));
+        let is_wanted = data.is_empty() || filler.is_some_and(|filler| filler.hand_over_copy(data));
         Ok(if is_wanted { len } else { 0 })
     }
 }

@@ -3,10 +3,11 @@
 //! image that was made of them.
 
 use std::collections::BTreeMap;
-use std::io::Read;
+use std::io::{Read, Seek, Write};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use composefs_repository::stream::{Chunk, ContentType, Reader, Writer};
+use composefs_repository::temporary::Temporary;
 use composefs_repository::{Category, Repository};
 use composefs_tools::fsverity::Digest;
 use composefs_tools::image::{self, Options};
@@ -23,6 +24,8 @@ pub(crate) const MANIFEST: ContentType = ContentType(*b"ocimanif");
 /// What a configuration refers to the composefs image of each format version by, in the order in
 /// which composefs-rs does.
 const IMAGES: [(u8, &str); 2] = [(2, "composefs.image"), (1, "composefs.image.v1")];
+/// Bytes of a composefs image that are kept in memory while it is made.
+const MEMORY_MAX: usize = 1 << 20;
 /// What it refers to others by: those to boot, which have been made by other tools.
 const BOOT_IMAGES: &str = "composefs.image.boot";
 
@@ -246,7 +249,7 @@ pub(crate) fn compose_all(
     let mut images = Composed::default();
     for (version, key) in IMAGES {
         if formats.all().any(|wanted| wanted == version) {
-            let image = objects.put(&compose(repository, &fetched.layers, version)?)?;
+            let image = compose(repository, &fetched.layers, version, objects, |_| Ok(()))?;
             images.refs.push((key.to_owned(), image));
             images.named.push(image);
         }
@@ -310,28 +313,50 @@ fn refer_to_layers(writer: &mut Writer, fetched: &Fetched) {
     }
 }
 
-/// The composefs image of layers.
+/// Makes the composefs image of layers an object, if what it is found to be is accepted.
 ///
 /// # Errors
-/// If a layer has what an image cannot have.
-pub fn compose(
+/// If a layer has what an image cannot have, or it cannot be written; that of `accept`.
+pub(crate) fn compose(
     repository: &Repository,
     layers: &[(BlobDigest, Digest)],
     version: u8,
-) -> Result<Vec<u8>> {
+    objects: &mut Unnamed,
+    accept: impl Fn(&Digest) -> Result<()>,
+) -> Result<Digest> {
+    let mut image = Temporary::new(MEMORY_MAX);
+    write_to(repository, layers, version, Some(&mut image))?;
+    let size = image.stream_position()?;
+    image.rewind()?;
+    objects.put_stream_if(&mut image, size, accept)
+}
+
+/// The digest of the composefs image of layers.
+///
+/// # Errors
+/// If a layer has what an image cannot have.
+pub fn digest(
+    repository: &Repository,
+    layers: &[(BlobDigest, Digest)],
+    version: u8,
+) -> Result<Digest> {
+    let digest = write_to(repository, layers, version, None)?;
+    digest.context("has no digest")
+}
+
+fn write_to(
+    repository: &Repository,
+    layers: &[(BlobDigest, Digest)],
+    version: u8,
+    out: Option<&mut dyn Write>,
+) -> Result<Option<Digest>> {
     image_key(version)?;
     let options = Options {
         min_version: version.into(),
         max_version: version.into(),
-        digest: None,
+        digest: out.is_none().then_some(repository.algorithm()),
     };
-    let mut bytes = Vec::new();
-    image::write(
-        filesystem::build(repository, layers)?,
-        &options,
-        Some(&mut bytes),
-    )?;
-    Ok(bytes)
+    image::write(filesystem::build(repository, layers)?, &options, out)
 }
 
 fn image_key(version: u8) -> Result<&'static str> {

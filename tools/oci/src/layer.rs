@@ -68,7 +68,7 @@ pub fn store_up_to(
         let mut objects = Unnamed::new(repository.store());
         // Each of the three is what one processor is busy with, if the layer is large.
         let (decompressed, unproven) = pipe();
-        let (proven, mut archive) = pipe();
+        let (proven, mut archive) = unproven.continued();
         let digest = thread::scope(|scope| {
             let reading = scope.spawn(move || read(descriptor, blob, &decompressed));
             let proving = scope.spawn(move || prove(diff_id, max, unproven, &proven));

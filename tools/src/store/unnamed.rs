@@ -89,6 +89,8 @@ impl<'a> Unnamed<'a> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
         if size <= MEMORY_MAX {
+            // Not in steps, each of which leaves a hole behind.
+            buffer.reserve_exact(usize::try_from(size).unwrap_or(0));
             let read = stream.take(size).read_to_end(&mut buffer);
             let digest = match read {
                 Ok(count) if count as u64 == size => self.put_if(&buffer, accept),

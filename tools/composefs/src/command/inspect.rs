@@ -8,7 +8,7 @@ use clap::Args;
 use composefs_oci::image::{self, Image};
 use composefs_oci::origin;
 use composefs_tools::contents::{self, Filter};
-use composefs_tools::fsverity::{self, BLOCK_SIZE};
+use composefs_tools::fsverity::BLOCK_SIZE;
 use composefs_tools::info::ls;
 use serde::Serialize;
 
@@ -111,8 +111,7 @@ impl Digest {
                 let version = repository.metadata().erofs_formats().default();
                 let context = || image::title(&self.image);
                 image.expect_file_system().with_context(context)?;
-                let bytes = image::compose(&repository, &image.layers()?, version)?;
-                fsverity::digest_of(repository.algorithm(), &bytes)
+                image::digest(&repository, &image.layers()?, version)?
             }
         };
         writeln!(out, "{digest}")?;

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::rc::Rc;
 
-use anyhow::{anyhow, bail, Context, Error, Result};
+use anyhow::{anyhow, bail, ensure, Context, Error, Result};
 use composefs_repository::stream::{ContentType, Reader};
 use composefs_repository::{Category, Repository};
-use composefs_tools::fsverity::{digest_of, Digest};
+use composefs_tools::fsverity::Digest;
 use composefs_tools::store::Unnamed;
 
 use super::Reached;
@@ -290,12 +290,12 @@ impl<'a> Mending<'a> {
                 bail!("was made by composefs-rs, to start from: that is not done here");
             };
             self.watch.compose();
-            let made = image::compose(self.repository, &fetched.layers, version)?;
-            let found = digest_of(self.repository.algorithm(), &made);
-            if found != *digest {
-                bail!("is {found} when it is made anew");
-            }
-            objects.put(&made).map(drop)
+            let (repository, layers) = (self.repository, &fetched.layers);
+            image::compose(repository, layers, version, objects, |found| {
+                ensure!(found == digest, "is {found} when it is made anew");
+                Ok(())
+            })
+            .map(drop)
         };
         make().with_context(|| format!("{key} {digest}"))
     }

@@ -15,7 +15,7 @@ use crate::temporary::Temporary;
 /// Bytes that are collected to be one chunk. composefs-rs knows no end, and reads them all at once.
 const CHUNK_MAX: usize = 8 << 20;
 /// Compressed content that is kept in memory.
-const MEMORY_MAX: usize = 4 << 20;
+const MEMORY_MAX: usize = 1 << 20;
 /// The level of compression that the format's inventors use: zstd's default.
 const LEVEL: i32 = 0;
 
