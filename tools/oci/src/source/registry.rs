@@ -57,6 +57,15 @@ pub struct Registry {
     places: Vec<Hosted>,
 }
 
+/// What is done about a place that does not answer, or is busy.
+#[derive(Clone, Copy)]
+enum Insistence {
+    /// The next place is asked.
+    Once,
+    /// It is asked again, with pauses.
+    Patient,
+}
+
 /// One of the places that it may be in.
 #[derive(Debug)]
 struct Hosted {
@@ -91,14 +100,24 @@ impl Registry {
         })
     }
 
-    /// Asks one place after the other. The last is the registry itself, whose refusal counts.
-    fn ask<'a, T>(&'a self, by_digest: bool, ask: impl Fn(&'a Hosted) -> Result<T>) -> Result<T> {
+    /// Asks one place after the other: those that another follows once, lest a mirror that is gone
+    /// holds everything up. The last is the registry itself, whose refusal counts.
+    fn ask<'a, T>(
+        &'a self,
+        by_digest: bool,
+        ask: impl Fn(&'a Hosted, Insistence) -> Result<T>,
+    ) -> Result<T> {
         let mut last = None;
-        for hosted in &self.places {
+        let mut places = self.places.iter().peekable();
+        while let Some(hosted) = places.next() {
             if hosted.place.only_by_digest && !by_digest {
                 continue;
             }
-            match ask(hosted).with_context(|| hosted.place.to_string()) {
+            let insistence = match places.peek() {
+                Some(_) => Insistence::Once,
+                None => Insistence::Patient,
+            };
+            match ask(hosted, insistence).with_context(|| hosted.place.to_string()) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = Some(error),
             }
@@ -119,9 +138,9 @@ impl Source for Registry {
     fn root(&self) -> Result<Root> {
         let version = self.name.version();
         let by_digest = matches!(version, Version::Digest(_));
-        let text = self.ask(by_digest, |hosted| {
+        let text = self.ask(by_digest, |hosted, insistence| {
             let path = format!("manifests/{version}");
-            read_some(hosted.get(&path, 0)?.body)
+            read_some(hosted.get(&path, 0, insistence)?.body)
         })?;
         if let Version::Digest(digest) = version {
             let found = BlobDigest::of(&text);
@@ -133,18 +152,19 @@ impl Source for Registry {
     }
 
     fn manifest(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
-        self.ask(true, |hosted| {
-            let response = hosted.get(&format!("manifests/{}", descriptor.digest), 0)?;
+        self.ask(true, |hosted, insistence| {
+            let path = format!("manifests/{}", descriptor.digest);
+            let response = hosted.get(&path, 0, insistence)?;
             Ok(Box::new(response.body) as Box<dyn Read + Send + '_>)
         })
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
         let path = format!("blobs/{}", descriptor.digest);
-        self.ask(true, |hosted| {
-            let first = hosted.get(&path, 0)?.body;
+        self.ask(true, |hosted, insistence| {
+            let first = hosted.get(&path, 0, insistence)?.body;
             let path = path.clone();
-            let again = move |at| Ok(hosted.get(&path, at)?.body);
+            let again = move |at| Ok(hosted.get(&path, at, Insistence::Patient)?.body);
             let resuming = Resuming::new(first, descriptor.size, &hosted.patience, again);
             Ok(Box::new(resuming) as Box<dyn Read + Send + '_>)
         })
@@ -153,7 +173,7 @@ impl Source for Registry {
 
 impl Hosted {
     /// Gets what is at a path of the repository, from byte `from` on.
-    fn get(&self, path: &str, from: u64) -> Result<Response> {
+    fn get(&self, path: &str, from: u64, insistence: Insistence) -> Result<Response> {
         let mut attempts = self.patience.attempts();
         let mut may_identify = true;
         loop {
@@ -178,8 +198,10 @@ impl Hosted {
                     *lock(&self.token) = Some(token);
                 }
                 Verdict::Unauthorized(_) => bail!("access is denied"),
-                Verdict::Again(error, _) if self.place.is_trial => return Err(error),
-                Verdict::Again(error, after) => attempts.wait(error, after)?,
+                Verdict::Again(error, after) => match insistence {
+                    Insistence::Once => return Err(error),
+                    Insistence::Patient => attempts.wait(error, after)?,
+                },
                 Verdict::Bad(error) => {
                     return Err(error).with_context(|| quote::bytes(path.as_bytes()).to_string())
                 }

@@ -39,8 +39,6 @@ pub struct Place {
     pub is_verified: bool,
     /// Whether it is spoken to without TLS.
     pub is_plain: bool,
-    /// Whether it is tried once, as the next one is the same without TLS.
-    pub is_trial: bool,
     /// Whether it is asked only for what has a digest.
     pub only_by_digest: bool,
     /// Who vouches for it, other than those whom the system trusts.
@@ -66,7 +64,6 @@ impl Place {
             path: path.to_owned(),
             is_verified: !insecure,
             is_plain: false,
-            is_trial: insecure,
             only_by_digest,
         })
     }
@@ -168,7 +165,6 @@ fn choose(registries: &[Registry], name: &Name, trust: Trust) -> Result<Vec<Plac
     let each = places.into_iter().flat_map(|place| {
         let plain = (!place.is_verified).then(|| Place {
             is_plain: true,
-            is_trial: false,
             ..place.clone()
         });
         std::iter::once(place).chain(plain)
