@@ -13,7 +13,7 @@ use crate::toolchain::Toolchain;
 
 /// A cargo command, `build` say, with what every such command is given.
 pub fn command(subcommand: &str) -> Result<Command> {
-    let mut command = if host_has_one()? {
+    let command = if host_has_one()? {
         Command::new("cargo")
     } else {
         let mut command = Toolchain::of(Suite::Trixie)?.command(&[], "env")?;
@@ -23,7 +23,6 @@ pub fn command(subcommand: &str) -> Result<Command> {
             "COMPOSEFS_CAPI",
             "COMPOSEFS_C_TOOLS",
             "COMPOSEFS_RS_TOOLS",
-            "LIBCURL_NO_PKG_CONFIG",
         ] {
             if let Some(value) = std::env::var(variable)
                 .ok()
@@ -35,6 +34,10 @@ pub fn command(subcommand: &str) -> Result<Command> {
         command.arg("cargo");
         command
     };
+    Ok(with_subcommand(command, subcommand))
+}
+
+fn with_subcommand(mut command: Command, subcommand: &str) -> Command {
     command.arg(subcommand);
     // composefs-ioctls asks for the Rust of the workspace that it comes from; its code needs no
     // more than ours does, with which the tests build it.
@@ -42,7 +45,7 @@ pub fn command(subcommand: &str) -> Result<Command> {
         command.arg("--ignore-rust-version");
     }
     command.current_dir(place::checkout(""));
-    Ok(command)
+    command
 }
 
 /// Whether the host can build Rust programs, with a cargo at least as new as Cargo.toml says.
@@ -77,6 +80,17 @@ fn numbers(text: &str) -> Vec<u32> {
 /// Builds the programs of a package, and gives their paths.
 pub fn programs(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
     Ok(executables(&build("build", package, profile, &[])?))
+}
+
+/// The same with Debian's libraries, which the guest has too, whatever the host's are.
+pub fn programs_for_debian(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
+    let mut command = Toolchain::of(Suite::Trixie)?.command(&[], "env")?;
+    let target = place::checkout("target/debian");
+    command
+        .arg(format!("CARGO_TARGET_DIR={}", target.display()))
+        .arg("cargo");
+    let command = with_subcommand(command, "build");
+    Ok(executables(&run(command, package, profile, &[])?))
 }
 
 /// The same for mount.composefs, which is linked in a way of its own.
@@ -118,14 +132,23 @@ pub fn c_library(package: &str, profile: &str) -> Result<PathBuf> {
         .with_context(|| format!("{package} has no library"))
 }
 
-/// Builds a package, and gives what cargo says of each part.
 fn build(
     subcommand: &str,
     package: &str,
     profile: &str,
     arguments: &[&str],
 ) -> Result<Vec<serde_json::Value>> {
-    let output = command(subcommand)?
+    run(command(subcommand)?, package, profile, arguments)
+}
+
+/// Builds a package, and gives what cargo says of each part.
+fn run(
+    mut command: Command,
+    package: &str,
+    profile: &str,
+    arguments: &[&str],
+) -> Result<Vec<serde_json::Value>> {
+    let output = command
         .args(["--quiet", "--locked", "--profile", profile, "-p", package])
         .args(["--message-format", "json-render-diagnostics"])
         .args(arguments)

@@ -15,7 +15,7 @@ use crate::suite::Suite;
 use crate::{machine, versions};
 
 /// Whose packages the guest has.
-const DISTRIBUTION: Suite = Suite::Forky;
+pub const DISTRIBUTION: Suite = Suite::Forky;
 
 /// Many entries in few bytes: emulated CPUs have to hash them all.
 pub const PACKAGES: &[&str] = &[
@@ -55,6 +55,8 @@ pub const PACKAGES: &[&str] = &[
     "pcc",
     "binutils",
     "libc6-dev",
+    // What our `composefs` is linked to.
+    "libcurl3t64-gnutls",
 ];
 
 /// A tree with fewer is not what tests of a whole system are meant for.
@@ -71,7 +73,7 @@ pub fn root_image() -> Result<PathBuf> {
             name: "guest-root".into(),
             what: format!("guest root (Debian {DISTRIBUTION})"),
             usually: "2 minutes",
-            inputs: [vec!["1".into()], versions.of(PACKAGES)].concat(),
+            inputs: [vec!["2".into()], versions.of(PACKAGES)].concat(),
         };
         artifact.get(make_root)
     })?;
@@ -109,21 +111,22 @@ fn make_root(dir: &Path, log: &Log) -> Result<()> {
         bail!("the root has {entries} entries, and should have at least {LEAST_ENTRIES}");
     }
     // Room to spare: tests may write to it, too.
-    let used = process::output(
-        Command::new("du")
-            .args(["-s", "--block-size=1M"])
-            .arg(&tree),
-    )?;
-    let used: u64 = used.split_whitespace().next().unwrap_or_default().parse()?;
     let image = dir.join("root.img");
-    File::create(&image)?.set_len((used * 5 / 4 + 1024) << 20)?;
+    make_disk(&tree, &image, "composefs-guest", 1024, log)?;
+    Ok(fs::remove_dir_all(tree)?)
+}
+
+/// A disk with what is in a tree, a label by which guests find it, and as many MiB of room.
+pub fn make_disk(tree: &Path, image: &Path, label: &str, room: u64, log: &Log) -> Result<()> {
+    let used = process::output(Command::new("du").args(["-s", "--block-size=1M"]).arg(tree))?;
+    let used: u64 = used.split_whitespace().next().unwrap_or_default().parse()?;
+    File::create(image)?.set_len((used * 5 / 4 + room) << 20)?;
     log.run(
         Command::new(machine::programs()?.join("mkfs.ext4"))
-            .args(["-q", "-b", "4096", "-O", "verity", "-L", "composefs-guest"])
+            .args(["-q", "-b", "4096", "-O", "verity", "-L", label])
             .args(["-E", "lazy_itable_init=0,lazy_journal_init=0", "-d"])
-            .args([&tree, &image]),
-    )?;
-    Ok(fs::remove_dir_all(tree)?)
+            .args([tree, image]),
+    )
 }
 
 /// The initramfs for a suite's kernel, made first if need be: busybox and the kernel's modules.

@@ -8,6 +8,7 @@ mod bench;
 mod boot;
 mod cargo;
 mod console;
+mod containers;
 mod deb;
 mod debug_kernel;
 mod deny;
@@ -113,7 +114,8 @@ enum Command {
         /// base: only what does not depend on the checkout
         what: DebugPart,
     },
-    /// What guests boot from: the image of a root file system, and the initramfs for a kernel
+    /// What guests boot from: the image of a root file system, and the initramfs for a kernel; and
+    /// a disk with others' programs for container images
     Guest {
         #[arg(long, default_value = "trixie")]
         suite: Suite,
@@ -182,6 +184,7 @@ enum DebugPart {
 enum GuestPart {
     Root,
     Initramfs,
+    Containers,
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -267,6 +270,7 @@ fn run(command: Command) -> Result<i32> {
         Command::Guest { suite, what } => match what {
             GuestPart::Root => guest::root_image()?,
             GuestPart::Initramfs => guest::initramfs(suite)?,
+            GuestPart::Containers => containers::disk()?,
         },
         Command::Machine {
             what: OnlyPath::Path,

@@ -117,10 +117,10 @@ fn programs(options: &Options) -> Result<()> {
     fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
         copy_programs("composefs-boot", profile, &bin)?;
-        // No guest has libcurl, and no test there speaks to a registry.
-        std::env::set_var("LIBCURL_NO_PKG_CONFIG", "1");
-        copy_programs("composefs-command", profile, &bin)?;
-        std::env::remove_var("LIBCURL_NO_PKG_CONFIG");
+        copy_all(
+            &cargo::programs_for_debian("composefs-command", profile)?,
+            &bin,
+        )?;
         fs::create_dir(dir.join("lib"))?;
         fs::copy(
             cargo::c_library("composefs-capi", profile)?,

@@ -15,7 +15,9 @@ use crate::kernel::Kernel;
 use crate::process::Log;
 use crate::suite::Suite;
 use crate::tap::{Counts, Report};
-use crate::{cargo, guest, libtest, machine, note, overlay, payload, peers, place, qemu, vm};
+use crate::{
+    cargo, containers, guest, libtest, machine, note, overlay, payload, peers, place, qemu, vm,
+};
 
 /// Where all that failed stands again, below the directory of logs.
 const FAILURES: &str = "failures";
@@ -196,6 +198,7 @@ impl Run {
             .context("the path of the checkout is not text")?;
         let mut jobs = Jobs::new()?;
         jobs.start(&["kernel", "--suite", "forky", "path"], false)?;
+        jobs.start(&["guest", "containers"], false)?;
         for lane in LANES {
             jobs.start(&["test", "--parts", lane, "--counts", file], true)?;
         }
@@ -328,6 +331,7 @@ impl Run {
             machine: qemu::Machine {
                 memory: "3G".into(),
                 blank_disk: vec![4 << 30],
+                disks: vec![format!("{}:ro", containers::disk()?.display())],
                 ..Default::default()
             },
             suite,

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What guests have of others that fetch, keep and serve container images: on a disk of its own, as
+//! tests and benchmarks that take the root for their tree would otherwise have to carry it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::artifact::Artifact;
+use crate::guest;
+use crate::process::Log;
+use crate::root::{self, Variant};
+use crate::suite::Suite;
+use crate::versions;
+
+/// The guest's, so that what is on the disk runs with the guest's C library.
+const DISTRIBUTION: Suite = guest::DISTRIBUTION;
+
+pub const PACKAGES: &[&str] = &["docker-registry", "skopeo", "umoci"];
+
+/// What these depend on for running containers and services, which nobody does here.
+const NOT_USED: &[&str] = &[
+    "/usr/lib/cni/*",
+    "/usr/lib/systemd/*",
+    "/usr/lib/x86_64-linux-gnu/gconv/*",
+    "/usr/lib/x86_64-linux-gnu/systemd/*",
+];
+
+/// The label of the disk.
+const LABEL: &str = "containers";
+
+/// The image of the disk, made first if need be.
+pub fn disk() -> Result<PathBuf> {
+    let dir = versions::with(DISTRIBUTION, |versions| {
+        let artifact = Artifact {
+            name: "guest-containers".into(),
+            what: format!("a registry and its clients for guests (Debian {DISTRIBUTION})"),
+            usually: "1 minute",
+            inputs: [vec!["2".into()], versions.of(PACKAGES)].concat(),
+        };
+        artifact.get(make)
+    })?;
+    Ok(dir.join("disk.img"))
+}
+
+fn make(dir: &Path, log: &Log) -> Result<()> {
+    let tree = dir.join("tree");
+    root::make(
+        &tree,
+        DISTRIBUTION,
+        Variant::Extract,
+        PACKAGES,
+        &[root::NO_DOCUMENTATION, NOT_USED].concat(),
+        log,
+    )?;
+    guest::make_disk(&tree, &dir.join("disk.img"), LABEL, 16, log)?;
+    Ok(fs::remove_dir_all(tree)?)
+}
