@@ -48,10 +48,12 @@ pub struct Versions {
 }
 
 impl Versions {
-    /// `NAME=VERSION` of packages, for the keys of artifacts.
+    /// `NAME=VERSION` of packages, for the keys of artifacts. Those that were not asked for when
+    /// the mirror was last looked at have no version, but count.
     pub fn of(&self, names: &[&str]) -> Vec<String> {
-        let known = |name: &&str| Some(format!("{name}={}", self.packages.get(*name)?));
-        names.iter().filter_map(known).collect()
+        let version = |name: &str| self.packages.get(name).map_or("", String::as_str);
+        let of = |name: &&str| format!("{name}={}", version(name));
+        names.iter().map(of).collect()
     }
 
     fn lines(&self, suite: Suite) -> String {
