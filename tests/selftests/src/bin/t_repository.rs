@@ -14,6 +14,7 @@ use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::replace;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::mountinfo::mountinfo;
+use composefs_selftests::repository::Repository;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree;
@@ -22,7 +23,7 @@ const CONTENT: &str = "from the image";
 
 struct Context {
     work: PathBuf,
-    repository: PathBuf,
+    repository: Repository,
     /// What the image was made of.
     source: PathBuf,
 }
@@ -42,7 +43,7 @@ fn set_up() -> Result<Context> {
     fs::hard_link(source.join("usr/large"), source.join("usr/lib/again"))?;
     std::os::unix::fs::symlink("large", source.join("usr/link"))?;
     let context = Context {
-        repository: work.join("store"),
+        repository: Repository::at(&work.join("store")),
         work,
         source,
     };
@@ -62,28 +63,20 @@ impl Context {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(setup::payload().join("bin/composefs"));
-        command.arg("--repo").arg(&self.repository).args(arguments);
-        command
+        self.repository.command(arguments)
     }
 
     fn run(&self, arguments: &[&str]) -> Result<String> {
-        output(&mut self.command(arguments))
+        self.repository.run(arguments)
     }
 
     fn mount(&self, more: &[&str]) -> Result<Mount> {
-        let target = self.target();
-        let path = target.to_str().context("path")?;
-        self.run(&[&["mount"], more, &["image", path]].concat())?;
-        Ok(Mount::adopt(&target))
+        self.repository.mount("image", &self.target(), more)
     }
 
     /// Mounts the image in another place.
     fn mount_at(&self, name: &str) -> Result<Mount> {
-        let target = self.work.join(name);
-        fs::create_dir_all(&target)?;
-        self.run(&["mount", "image", target.to_str().context("path")?])?;
-        Ok(Mount::adopt(&target))
+        self.repository.mount("image", &self.work.join(name), &[])
     }
 
     /// Makes an OCI image of one layer.
@@ -176,7 +169,7 @@ fn mounted(context: &Context, version: u32) -> Result<()> {
 /// The same of a repository whose images are of version 2, which knows no nanoseconds.
 fn mounted_in_version_2(context: &Context) -> Result<()> {
     let context = Context {
-        repository: context.work.join("store-2"),
+        repository: Repository::at(&context.work.join("store-2")),
         work: context.work.clone(),
         source: context.source.clone(),
     };
@@ -220,11 +213,11 @@ fn gc_leaves_what_is_mounted(context: &Context) -> Result<()> {
 /// An overlay does not say which image it is of, so nothing is collected.
 fn gc_waits_for_overlays(context: &Context) -> Result<()> {
     let digest = context.run(&["digest", "image"])?;
-    let image = context.repository.join("images").join(digest.trim());
+    let image = context.repository.path().join("images").join(digest.trim());
     let mut command = Command::new(setup::mount_helper());
     let options = format!(
         "composefs.driver=overlay,basedir={}",
-        context.repository.join("objects").display()
+        context.repository.path().join("objects").display()
     );
     output(
         command
@@ -247,6 +240,7 @@ fn damage_is_repaired(context: &Context) -> Result<()> {
         .find_map(|line| line.strip_prefix("/usr/large\t@ "));
     let object = context
         .repository
+        .path()
         .join("objects")
         .join(large.context("object")?);
     let good = fs::read(&object)?;
