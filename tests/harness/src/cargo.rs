@@ -84,6 +84,9 @@ pub fn programs(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
 
 /// The same with Debian's libraries, which the guest has too, whatever the host's are.
 pub fn programs_for_debian(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
+    if !host_has_one()? {
+        return programs(package, profile);
+    }
     let mut command = Toolchain::of(Suite::Trixie)?.command(&[], "env")?;
     let target = place::checkout("target/debian");
     command

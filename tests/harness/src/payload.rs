@@ -117,8 +117,9 @@ fn programs(options: &Options) -> Result<()> {
     fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
         copy_programs("composefs-boot", profile, &bin)?;
+        // What it pulls there is small.
         copy_all(
-            &cargo::programs_for_debian("composefs-command", profile)?,
+            &cargo::programs_for_debian("composefs-command", "guest")?,
             &bin,
         )?;
         fs::create_dir(dir.join("lib"))?;
