@@ -7,6 +7,7 @@ pub mod ls;
 mod objects;
 mod sign;
 pub mod signature;
+pub mod signer;
 mod verify;
 
 use std::ffi::OsString;

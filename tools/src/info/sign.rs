@@ -4,17 +4,17 @@
 use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{anyhow, Context, Result};
 use clap::Args;
-use composefs_sign::{Fault, Message, PrivateKey, Verified};
+use composefs_sign::{Fault, Message, Verified};
 
 use crate::cli;
 use crate::contents;
 use crate::fsverity::{Algorithm, Digest};
 use crate::info::action::Action;
-use crate::info::signature::{self, certificates, Statement};
+use crate::info::signature::{self, Statement};
+use crate::info::signer::Signer;
 use crate::measure;
 use crate::output;
 use crate::quote;
@@ -134,22 +134,12 @@ impl Options {
         let (Some(key), [cert]) = (&self.key, &self.cert[..]) else {
             return Err(anyhow!("sign needs one --key and one --cert"));
         };
-        let given = certificates(cert)?;
-        let mut chain = given.get(1..).unwrap_or_default().to_vec();
-        for path in &self.chain {
-            chain.extend(certificates(path)?);
-        }
-        let key = private_key(key)?;
+        let signer = Signer::load(key, cert, &self.chain)?;
         for image in images {
             let digest = self.image_digest(image)?;
-            let signature = composefs_sign::compose(
-                self.statement().of(&digest).as_bytes(),
-                digest.algorithm(),
-                &key,
-                &given[0],
-                &chain,
-            )
-            .with_context(|| format!("cannot sign {}", quote::path(image)))?;
+            let signature = signer
+                .sign(self.statement(), &digest)
+                .with_context(|| format!("cannot sign {}", quote::path(image)))?;
             let output = match &self.output {
                 Some(path) => path.clone(),
                 None => signature_path(image),
@@ -216,54 +206,9 @@ impl Options {
             return Err(Fault::rejected("it is one of a file, not one of an image"))
                 .with_context(context);
         }
-        report(image, digest, statement, &verified, out).context("cannot write")
+        let Verified { signer, anchor } = verified;
+        signature::report(image, digest, statement, (signer, anchor), out).context("cannot write")
     }
-}
-
-/// Reads the key in a file, and asks for its passphrase if need be.
-fn private_key(path: &Path) -> Result<PrivateKey> {
-    let question = format!("Passphrase of {}: ", quote::path(path));
-    PrivateKey::load(path, || composefs_sign::passphrase(&question))
-        .with_context(|| format!("cannot use the key {}", quote::path(path)))
-}
-
-fn report(
-    image: &Path,
-    digest: &Digest,
-    statement: Statement,
-    verified: &Verified,
-    out: &mut dyn Write,
-) -> std::io::Result<()> {
-    let name = digest.algorithm().name();
-    let Verified { signer, anchor } = verified;
-    let image = quote::path(image);
-    let as_what = match statement {
-        Statement::OfFile => "",
-        Statement::OfImage => " as an image",
-    };
-    write!(
-        out,
-        "{image}: {name}:{digest} is signed{as_what} by {signer}"
-    )?;
-    if signer.der != anchor.der {
-        write!(out, ", trusted because of {anchor}")?;
-    }
-    writeln!(out)?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    let now = now.map_or(0, |now| now.as_secs());
-    for (bad, what) in [
-        (signer.not_after < now, "has expired"),
-        (signer.not_before > now, "is not valid yet"),
-        (signer.no_signatures, "is not for signatures"),
-    ] {
-        if bad {
-            writeln!(
-                out,
-                "{image}: the signer's certificate {what}, which the kernel does not mind"
-            )?;
-        }
-    }
-    Ok(())
 }
 
 fn signature_path(image: &Path) -> PathBuf {

@@ -2,8 +2,9 @@
 //! Signatures, and whom they are taken from.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
 use composefs_format::{FormattedDigest, MAX_SIGNATURE_SIZE};
@@ -13,7 +14,7 @@ use crate::fsverity::Digest;
 use crate::quote;
 
 /// What a signature can say.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statement {
     /// That a file has a digest.
     OfFile,
@@ -103,4 +104,46 @@ pub fn first_that_holds<'a>(
         }
     }
     Err(first.unwrap_or_else(|| Fault::rejected("there is no digest")))
+}
+
+/// Says who has signed what is called `image`.
+///
+/// # Errors
+/// Of writing.
+pub fn report(
+    image: &Path,
+    digest: &Digest,
+    statement: Statement,
+    (signer, anchor): (&Certificate, &Certificate),
+    out: &mut dyn Write,
+) -> std::io::Result<()> {
+    let name = digest.algorithm().name();
+    let image = quote::path(image);
+    let as_what = match statement {
+        Statement::OfFile => "",
+        Statement::OfImage => " as an image",
+    };
+    write!(
+        out,
+        "{image}: {name}:{digest} is signed{as_what} by {signer}"
+    )?;
+    if signer.der != anchor.der {
+        write!(out, ", trusted because of {anchor}")?;
+    }
+    writeln!(out)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |now| now.as_secs());
+    for (bad, what) in [
+        (signer.not_after < now, "has expired"),
+        (signer.not_before > now, "is not valid yet"),
+        (signer.no_signatures, "is not for signatures"),
+    ] {
+        if bad {
+            writeln!(
+                out,
+                "{image}: the signer's certificate {what}, which the kernel does not mind"
+            )?;
+        }
+    }
+    Ok(())
 }
