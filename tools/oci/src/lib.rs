@@ -22,6 +22,7 @@ pub mod origin;
 mod parser;
 pub mod pull;
 pub mod reference;
+pub mod referrer;
 pub mod repair;
 pub mod source;
 mod sparse;

@@ -46,12 +46,22 @@ struct Kept {
 }
 
 /// Collects. Others are to be locked out by [`Repository::lock_out_others`], unless it is only
-/// asked what would be removed.
+/// asked what would be removed. `subject` says which stream a stream that a reference is to is
+/// about, if it is about one: it is kept for as long as that is, and the reference with it.
 ///
 /// # Errors
 /// If something that is kept cannot be read, or something cannot be removed.
-pub fn collect(repository: &Repository, dry_run: bool) -> Result<Removed> {
-    let kept = find(repository)?;
+pub fn collect(
+    repository: &Repository,
+    subject: impl Fn(&str) -> Option<String>,
+    dry_run: bool,
+) -> Result<Removed> {
+    let (kept, pointless) = find(repository, subject)?;
+    for reference in &pointless {
+        if !dry_run {
+            repository.remove_ref(Category::Streams, reference)?;
+        }
+    }
     let mut removed = Removed::default();
     for (category, names, count) in [
         (Category::Images, &kept.images, &mut removed.images),
@@ -75,14 +85,23 @@ pub fn collect(repository: &Repository, dry_run: bool) -> Result<Removed> {
     Ok(removed)
 }
 
-fn find(repository: &Repository) -> Result<Kept> {
+/// What is kept, and references that are about what is not.
+fn find(
+    repository: &Repository,
+    subject: impl Fn(&str) -> Option<String>,
+) -> Result<(Kept, Vec<String>)> {
     let mut kept = Kept::default();
-    keep_streams(repository, &mut kept)?;
+    let pointless = keep_streams(repository, subject, &mut kept)?;
     keep_images(repository, &mut kept)?;
-    Ok(kept)
+    Ok((kept, pointless))
 }
 
-fn keep_streams(repository: &Repository, kept: &mut Kept) -> Result<()> {
+/// The references that are about what is not kept are what comes back.
+fn keep_streams(
+    repository: &Repository,
+    subject: impl Fn(&str) -> Option<String>,
+    kept: &mut Kept,
+) -> Result<Vec<String>> {
     // Which streams an object is: others refer to it as that.
     let mut named: HashMap<Digest, Vec<String>> = HashMap::new();
     let mut streams = HashMap::new();
@@ -92,11 +111,37 @@ fn keep_streams(repository: &Repository, kept: &mut Kept) -> Result<()> {
             streams.insert(name, digest);
         }
     }
-    let refs = repository.refs(Category::Streams)?;
-    let mut left: Vec<String> = refs
-        .iter()
-        .map(|link| link.target_name().to_owned())
-        .collect();
+    let mut left = Vec::new();
+    let mut waiting = Vec::new();
+    for link in repository.refs(Category::Streams)? {
+        match subject(&link.name) {
+            Some(subject) => waiting.push((subject, link)),
+            None => left.push(link.target_name().to_owned()),
+        }
+    }
+    loop {
+        keep_from(repository, left, &streams, &named, kept)?;
+        // What is kept may have something about it, and that as well.
+        let is_kept = |(subject, _): &(String, Link)| kept.streams.contains(subject);
+        let (about, others): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_kept);
+        waiting = others;
+        if about.is_empty() {
+            let pointless = waiting.into_iter().map(|(_, link)| link.name);
+            return Ok(pointless.collect());
+        }
+        let about = about.iter().map(|(_, link)| link.target_name().to_owned());
+        left = about.collect();
+    }
+}
+
+/// Keeps these streams and what they need.
+fn keep_from(
+    repository: &Repository,
+    mut left: Vec<String>,
+    streams: &HashMap<String, Digest>,
+    named: &HashMap<Digest, Vec<String>>,
+    kept: &mut Kept,
+) -> Result<()> {
     while let Some(name) = left.pop() {
         // What a reference leads to is gone if it was removed by hand: nothing can be kept of it.
         let Some(&digest) = streams.get(&name) else {

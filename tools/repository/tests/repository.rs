@@ -146,9 +146,9 @@ fn what_is_referred_to_is_kept() {
         .expect("reference");
     assert_eq!(faults(&repository, Depth::Contents), [""; 0]);
 
-    let would = gc::collect(&repository, true).expect("dry run");
+    let would = gc::collect(&repository, |_| None, true).expect("dry run");
     assert_eq!((would.objects, would.streams), (2, 1));
-    let did = gc::collect(&repository, false).expect("collection");
+    let did = gc::collect(&repository, |_| None, false).expect("collection");
     assert_eq!(would, did);
     assert_eq!(
         repository
@@ -170,7 +170,7 @@ fn what_is_referred_to_is_kept() {
     assert!(!repository
         .remove_ref(Category::Streams, "oci/tag")
         .expect("no reference"));
-    let did = gc::collect(&repository, false).expect("collection");
+    let did = gc::collect(&repository, |_| None, false).expect("collection");
     assert_eq!((did.objects, did.streams), (4, 2));
 }
 

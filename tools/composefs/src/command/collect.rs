@@ -5,6 +5,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use clap::Args;
+use composefs_oci::referrer;
 use composefs_repository::gc::{self, Removed};
 use serde::Serialize;
 
@@ -45,7 +46,7 @@ impl Options {
             images,
             streams,
             ..
-        } = gc::collect(&repository, self.dry_run)?;
+        } = gc::collect(&repository, referrer::subject, self.dry_run)?;
         if self.json {
             serde_json::to_writer_pretty(
                 &mut *out,
