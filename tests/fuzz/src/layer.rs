@@ -43,6 +43,7 @@ fn import(compression: Compression, blob: &[u8], plain: Option<&[u8]>) -> Option
         media_type: format!("application/vnd.oci.image.layer.v1.tar{kind}"),
         digest: BlobDigest::of(blob),
         size: blob.len() as u64,
+        artifact_type: None,
         platform: None,
         annotations: Default::default(),
     };

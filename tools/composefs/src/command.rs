@@ -9,6 +9,8 @@ mod init;
 mod inspect;
 mod mount;
 mod pull;
+mod push;
+mod sign;
 
 use std::io::{BufWriter, Write};
 
@@ -42,11 +44,14 @@ pub struct Command {
 enum Action {
     Init(init::Options),
     Pull(pull::Options),
+    Push(push::Options),
     Fetch(fetch::Options),
     Images(images::Options),
     Tag(images::Tag),
     Untag(images::Untag),
     Rm(images::Remove),
+    Sign(sign::Options),
+    Verify(sign::Verify),
     Inspect(inspect::Options),
     Ls(inspect::List),
     Digest(inspect::Digest),
@@ -65,11 +70,14 @@ impl Command {
         let result = match self.action {
             Action::Init(options) => options.run(place),
             Action::Pull(options) => options.run(place, &mut out),
+            Action::Push(options) => options.run(place, &mut out),
             Action::Fetch(options) => options.run(place, &mut out),
             Action::Images(options) => options.run(place, &mut out),
             Action::Tag(options) => options.run(place),
             Action::Untag(options) => options.run(place),
             Action::Rm(options) => options.run(place),
+            Action::Sign(options) => options.run(place, &mut out),
+            Action::Verify(options) => options.run(place, &mut out),
             Action::Inspect(options) => options.run(place, &mut out),
             Action::Ls(options) => options.run(place, &mut out),
             Action::Digest(options) => options.run(place, &mut out),

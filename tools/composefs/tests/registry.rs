@@ -39,7 +39,14 @@ fn pull(repository: &Path, host: &str, version: &str) -> Result<String, String> 
     let repository = Repository::open(repository).expect("repository");
     let pull = || {
         let source = Registry::open(&format!("{host}/some/image{version}"), &settings)?;
-        composefs_oci::pull(&repository, &source, &Platform::host(), "image", &Nobody)
+        composefs_oci::pull(
+            &repository,
+            &source,
+            &Platform::host(),
+            "image",
+            None,
+            &Nobody,
+        )
     };
     let digest = pull().map_err(|error| format!("{error:#}"))?;
     Ok(digest.to_string())

@@ -2,7 +2,7 @@
 //! HTTP, by libcurl: proxies, certificates and connections that stay open are its business.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::str;
 use std::sync::mpsc::{sync_channel, SyncSender};
@@ -14,7 +14,9 @@ use anyhow::{anyhow, bail, Context, Result};
 use composefs_tools::lock::lock;
 use composefs_tools::pipe::{pipe, Filler, Pipe};
 use composefs_tools::quote;
-use curl::easy::{Easy2, Handler, List, WriteError};
+use curl::easy::{Easy2, Handler, List, ReadError, SeekResult, WriteError};
+
+use crate::content::{Content, ContentReader};
 
 const CONNECT_MAX: Duration = Duration::from_secs(30);
 /// Bytes in a second. Whoever is slower for too long is taken for dead.
@@ -36,8 +38,23 @@ pub struct Request<'a> {
     pub authorization: Option<String>,
     /// From which byte on.
     pub from: u64,
-    /// What is sent, if it is not only to be got.
-    pub form: Option<String>,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// To give what is there.
+    Get,
+    /// To say what is there.
+    Head,
+    /// To take a form.
+    Form(String),
+    /// To begin something that needs nothing else.
+    Post,
+    /// To take content of a type.
+    Put(&'static str, Content),
 }
 
 /// An answer.
@@ -97,12 +114,12 @@ impl Client {
         let mut authorization = request.authorization.as_deref();
         for _ in 0..=REDIRECTIONS_MAX {
             let response = self.send_to(&url, authorization, request)?;
-            if !matches!(response.status, 301 | 302 | 303 | 307 | 308) || request.form.is_some() {
+            let may_follow = matches!(request.action, Action::Get | Action::Head);
+            if !matches!(response.status, 301 | 302 | 303 | 307 | 308) || !may_follow {
                 return Ok(response);
             }
-            let location = response.headers("location").next().unwrap_or_default();
-            let next = self.redirected(&url, location)?;
-            if origin(&next) != origin(&url) {
+            let next = self.location(&url, &response)?;
+            if !is_same_server(&next, &url) {
                 // What is for the registry is not for others.
                 authorization = None;
             }
@@ -111,8 +128,20 @@ impl Client {
         bail!("the server redirects more than {REDIRECTIONS_MAX} times")
     }
 
-    /// Where a redirection leads: nobody is to be led to a file, or from TLS to where there is none.
-    fn redirected(&self, url: &str, location: &str) -> Result<String> {
+    /// Where the answer to what was asked at `url` leads: nobody is to be led to a file, or from TLS
+    /// to where there is none.
+    ///
+    /// # Errors
+    /// If it leads there, or nowhere.
+    pub fn location(&self, url: &str, response: &Response) -> Result<String> {
+        self.resolve(url, response.headers("location").next().unwrap_or_default())
+    }
+
+    /// The same, of any reference in an answer.
+    ///
+    /// # Errors
+    /// As of [`Client::location`].
+    pub fn resolve(&self, url: &str, location: &str) -> Result<String> {
         let may = |scheme: &str| scheme == "https" || scheme == "http" && self.access.may_be_plain;
         match location.split_once("://") {
             Some((scheme, _)) if may(scheme) => Ok(location.to_owned()),
@@ -147,6 +176,10 @@ impl Client {
             status: 0,
             headers: Vec::new(),
             head_size: 0,
+            sent: match &request.action {
+                Action::Put(_, content) => Some(content.reader()),
+                _ => None,
+            },
         };
         let handle = lock(&self.handles).pop();
         let mut easy = match handle {
@@ -208,15 +241,31 @@ impl Client {
         if let Some(authorization) = authorization {
             headers.append(&format!("Authorization: {authorization}"))?;
         }
+        if let Action::Put(media_type, _) = &request.action {
+            headers.append(&format!("Content-Type: {media_type}"))?;
+            // Who sends waits for nobody's leave.
+            headers.append("Expect:")?;
+        }
         easy.http_headers(headers)?;
         if request.from > 0 {
             easy.range(&format!("{}-", request.from))?;
         }
-        if let Some(form) = &request.form {
-            easy.post(true)?;
-            easy.post_fields_copy(form.as_bytes())?;
+        match &request.action {
+            Action::Get => Ok(()),
+            Action::Head => easy.nobody(true),
+            Action::Form(form) => {
+                easy.post(true)?;
+                easy.post_fields_copy(form.as_bytes())
+            }
+            Action::Post => {
+                easy.post(true)?;
+                easy.post_fields_copy(b"")
+            }
+            Action::Put(_, content) => {
+                easy.upload(true)?;
+                easy.in_filesize(content.size())
+            }
         }
-        Ok(())
     }
 }
 
@@ -252,6 +301,11 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
+/// Whether two addresses are of one server.
+pub fn is_same_server(one: &str, other: &str) -> bool {
+    origin(one) == origin(other)
+}
+
 /// The scheme and the host of an address.
 fn origin(url: &str) -> &str {
     let start = url.find("://").map_or(0, |at| at + 3);
@@ -270,6 +324,8 @@ struct Collector {
     status: u32,
     headers: Vec<(String, String)>,
     head_size: usize,
+    /// What is sent.
+    sent: Option<ContentReader>,
 }
 
 impl Collector {
@@ -315,6 +371,20 @@ impl Handler for Collector {
             self.headers.push((name, value));
         }
         true
+    }
+
+    fn read(&mut self, data: &mut [u8]) -> Result<usize, ReadError> {
+        match &mut self.sent {
+            Some(sent) => sent.read(data).map_err(|_| ReadError::Abort),
+            None => Ok(0),
+        }
+    }
+
+    fn seek(&mut self, whence: SeekFrom) -> SeekResult {
+        match self.sent.as_mut().map(|sent| sent.seek(whence)) {
+            Some(Ok(_)) => SeekResult::Ok,
+            _ => SeekResult::Fail,
+        }
     }
 
     fn write(&mut self, data: &[u8]) -> Result<usize, WriteError> {

@@ -4,5 +4,7 @@
 pub mod retry;
 
 mod client;
+mod content;
 
-pub use client::{Access, Client, Failure, Request, Response};
+pub use client::{is_same_server, Access, Action, Client, Failure, Request, Response};
+pub use content::{Content, ContentReader};

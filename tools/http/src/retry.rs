@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What an answer means, and whether to ask again.
 
+use std::fmt;
 use std::thread;
 use std::time::Duration;
 
@@ -33,10 +34,41 @@ pub enum Verdict {
     Good(Response),
     /// Who asks has to say who that is, in one of these ways.
     Unauthorized(Vec<String>),
-    /// Perhaps later, after so long if that is said.
-    Again(Error, Option<Duration>),
-    /// No.
+    /// No; whether it may be otherwise another time says [`is_passing`].
     Bad(Error),
+}
+
+/// That a server does not do what was asked for.
+#[derive(Debug)]
+pub struct Refused {
+    /// What it answers.
+    pub status: u32,
+    /// After how long it may be asked again, if that is said.
+    pub after: Option<Duration>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the server says {}", status(self.status))
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Whether it may be otherwise another time.
+pub fn is_passing(error: &Error) -> bool {
+    match (
+        error.downcast_ref::<Refused>(),
+        error.downcast_ref::<Failure>(),
+    ) {
+        (Some(refused), _) => is_busy(refused.status),
+        (_, Some(failure)) => !failure.is_final,
+        (None, None) => false,
+    }
+}
+
+fn is_busy(status: u32) -> bool {
+    matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
 impl Patience {
@@ -74,17 +106,10 @@ impl Attempts {
 pub fn judge(response: Result<Response>, from: u64) -> Verdict {
     let response = match response {
         Ok(response) => response,
-        Err(error) => {
-            let failure = error.downcast_ref::<Failure>();
-            return match failure.is_some_and(|failure| failure.is_final) {
-                true => Verdict::Bad(error),
-                false => Verdict::Again(error, None),
-            };
-        }
+        Err(error) => return Verdict::Bad(error),
     };
-    let error = anyhow!("the server says {}", status(response.status));
     match response.status {
-        200 if from == 0 => Verdict::Good(response),
+        200..=202 if from == 0 => Verdict::Good(response),
         206 if is_from(&response, from) => Verdict::Good(response),
         // Not all servers can begin in the middle.
         200 => Verdict::Bad(anyhow!("the server cannot go on where it was interrupted")),
@@ -94,13 +119,14 @@ pub fn judge(response: Result<Response>, from: u64) -> Verdict {
                 .map(str::to_owned)
                 .collect(),
         ),
-        408 | 425 | 429 | 500 | 502 | 503 | 504 => {
-            let seconds = response
-                .headers("retry-after")
-                .find_map(|value| value.parse().ok());
-            Verdict::Again(error, seconds.map(Duration::from_secs))
+        status => {
+            let mut seconds = response.headers("retry-after");
+            let seconds = seconds.find_map(|value| value.parse().ok());
+            Verdict::Bad(Error::new(Refused {
+                status,
+                after: seconds.map(Duration::from_secs),
+            }))
         }
-        _ => Verdict::Bad(error),
     }
 }
 

@@ -3,10 +3,10 @@
 //! image that was made of them.
 
 use std::collections::BTreeMap;
-use std::io::{Read, Seek, Write};
+use std::io::{Seek, Write};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
-use composefs_repository::stream::{Chunk, ContentType, Reader, Writer};
+use composefs_repository::stream::{ContentType, Writer};
 use composefs_repository::temporary::Temporary;
 use composefs_repository::{Category, Repository};
 use composefs_tools::fsverity::Digest;
@@ -15,7 +15,8 @@ use composefs_tools::quote;
 use composefs_tools::store::Unnamed;
 
 use crate::digest::BlobDigest;
-use crate::manifest::{self, Config, Manifest, Named, SIZE_MAX};
+use crate::manifest::{self, Config, Manifest, Named};
+use crate::text::{put_text, read};
 use crate::{filesystem, tag};
 
 pub(crate) const CONFIG: ContentType = ContentType(*b"ociconfg");
@@ -84,7 +85,7 @@ impl Image {
         };
         Ok(Self {
             digest: digest.clone(),
-            manifest,
+            manifest: *manifest,
             manifest_text,
             config,
             config_text,
@@ -208,11 +209,13 @@ pub struct Fetched {
     pub layers: Vec<(BlobDigest, Digest)>,
 }
 
-/// Makes the composefs image of one that is an image, and the streams that lead to it.
+/// Makes the composefs image of one that is an image, and the streams that lead to it. It has to
+/// have the digest `signed`, if that is given.
 ///
 /// # Errors
-/// If a layer has what an image cannot have, or something cannot be written.
-pub fn write(repository: &Repository, fetched: &Fetched) -> Result<()> {
+/// If a layer has what an image cannot have, it is not what is signed, or something cannot be
+/// written.
+pub fn write(repository: &Repository, fetched: &Fetched, signed: Option<&Digest>) -> Result<()> {
     let mut objects = Unnamed::new(repository.store());
     let config = &fetched.manifest.config.digest;
     if !fetched.manifest.is_image() {
@@ -220,8 +223,28 @@ pub fn write(repository: &Repository, fetched: &Fetched) -> Result<()> {
         return write_streams(repository, fetched, &Composed::default(), existing, objects);
     }
     let mut images = compose_all(repository, fetched, &mut objects)?;
+    if let Some(signed) = signed {
+        let key = image_key(repository.metadata().erofs_formats().default())?;
+        let made = images.refs.iter().find(|(found, _)| found == key);
+        ensure!(
+            made.is_some_and(|(_, made)| made == signed),
+            "its layers are not what is signed: they give another composefs image than {signed}"
+        );
+    }
     images.refs.extend(boot_images(repository, config)?);
     write_streams(repository, fetched, &images, None, objects)
+}
+
+/// Makes the stream of a manifest whose configuration is there.
+///
+/// # Errors
+/// If that is not there, or it cannot be written.
+pub(crate) fn write_manifest(repository: &Repository, fetched: &Fetched) -> Result<()> {
+    let config = &fetched.manifest.config.digest;
+    let existing = existing_config(repository, config)?;
+    ensure!(existing.is_some(), "configuration {config} is not there");
+    let objects = Unnamed::new(repository.store());
+    write_streams(repository, fetched, &Composed::default(), existing, objects)
 }
 
 /// Composefs images.
@@ -397,67 +420,4 @@ fn boot_images(repository: &Repository, config: &BlobDigest) -> Result<Vec<(Stri
     let (_, refs) = read(repository, &stream, CONFIG, config)?;
     let boot = |(key, _): &(String, _)| key.starts_with(BOOT_IMAGES);
     Ok(refs.into_iter().filter(boot).collect())
-}
-
-fn put_text(writer: &mut Writer, text: &[u8], objects: &mut Unnamed) -> Result<()> {
-    let object = objects.put(text)?;
-    writer.external(&object, text.len() as u64)
-}
-
-/// The text that a stream is, and what it refers to.
-fn read(
-    repository: &Repository,
-    stream: &Digest,
-    content_type: ContentType,
-    digest: &BlobDigest,
-) -> Result<(Vec<u8>, BTreeMap<String, Digest>)> {
-    let open = || {
-        let mut reader = open_stream(repository, stream, content_type)?;
-        let text = read_text(repository, &mut reader, digest)?;
-        anyhow::Ok((text, reader.names().clone()))
-    };
-    open().with_context(|| digest.to_string())
-}
-
-/// Opens the stream of something.
-///
-/// # Errors
-/// If it is damaged, or of something else.
-pub(crate) fn open_stream(
-    repository: &Repository,
-    stream: &Digest,
-    content_type: ContentType,
-) -> Result<Reader> {
-    let reader = Reader::open(repository.object(stream)?, repository.algorithm())?;
-    ensure!(
-        reader.content_type() == content_type,
-        "is the stream of something else"
-    );
-    Ok(reader)
-}
-
-/// The text that an open stream is.
-///
-/// # Errors
-/// If it is not there, or damaged.
-pub(crate) fn read_text(
-    repository: &Repository,
-    reader: &mut Reader,
-    digest: &BlobDigest,
-) -> Result<Vec<u8>> {
-    let Some(Chunk::External(object)) = reader.next_chunk()? else {
-        bail!("is damaged");
-    };
-    let mut text = Vec::new();
-    repository
-        .object(&object)?
-        .take(SIZE_MAX + 1)
-        .read_to_end(&mut text)?;
-    ensure!(
-        text.len() as u64 <= SIZE_MAX,
-        "is of more than {SIZE_MAX} bytes"
-    );
-    let found = BlobDigest::of(&text);
-    ensure!(found == *digest, "is damaged: its digest is {found}");
-    Ok(text)
 }

@@ -13,12 +13,13 @@ use composefs_tools::fsverity::Digest;
 use composefs_tools::store::Unnamed;
 
 use crate::checked::Checked;
+use crate::compression::Compression;
 use crate::digest::BlobDigest;
 use crate::manifest::{Config, Descriptor, Manifest};
 use crate::{layer, tag};
 
 /// What the stream of a blob is of that is not an archive.
-const BLOB: ContentType = ContentType(*b"oci_blob");
+pub(crate) const BLOB: ContentType = ContentType(*b"oci_blob");
 /// The archives that an artifact may have, as composefs-rs knows them.
 const ARCHIVES: [&str; 2] = [
     "application/vnd.oci.image.layer.v1.tar",
@@ -80,6 +81,17 @@ impl<'a> Layer<'a> {
             form: Form::Archive,
         };
         Ok(layers.iter().zip(diff_ids).map(layer).collect())
+    }
+
+    /// How the blob is compressed of what the stream has.
+    ///
+    /// # Errors
+    /// If it is in a way that is not known.
+    pub fn compression(&self) -> Result<Compression> {
+        match self.form {
+            Form::Blob => Ok(Compression::None),
+            Form::Archive | Form::BlobOfArchive => self.descriptor.compression(),
+        }
     }
 
     /// Reads it from `blob`, and makes the stream of it that it is called by.

@@ -10,6 +10,7 @@
 pub mod check;
 mod checked;
 mod compression;
+pub mod destination;
 pub mod digest;
 mod entry;
 pub mod filesystem;
@@ -21,11 +22,15 @@ mod merge;
 pub mod origin;
 mod parser;
 pub mod pull;
+pub mod push;
 pub mod reference;
 pub mod referrer;
 pub mod repair;
+pub mod signed;
 pub mod source;
 mod sparse;
 mod tag;
+mod text;
 
 pub use pull::pull;
+pub use push::push;

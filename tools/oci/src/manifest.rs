@@ -46,6 +46,8 @@ pub struct Descriptor {
     pub digest: BlobDigest,
     /// Its size in bytes.
     pub size: u64,
+    /// What it is, if it is the manifest of an artifact.
+    pub artifact_type: Option<String>,
     /// For whom it is.
     pub platform: Option<Platform>,
     /// What else is said of it.
@@ -73,13 +75,15 @@ struct Either {
     config: Option<Descriptor>,
     layers: Option<Vec<Descriptor>>,
     manifests: Option<Vec<Descriptor>>,
+    subject: Option<Descriptor>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// What a name stands for.
 #[derive(Clone, Debug)]
 pub enum Named {
     /// An image.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     /// Images, one for each platform.
     Index(Vec<Descriptor>),
 }
@@ -92,6 +96,10 @@ pub struct Manifest {
     pub config: Descriptor,
     /// Its layers, the lowest first.
     pub layers: Vec<Descriptor>,
+    /// The digest of the manifest that it is about, if it is about one.
+    pub subject: Option<BlobDigest>,
+    /// What else is said of it.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// The configuration of an image.
@@ -127,11 +135,13 @@ pub fn parse(text: &[u8]) -> Result<Named> {
             if layers.len() > LAYERS_MAX {
                 bail!("has {} layers, more than {LAYERS_MAX}", layers.len());
             }
-            Ok(Named::Manifest(Manifest {
+            Ok(Named::Manifest(Box::new(Manifest {
                 artifact_type: either.artifact_type,
                 config,
                 layers,
-            }))
+                subject: either.subject.map(|subject| subject.digest),
+                annotations: either.annotations.unwrap_or_default(),
+            })))
         }
         _ => Err(anyhow!("is neither a manifest nor an index")),
     }
@@ -143,6 +153,14 @@ impl Manifest {
     pub fn is_image(&self) -> bool {
         let kind = &*self.config.media_type;
         kind == OCI_CONFIG || kind == DOCKER_CONFIG
+    }
+
+    /// The type that it is sent as.
+    pub fn media_type(&self) -> &'static str {
+        match &*self.config.media_type {
+            DOCKER_CONFIG => DOCKER_MANIFEST,
+            _ => OCI_MANIFEST,
+        }
     }
 
     /// Refuses an image that has layers of a kind that is not known.

@@ -24,9 +24,17 @@ use crate::tag;
 /// If that cannot be written.
 pub fn note(repository: &Repository, digest: &BlobDigest, reference: &Reference) -> Result<()> {
     match reference.absolute() {
-        Some(origin) => repository.set_origin(&tag::manifest(digest), &origin),
+        Some(origin) => note_text(repository, digest, &origin),
         None => Ok(()),
     }
+}
+
+/// The same, of a text that was noted of another image.
+///
+/// # Errors
+/// If that cannot be written.
+pub(crate) fn note_text(repository: &Repository, digest: &BlobDigest, origin: &str) -> Result<()> {
+    repository.set_origin(&tag::manifest(digest), origin)
 }
 
 /// Where the image of a digest came from, if that was noted.
@@ -133,6 +141,7 @@ fn manifest_text(source: &dyn Source, digest: &BlobDigest) -> Result<Vec<u8>> {
         digest: digest.clone(),
         // Not known, nor asked for.
         size: 0,
+        artifact_type: None,
         platform: None,
         annotations: Default::default(),
     };

@@ -9,6 +9,7 @@ use std::thread;
 
 use anyhow::{bail, Context, Result};
 use composefs_repository::{Category, Repository};
+use composefs_sign::Certificate;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::lock;
 
@@ -16,7 +17,9 @@ use crate::digest::BlobDigest;
 use crate::image::{self, Fetched};
 use crate::layers::Layer;
 use crate::manifest::Platform;
-use crate::source::{self, Source};
+use crate::signed::find::{self, Found as Signed};
+use crate::signed::{kept, Subject};
+use crate::source::{self, Found, Source};
 use crate::tag;
 
 /// Who is told how far it is. From several threads.
@@ -33,7 +36,8 @@ pub trait Watch: Sync {
 pub type Advance<'a> = Box<dyn Fn(u64) + Send + 'a>;
 
 /// Copies the image for `platform` from `source`, and gives it `name`. The digest of its manifest
-/// is what comes back.
+/// is what comes back. If there are `signers`, it has to be signed by those whom they vouch for:
+/// nothing but the manifest and the configuration is read before that is known.
 ///
 /// # Errors
 /// If it cannot be read, is not what it should be, or cannot be written.
@@ -42,6 +46,7 @@ pub fn pull(
     source: &dyn Source,
     platform: &Platform,
     name: &str,
+    signers: Option<&[Certificate]>,
     watch: &dyn Watch,
 ) -> Result<BlobDigest> {
     repository.expect_writable()?;
@@ -50,6 +55,16 @@ pub fn pull(
     let found = source::find(source, platform)?;
     found.manifest.expect_known_layers()?;
     let config_text = source::blob_text(source, &found.manifest.config)?;
+    let signed = match signers {
+        Some(signers) => Some(expect_signed(
+            repository,
+            source,
+            &found,
+            &config_text,
+            signers,
+        )?),
+        None => None,
+    };
     let layers = Layer::all(&found.manifest, &config_text)?;
     let layers = fetch(repository, source, &layers, watch)?;
     watch.compose();
@@ -60,10 +75,39 @@ pub fn pull(
         config_text,
         layers,
     };
-    image::write(repository, &fetched)?;
+    image::write(
+        repository,
+        &fetched,
+        signed.as_ref().map(|signed| &signed.held.digest),
+    )?;
+    if let Some(artifact) = signed.and_then(|signed| signed.artifact) {
+        kept::keep(repository, &fetched.digest, &artifact)?;
+    }
     image::name(repository, &fetched.digest, name)?;
     repository.sync()?;
     Ok(fetched.digest)
+}
+
+/// The signatures of an image that hold.
+fn expect_signed(
+    repository: &Repository,
+    source: &dyn Source,
+    found: &Found,
+    config_text: &[u8],
+    signers: &[Certificate],
+) -> Result<Signed> {
+    let subject = Subject {
+        digest: &found.digest,
+        manifest_text: &found.text,
+        manifest: &found.manifest,
+        config_text,
+        algorithm: repository.algorithm(),
+        version: repository.metadata().erofs_formats().default(),
+    };
+    if !found.manifest.is_image() {
+        bail!("is an artifact: nothing in it could be signed");
+    }
+    find::find(source, &subject, signers)
 }
 
 /// Fetches the layers that are not there, several at a time.

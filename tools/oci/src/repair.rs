@@ -19,8 +19,9 @@ use composefs_tools::fsverity::Digest;
 
 use crate::digest::BlobDigest;
 use crate::image::title;
-use crate::origin::Origins;
+use crate::origin::{self, Origins};
 use crate::pull::Watch;
+use crate::referrer;
 use crate::tag;
 
 use image::{Mending, NoOrigin};
@@ -101,7 +102,13 @@ pub fn repair(
     let mut images: BTreeMap<BlobDigest, Vec<String>> = BTreeMap::new();
     for link in repository.refs(Category::Streams)? {
         let digest = tag::manifest_digest(link.target_name());
-        if let (Some(name), Some(digest)) = (tag::name(&link.name), digest) {
+        // What is about an image has no name, but is where that is.
+        let subject = referrer::subject_digest(&link.name);
+        let name = match subject {
+            Some(subject) => origin::noted(repository, &subject),
+            None => tag::name(&link.name),
+        };
+        if let (Some(name), Some(digest)) = (name, digest) {
             images.entry(digest).or_default().push(name);
         }
     }

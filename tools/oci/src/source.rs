@@ -47,6 +47,15 @@ pub trait Source: Sync {
     /// # Errors
     /// If it is not there, or cannot be read.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>>;
+
+    /// The manifests of what is about the image of a digest and said to be of this kind, or whose
+    /// kind is not said.
+    ///
+    /// # Errors
+    /// If that cannot be found out.
+    fn referrers(&self, _subject: &BlobDigest, _kind: &str) -> Result<Vec<Descriptor>> {
+        Ok(Vec::new())
+    }
 }
 
 /// A manifest that was found.
@@ -75,7 +84,7 @@ pub fn find(source: &dyn Source, platform: &Platform) -> Result<Found> {
                 return Ok(Found {
                     digest: BlobDigest::of(&text),
                     text,
-                    manifest,
+                    manifest: *manifest,
                 })
             }
             Named::Index(all) => text = manifest_text(source, choose(&all, platform)?)?,
@@ -84,7 +93,11 @@ pub fn find(source: &dyn Source, platform: &Platform) -> Result<Found> {
     bail!("has an index within {DEPTH_MAX} others")
 }
 
-fn manifest_text(source: &dyn Source, descriptor: &Descriptor) -> Result<Vec<u8>> {
+/// Reads a manifest.
+///
+/// # Errors
+/// If it is not what it should be.
+pub(crate) fn manifest_text(source: &dyn Source, descriptor: &Descriptor) -> Result<Vec<u8>> {
     let read = || read_text(source.manifest(descriptor)?, descriptor);
     read().with_context(|| format!("manifest {}", descriptor.digest))
 }

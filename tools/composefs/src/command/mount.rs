@@ -1,13 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `composefs mount` and `composefs umount`.
 
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use composefs_format::Verity;
 use composefs_mount::options::{Options as Mount, Proof, Upper};
+use composefs_oci::image::Image;
+use composefs_oci::signed::{kept, Seal};
+use composefs_repository::Repository;
 use composefs_tools::quote;
+use rustix::fs::{memfd_create, MemfdFlags};
+use rustix::io::Errno;
 use rustix::mount::{unmount, UnmountFlags};
 
 use crate::fetched::composefs;
@@ -23,6 +31,9 @@ pub struct Options {
     /// Have a layer on top that can be written to, and is kept in this directory
     #[arg(long, value_name = "DIR")]
     writable: Option<PathBuf>,
+    /// Give the kernel no signature, even if the image has one here
+    #[arg(long)]
+    no_signature: bool,
 }
 
 /// Unmount an image
@@ -57,8 +68,49 @@ impl Options {
             }
             options.upper = Some(upper);
         }
-        composefs_mount::mount(&image, &options, &self.target).with_context(context)
+        // What has no fs-verity has nothing that the kernel could compare with a signature.
+        let seals = match self.no_signature || !repository.is_secure() {
+            true => Vec::new(),
+            false => self.seals(&repository).with_context(context)?,
+        };
+        let mut mounted = None;
+        for seal in &seals {
+            let signature = in_memory(&seal.signature).with_context(context)?;
+            options.signature = Some(format!("/proc/self/fd/{}", signature.as_raw_fd()).into());
+            match composefs_mount::mount(&image, &options, &self.target) {
+                Err(error) if is_of_signature(&error) => mounted = Some(Err(error)),
+                done => return done.with_context(context),
+            }
+        }
+        let mounted =
+            mounted.unwrap_or_else(|| composefs_mount::mount(&image, &options, &self.target));
+        mounted.with_context(context)
     }
+
+    /// The signatures of the composefs image that are here.
+    fn seals(&self, repository: &Repository) -> Result<Vec<Seal>> {
+        match Image::open(repository, &self.image) {
+            Ok(image) => kept::of_composefs(repository, &image),
+            // It is one without a manifest, which has none.
+            Err(_) => Ok(Vec::new()),
+        }
+    }
+}
+
+/// Whether another signature may be taken where this one was not: by another key, say.
+fn is_of_signature(error: &composefs_mount::Error) -> bool {
+    matches!(
+        error.errno(),
+        Errno::NOKEY | Errno::KEYREJECTED | Errno::BADMSG
+    )
+}
+
+/// A file that is nowhere.
+fn in_memory(content: &[u8]) -> std::io::Result<File> {
+    let file = memfd_create("signature", MemfdFlags::CLOEXEC)?;
+    let mut file = File::from(file);
+    file.write_all(content)?;
+    Ok(file)
 }
 
 impl Unmount {

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use clap::Args;
 use composefs_oci::manifest::Platform;
 use composefs_oci::origin;
@@ -13,6 +13,7 @@ use composefs_tools::quote;
 use crate::access::Access;
 use crate::place::Place;
 use crate::progress::Pulling;
+use crate::trust::Trust;
 
 /// Fetch an image, or an artifact
 #[derive(Args, Debug)]
@@ -28,6 +29,15 @@ pub struct Options {
     #[arg(long, value_name = "PLATFORM", value_parser = platform)]
     platform: Option<Platform>,
 
+    /// Take it only if it is signed by somebody who is trusted; nothing but its manifest and its
+    /// configuration is fetched before that is known. The signatures are kept, and mount gives them
+    /// to the kernel
+    #[arg(long)]
+    require_signature: bool,
+
+    #[command(flatten)]
+    trust: Trust,
+
     #[command(flatten)]
     access: Access,
 }
@@ -35,6 +45,14 @@ pub struct Options {
 impl Options {
     pub fn run(self, place: &Place, out: &mut dyn Write) -> Result<()> {
         let reference = self.image.parse()?;
+        let signers = match self.require_signature {
+            true => Some(self.trust.certificates()?),
+            // To ignore what is about trust would be to lie.
+            false if self.trust.is_said() => {
+                bail!("--cert and --keyring need --require-signature")
+            }
+            false => None,
+        };
         let repository = place.open_or_make()?;
         let name = self.name.as_deref().unwrap_or(&self.image);
         let platform = self.platform.unwrap_or_else(Platform::host);
@@ -42,7 +60,14 @@ impl Options {
         let settings = self.access.settings();
         let pull = || {
             let source: Box<dyn Source> = source::open(&reference, &settings)?;
-            let digest = composefs_oci::pull(&repository, &*source, &platform, name, &progress)?;
+            let digest = composefs_oci::pull(
+                &repository,
+                &*source,
+                &platform,
+                name,
+                signers.as_deref(),
+                &progress,
+            )?;
             origin::note(&repository, &digest, &reference)?;
             anyhow::Ok(digest)
         };

@@ -4,7 +4,7 @@
 use std::io::Read;
 
 use anyhow::{anyhow, Context};
-use composefs_http::{Access, Client, Request};
+use composefs_http::{Access, Action, Client, Request};
 use composefs_tools::fsverity::object_path;
 
 use super::{Refusal, Source};
@@ -46,7 +46,7 @@ impl Source for Server {
             accept: &[],
             authorization: None,
             from: 0,
-            form: None,
+            action: Action::Get,
         };
         let response = self.client.send(&request).context(path.clone());
         let response = response.map_err(Refusal::Broken)?;

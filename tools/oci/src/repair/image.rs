@@ -20,6 +20,7 @@ use crate::origin::{Found, Origins};
 use crate::pull::{self, Watch};
 use crate::source::{self, Source};
 use crate::tag;
+use crate::text::{open_stream, read_text};
 
 /// It is not known where an image came from.
 #[derive(Debug)]
@@ -134,7 +135,7 @@ impl<'a> Mending<'a> {
         let fetched = Fetched {
             digest: self.digest.clone(),
             manifest_text,
-            manifest: parsed.clone(),
+            manifest: (*parsed).clone(),
             config_text,
             layers: streams,
         };
@@ -178,11 +179,11 @@ impl<'a> Mending<'a> {
     ) -> Text {
         for stream in streams {
             self.reached.objects.insert(stream);
-            let Ok(mut reader) = image::open_stream(self.repository, &stream, content_type) else {
+            let Ok(mut reader) = open_stream(self.repository, &stream, content_type) else {
                 continue;
             };
             self.reach(&reader);
-            let text = image::read_text(self.repository, &mut reader, digest);
+            let text = read_text(self.repository, &mut reader, digest);
             return Text {
                 stream: Some(stream),
                 refs: reader.names().clone(),

@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail, Context, Result};
 use composefs_tools::quote;
 
-use super::layout::{blob_path, root, INDEX};
+use super::layout::{blob_path, of_kind, root, INDEX};
 use super::{Root, Source};
+use crate::digest::BlobDigest;
 use crate::manifest::Descriptor;
 
 /// Most files of an archive: far more than blobs of an image.
@@ -85,7 +86,12 @@ impl Source for Archive {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
-        Ok(Box::new(self.part(&blob_path(descriptor))?))
+        Ok(Box::new(self.part(&blob_path(&descriptor.digest))?))
+    }
+
+    fn referrers(&self, _: &BlobDigest, kind: &str) -> Result<Vec<Descriptor>> {
+        let context = || format!("{} in {}", INDEX, quote::path(&self.path));
+        of_kind(self.part(INDEX)?, kind).with_context(context)
     }
 }
 

@@ -9,12 +9,13 @@ use anyhow::{bail, Context, Result};
 use composefs_tools::quote;
 
 use super::{read_some, Root, Source};
+use crate::digest::BlobDigest;
 use crate::manifest::{self, Descriptor, Named};
 
 /// What says which images there are.
-pub(super) const INDEX: &str = "index.json";
+pub(crate) const INDEX: &str = "index.json";
 /// What the tag of an image is annotated as.
-const TAG: &str = "org.opencontainers.image.ref.name";
+pub(crate) const TAG: &str = "org.opencontainers.image.ref.name";
 
 /// A directory.
 #[derive(Debug)]
@@ -46,13 +47,27 @@ impl Source for Layout {
     }
 
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
-        Ok(Box::new(self.open(&blob_path(descriptor))?))
+        Ok(Box::new(self.open(&blob_path(&descriptor.digest))?))
+    }
+
+    fn referrers(&self, _: &BlobDigest, kind: &str) -> Result<Vec<Descriptor>> {
+        of_kind(self.open(INDEX)?, kind)
+            .with_context(|| quote::path(&self.path.join(INDEX)).to_string())
     }
 }
 
 /// Where a blob is.
-pub(super) fn blob_path(descriptor: &Descriptor) -> String {
-    format!("blobs/sha256/{}", descriptor.digest.hex())
+pub(crate) fn blob_path(digest: &BlobDigest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+/// The artifacts of a kind in an index. What they are about, they say themselves.
+pub(super) fn of_kind(index: impl Read, kind: &str) -> Result<Vec<Descriptor>> {
+    let Named::Index(mut all) = manifest::parse(&read_some(index)?)? else {
+        bail!("is not an index");
+    };
+    all.retain(|descriptor| descriptor.artifact_type.as_deref() == Some(kind));
+    Ok(all)
 }
 
 /// The images of an index that have a tag, or all of them.
@@ -60,6 +75,11 @@ pub(super) fn root(index: impl Read, tag: Option<&str>) -> Result<Root> {
     let Named::Index(mut all) = manifest::parse(&read_some(index)?)? else {
         bail!("is not an index");
     };
+    let is_about_others =
+        |all: &Descriptor| all.artifact_type.is_some() && !all.annotations.contains_key(TAG);
+    if tag.is_none() {
+        all.retain(|descriptor| !is_about_others(descriptor));
+    }
     if let Some(tag) = tag {
         all.retain(|descriptor| {
             descriptor

@@ -5,6 +5,8 @@ mod auth;
 mod challenge;
 mod config;
 mod name;
+mod push;
+mod referrers;
 mod resume;
 mod token;
 
@@ -13,8 +15,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{bail, Context, Result};
-use composefs_http::retry::{self, Patience, Verdict};
-use composefs_http::{Access, Client, Failure, Request, Response};
+use composefs_http::retry::{self, Patience, Refused, Verdict};
+use composefs_http::{is_same_server, Access, Action, Client, Failure, Request, Response};
 use composefs_tools::lock::lock;
 use composefs_tools::quote;
 
@@ -50,6 +52,23 @@ impl Default for Settings {
     }
 }
 
+/// What a registry is asked for leave to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leave {
+    Pull,
+    Push,
+}
+
+impl Leave {
+    /// In the words of those who give it.
+    fn actions(self) -> &'static str {
+        match self {
+            Self::Pull => "pull",
+            Self::Push => "pull,push",
+        }
+    }
+}
+
 /// An image in a registry, or in one of its mirrors.
 #[derive(Debug)]
 pub struct Registry {
@@ -72,6 +91,7 @@ struct Hosted {
     place: Place,
     client: Client,
     patience: Patience,
+    leave: Leave,
     token: Mutex<Option<Token>>,
 }
 
@@ -81,6 +101,10 @@ impl Registry {
     /// # Errors
     /// If it is not a name, the configuration cannot be read, or forbids it.
     pub fn open(name: &str, settings: &Settings) -> Result<Self> {
+        Self::open_to(Leave::Pull, name, settings)
+    }
+
+    fn open_to(leave: Leave, name: &str, settings: &Settings) -> Result<Self> {
         let parsed = Name::parse(name)?;
         let places = config::places(&parsed, settings.trust)?;
         let hosted = |place: Place| Hosted {
@@ -92,6 +116,7 @@ impl Registry {
             }),
             place,
             patience: Patience::new(settings.pause),
+            leave,
             token: Mutex::default(),
         };
         Ok(Self {
@@ -100,23 +125,30 @@ impl Registry {
         })
     }
 
-    /// Asks one place after the other: those that another follows once, lest a mirror that is gone
-    /// holds everything up. The last is the registry itself, whose refusal counts.
+    /// The places, and how each is asked: those that another follows once, lest a mirror that is
+    /// gone holds everything up.
+    fn insistently(&self) -> impl Iterator<Item = (&Hosted, Insistence)> {
+        let last = self.places.len().saturating_sub(1);
+        self.places.iter().enumerate().map(move |(at, hosted)| {
+            let insistence = match at == last {
+                true => Insistence::Patient,
+                false => Insistence::Once,
+            };
+            (hosted, insistence)
+        })
+    }
+
+    /// Asks one place after the other. The last is the registry itself, whose refusal counts.
     fn ask<'a, T>(
         &'a self,
         by_digest: bool,
         ask: impl Fn(&'a Hosted, Insistence) -> Result<T>,
     ) -> Result<T> {
         let mut last = None;
-        let mut places = self.places.iter().peekable();
-        while let Some(hosted) = places.next() {
+        for (hosted, insistence) in self.insistently() {
             if hosted.place.only_by_digest && !by_digest {
                 continue;
             }
-            let insistence = match places.peek() {
-                Some(_) => Insistence::Once,
-                None => Insistence::Patient,
-            };
             match ask(hosted, insistence).with_context(|| hosted.place.to_string()) {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = Some(error),
@@ -169,42 +201,76 @@ impl Source for Registry {
             Ok(Box::new(resuming) as Box<dyn Read + Send + '_>)
         })
     }
+
+    fn referrers(&self, subject: &BlobDigest, kind: &str) -> Result<Vec<Descriptor>> {
+        self.all_referrers(subject, kind)
+    }
 }
 
 impl Hosted {
     /// Gets what is at a path of the repository, from byte `from` on.
     fn get(&self, path: &str, from: u64, insistence: Insistence) -> Result<Response> {
+        let got = self.get_at(&self.place.url(path), from, insistence);
+        got.map_err(|error| match retry::is_passing(&error) {
+            true => error,
+            false => error.context(quote::bytes(path.as_bytes()).to_string()),
+        })
+    }
+
+    fn get_at(&self, url: &str, from: u64, insistence: Insistence) -> Result<Response> {
+        let ask = || self.ask(url, from, &Action::Get);
+        match insistence {
+            Insistence::Once => ask(),
+            Insistence::Patient => self.patiently(ask),
+        }
+    }
+
+    /// Does something until it is done, or fails for good.
+    fn patiently<T>(&self, act: impl Fn() -> Result<T>) -> Result<T> {
         let mut attempts = self.patience.attempts();
-        let mut may_identify = true;
+        loop {
+            let error = match act() {
+                Err(error) if retry::is_passing(&error) => error,
+                done => return done,
+            };
+            let refused = error.downcast_ref::<Refused>();
+            let after = refused.and_then(|refused| refused.after);
+            attempts.wait(error, after)?;
+        }
+    }
+
+    /// Asks once, and says who asks if that is wanted.
+    fn ask(&self, url: &str, from: u64, action: &Action) -> Result<Response> {
+        // What is for the registry is not for others.
+        let is_registry = is_same_server(url, &self.place.url(""));
+        let mut may_identify = is_registry;
         loop {
             let request = Request {
-                url: self.place.url(path),
+                url: url.to_owned(),
                 accept: &[OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX],
                 authorization: lock(&self.token)
                     .as_ref()
-                    .filter(|token| token.is_fresh())
+                    .filter(|token| token.is_fresh() && is_registry)
                     .map(Token::header),
                 from,
-                form: None,
+                action: action.clone(),
             };
-            let response = self.client.send(&request);
-            match retry::judge(response, from) {
+            match retry::judge(self.client.send(&request), from) {
                 Verdict::Good(response) => return Ok(response),
                 Verdict::Unauthorized(challenges) if may_identify => {
                     may_identify = false;
                     let credentials = Credentials::find(&self.place)?;
-                    let token =
-                        token::get(&self.client, &self.place, &challenges, credentials.as_ref())?;
+                    let token = token::get(
+                        &self.client,
+                        &self.place,
+                        self.leave.actions(),
+                        &challenges,
+                        credentials.as_ref(),
+                    )?;
                     *lock(&self.token) = Some(token);
                 }
                 Verdict::Unauthorized(_) => bail!("access is denied"),
-                Verdict::Again(error, after) => match insistence {
-                    Insistence::Once => return Err(error),
-                    Insistence::Patient => attempts.wait(error, after)?,
-                },
-                Verdict::Bad(error) => {
-                    return Err(error).with_context(|| quote::bytes(path.as_bytes()).to_string())
-                }
+                Verdict::Bad(error) => return Err(error),
             }
         }
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use base64::prelude::{Engine, BASE64_STANDARD};
-use composefs_http::{Client, Request};
+use composefs_http::{Action, Client, Request};
 use composefs_tools::quote;
 use serde::Deserialize;
 
@@ -46,13 +46,14 @@ impl Token {
     }
 }
 
-/// Gets one, as a registry asks for.
+/// Gets one, as a registry asks for; if it does not say what it is to be good for, for `actions`.
 ///
 /// # Errors
 /// If it is not given.
 pub fn get(
     client: &Client,
     place: &Place,
+    actions: &str,
     headers: &[String],
     credentials: Option<&Credentials>,
 ) -> Result<Token> {
@@ -66,7 +67,7 @@ pub fn get(
             .find(|challenge| challenge.scheme == scheme)
     };
     if let Some(challenge) = find("bearer") {
-        return bearer(client, place, challenge, credentials);
+        return bearer(client, place, actions, challenge, credentials);
     }
     match (find("basic"), credentials) {
         (Some(_), Some(credentials)) => Ok(Token {
@@ -88,6 +89,7 @@ fn basic(Credentials { user, password, .. }: &Credentials) -> String {
 fn bearer(
     client: &Client,
     place: &Place,
+    actions: &str,
     challenge: &Challenge,
     credentials: Option<&Credentials>,
 ) -> Result<Token> {
@@ -99,8 +101,9 @@ fn bearer(
         "the server names {} as who grants access, which is not to be trusted",
         quote::bytes(realm.as_bytes())
     );
-    let scope = format!("repository:{}:pull", place.path);
-    let mut fields = vec![("scope", challenge.get("scope").unwrap_or(&scope))];
+    let scope = format!("repository:{}:{actions}", place.path);
+    let scopes = challenge.get("scope").unwrap_or(&scope).split(' ');
+    let mut fields: Vec<_> = scopes.map(|scope| ("scope", scope)).collect();
     fields.extend(challenge.get("service").map(|service| ("service", service)));
     let identity = credentials.and_then(|credentials| credentials.identity.as_deref());
     if let Some(identity) = identity {
@@ -123,7 +126,10 @@ fn bearer(
         accept: &[],
         authorization: credentials.filter(|_| identity.is_none()).map(basic),
         from: 0,
-        form: identity.map(|_| query),
+        action: match identity {
+            Some(_) => Action::Form(query),
+            None => Action::Get,
+        },
     };
     let ask = || {
         let response = client.send(&request)?;
