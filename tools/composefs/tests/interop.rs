@@ -8,23 +8,10 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use common::image::clashes;
+use common::peers::cfsctl;
 use common::{damage, everything, fails, odd_layers, ok, By, Layer, Layout};
-
-fn cfsctl(repository: &Path, arguments: &[&str]) -> String {
-    let tools = std::env::var_os("COMPOSEFS_RS_TOOLS").expect("COMPOSEFS_RS_TOOLS is set");
-    let output = Command::new(Path::new(&tools).join("cfsctl"))
-        .arg("--repo")
-        .arg(repository)
-        .args(arguments)
-        .output()
-        .expect("cfsctl runs");
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{arguments:?}: {error}");
-    String::from_utf8(output.stdout).expect("text")
-}
 
 /// Layers with all that images have: what decides over how they are laid out.
 fn rich_layers() -> Vec<(Vec<u8>, By)> {

@@ -3,10 +3,14 @@
 #![allow(dead_code, unused_imports, reason = "not every test uses all of it")]
 
 pub mod honest;
+pub mod hub;
 pub mod image;
 pub mod kill;
 pub mod peak;
+pub mod peers;
+pub mod pki;
 pub mod server;
+pub mod signed;
 
 use std::collections::BTreeMap;
 use std::fs;

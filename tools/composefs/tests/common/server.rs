@@ -11,9 +11,10 @@ use std::time::Duration;
 /// What was asked for.
 #[derive(Clone, Debug)]
 pub struct Request {
+    pub method: String,
     pub path: String,
     pub headers: HashMap<String, String>,
-    pub body: String,
+    pub body: Vec<u8>,
 }
 
 /// What is answered.
@@ -94,13 +95,20 @@ fn serve(stream: TcpStream, seen: &Mutex<Vec<Request>>, answer: &dyn Fn(&Request
     }
 }
 
+/// How whoever wants TLS begins.
+const TLS: u8 = 0x16;
+
 fn read(reader: &mut impl BufRead) -> Option<Request> {
+    if reader.fill_buf().ok()?.first() == Some(&TLS) {
+        return None;
+    }
     let mut line = String::new();
     reader
         .read_line(&mut line)
         .ok()
         .filter(|&count| count > 0)?;
-    let path = line.split(' ').nth(1)?.to_owned();
+    let mut words = line.split(' ').map(str::to_owned);
+    let (method, path) = (words.next()?, words.next()?);
     let mut headers = HashMap::new();
     loop {
         line.clear();
@@ -118,8 +126,8 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
         .map_or(0, |length| length.parse().unwrap_or(0));
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let body = String::from_utf8(body).ok()?;
     Some(Request {
+        method,
         path,
         headers,
         body,
