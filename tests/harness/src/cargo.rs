@@ -22,6 +22,7 @@ pub fn command(subcommand: &str) -> Result<Command> {
             "CARGO_TARGET_DIR",
             "COMPOSEFS_CAPI",
             "COMPOSEFS_C_TOOLS",
+            "COMPOSEFS_DOCKER_REGISTRY",
             "COMPOSEFS_RS_TOOLS",
         ] {
             if let Some(value) = std::env::var(variable)
