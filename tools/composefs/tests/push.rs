@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use common::hub::Hub;
 use common::pki::Pki;
-use common::server::Reply;
+use common::server::{Reply, Server};
 use common::{composefs, everything, fails, odd_layers, ok, pulled, repository, Pulled};
 
 const PLAIN: &str = "--tls-verify=false";
@@ -222,46 +222,86 @@ fn registries_that_do_not_take_it() {
     assert!(error.contains("the image is another one"), "{error}");
 }
 
-/// Leave to write is asked for, and to read where a blob is taken from.
+/// Leave to write is asked for, in the words of the registry or, if it has none, in ours.
 #[test]
 fn a_token_to_write_with() {
     let (pulled, _) = set_up();
-    let hub = Hub::changed(true, |request, reply| {
-        let path = &request.path;
-        if path.starts_with("/token") {
-            let may_push = path.contains("scope=repository%3Aa%2Fb%3Apull%2Cpush");
-            let token = if may_push { "writer" } else { "reader" };
-            let answer = format!("{{\"token\": \"{token}\", \"expires_in\": 300}}");
-            return Reply::new(200, answer.as_bytes());
-        }
-        let shown = request.headers.get("authorization").map(String::as_str);
-        let is_write = matches!(&*request.method, "PUT" | "POST");
-        let is_good = shown == Some("Bearer writer") || shown == Some("Bearer reader") && !is_write;
-        if is_good {
-            return reply;
-        }
+    for has_words in [true, false] {
+        let hub = Hub::changed(true, move |request, reply| {
+            let path = &request.path;
+            if path.starts_with("/token") {
+                let may_push = path.contains("scope=repository%3Aa%2Fb%3Apull%2Cpush");
+                let token = if may_push { "writer" } else { "reader" };
+                let answer = format!("{{\"token\": \"{token}\", \"expires_in\": 300}}");
+                return Reply::new(200, answer.as_bytes());
+            }
+            let shown = request.headers.get("authorization").map(String::as_str);
+            let is_write = matches!(&*request.method, "PUT" | "POST");
+            let is_reader = shown == Some("Bearer reader");
+            if shown == Some("Bearer writer") || is_reader && !is_write {
+                return reply;
+            }
+            let host = &request.headers["host"];
+            let scope = match (has_words, is_write) {
+                (false, _) => "",
+                (true, true) => ",scope=\"repository:a/b:pull,push repository:c:pull\"",
+                (true, false) => ",scope=\"repository:a/b:pull\"",
+            };
+            let challenge = format!("Bearer realm=\"http://{host}/token\",service=\"s\"{scope}");
+            Reply::new(401, b"").header("WWW-Authenticate", &challenge)
+        });
+        push(&pulled, &hub.name("a/b:v1"));
+        assert_eq!(hub.tags("a/b"), ["v1"]);
+        let tokens = hub.server.requests().into_iter();
+        let tokens: Vec<_> = tokens
+            .map(|request| request.path)
+            .filter(|path| path.starts_with("/token"))
+            .collect();
+        assert_eq!(tokens.len(), if has_words { 2 } else { 1 });
+        let last = tokens.last().expect("a token");
+        assert_eq!(last.contains("scope=repository%3Ac%3Apull"), has_words);
+    }
+}
+
+/// Uploads may go to another server, which is not shown what the registry is.
+#[test]
+fn uploads_that_go_elsewhere() {
+    let (pulled, _) = set_up();
+    let place = Arc::new(Mutex::new(String::new()));
+    let elsewhere = Arc::clone(&place);
+    let hub = Hub::changed(true, move |request, reply| {
         let host = &request.headers["host"];
-        let scope = if is_write {
-            "repository:a/b:pull,push repository:c:pull"
-        } else {
-            "repository:a/b:pull"
-        };
-        let challenge =
-            format!("Bearer realm=\"http://{host}/token\",service=\"s\",scope=\"{scope}\"");
-        Reply::new(401, b"").header("WWW-Authenticate", &challenge)
+        if request.path.starts_with("/token") {
+            return Reply::new(200, b"{\"token\": \"secret\"}");
+        }
+        if !request.headers.contains_key("authorization") {
+            let challenge = format!("Bearer realm=\"http://{host}/token\"");
+            return Reply::new(401, b"").header("WWW-Authenticate", &challenge);
+        }
+        match &*request.method {
+            "POST" => {
+                let location = format!("http://{}/upload", elsewhere.lock().expect("place"));
+                Reply::new(202, b"").header("Location", &location)
+            }
+            _ => reply,
+        }
     });
+    let stored = Arc::clone(&hub.stored);
+    let other = Server::run(move |request| {
+        assert!(
+            !request.headers.contains_key("authorization"),
+            "{request:?}"
+        );
+        let (_, digest) = request.path.split_once("?digest=").expect("digest");
+        let key = ("a/b".to_owned(), digest.to_owned());
+        let mut stored = stored.lock().expect("registry");
+        stored.blobs.insert(key, request.body.clone());
+        Reply::new(201, b"")
+    });
+    place.lock().expect("place").clone_from(&other.host);
     push(&pulled, &hub.name("a/b:v1"));
     assert_eq!(hub.tags("a/b"), ["v1"]);
-    let tokens = hub.server.requests().into_iter();
-    let tokens: Vec<_> = tokens
-        .filter(|request| request.path.starts_with("/token"))
-        .collect();
-    assert_eq!(tokens.len(), 2);
-    assert!(
-        tokens[1].path.contains("scope=repository%3Ac%3Apull"),
-        "{}",
-        tokens[1].path
-    );
+    assert_eq!(other.requests().len(), 8);
 }
 
 /// What is in another repository of the same registry is not sent.
