@@ -23,7 +23,7 @@ mod limits;
 pub mod lock;
 pub mod measure;
 pub mod mkcomposefs;
-mod output;
+pub mod output;
 pub mod overlay;
 pub mod pipe;
 pub mod progress;

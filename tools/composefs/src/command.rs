@@ -3,6 +3,7 @@
 
 mod check;
 mod collect;
+mod export;
 mod fetch;
 mod images;
 mod init;
@@ -46,6 +47,7 @@ enum Action {
     Pull(pull::Options),
     Push(push::Options),
     Fetch(fetch::Options),
+    Export(export::Options),
     Images(images::Options),
     Tag(images::Tag),
     Untag(images::Untag),
@@ -72,6 +74,7 @@ impl Command {
             Action::Pull(options) => options.run(place, &mut out),
             Action::Push(options) => options.run(place, &mut out),
             Action::Fetch(options) => options.run(place, &mut out),
+            Action::Export(options) => options.run(place, &mut out),
             Action::Images(options) => options.run(place, &mut out),
             Action::Tag(options) => options.run(place),
             Action::Untag(options) => options.run(place),

@@ -4,75 +4,17 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 
+use common::built::{content, Built, FILES};
 use common::server::{Reply, Request, Server};
-use common::{composefs, everything, ok, quick_directory, repository, By, Layer, Layout};
+use common::{composefs, everything, ok, repository};
 
-/// How many files the image has.
-const FILES: u32 = 60;
-
-/// An image, the objects that it needs, and what it is.
-struct Built {
-    dir: tempfile::TempDir,
-    image: PathBuf,
-    objects: PathBuf,
-    digest: String,
-    listing: String,
-}
-
-fn content(file: u32) -> Vec<u8> {
-    // One in twenty is read in parts.
-    let size = if file % 20 == 1 { 1_500_000 } else { 3000 };
-    (0..size)
-        .map(|at: u32| (at ^ file.wrapping_mul(77)) as u8)
-        .collect()
-}
-
-fn built() -> Built {
-    let dir = quick_directory();
-    let layout = Layout::new(&dir.path().join("layout"));
-    let mut layer = Layer::new().dir("usr");
-    for file in 0..FILES {
-        layer = layer.file(&format!("usr/{file}"), &content(file));
-    }
-    layout.image(&[(layer.bytes(), By::Gzip)]);
-    let builder = dir.path().join("builder");
-    let from = layout.name();
-    ok(&builder, &["pull", &from, "image"]);
-    let digest = ok(&builder, &["digest", "image"]).trim().to_owned();
-    let objects = builder.join("objects");
-    let image = dir.path().join("system.cfs");
-    fs::copy(objects.join(&digest[..2]).join(&digest[2..]), &image).expect("copy");
-    Built {
-        listing: ok(&builder, &["ls", "image"]),
-        dir,
-        image,
-        objects,
-        digest,
-    }
-}
-
-impl Built {
-    fn arguments<'a>(&'a self, sources: &'a [String]) -> Vec<&'a str> {
-        let mut arguments = vec!["fetch", self.image.to_str().expect("text")];
-        arguments.extend(["--digest", &self.digest]);
-        for source in sources {
-            arguments.extend(["--from", source]);
-        }
-        arguments
-    }
-
-    /// All that the image needs is there, and nothing that is not right.
-    fn expect_fetched(&self, repository: &Path) {
-        assert_eq!(ok(repository, &["ls", "system"]), self.listing);
-        assert_eq!(ok(repository, &["digest", "system"]).trim(), self.digest);
-        ok(repository, &["fsck", "--contents"]);
-    }
-}
+/// What every server is asked first: whether it has packs.
+const LIST: &str = "/packs/list";
 
 /// Answers as a web server that has the objects.
 fn honest(objects: &Path, request: &Request) -> Reply {
@@ -88,7 +30,20 @@ fn server(
     change: impl Fn(&Request, Reply) -> Reply + Send + Sync + 'static,
 ) -> Server {
     let objects = objects.to_owned();
-    Server::run(move |request| change(request, honest(&objects, request)))
+    Server::run(move |request| {
+        let reply = honest(&objects, request);
+        // That there are no packs is nothing to lie about: `export` has the lies of those who have some.
+        match request.path.ends_with(LIST) {
+            true => reply,
+            false => change(request, reply),
+        }
+    })
+}
+
+/// What was asked for, each time.
+fn objects_asked(server: &Server) -> Vec<String> {
+    let paths = server.requests().into_iter().map(|request| request.path);
+    paths.filter(|path| !path.ends_with(LIST)).collect()
 }
 
 fn address(server: &Server) -> String {
@@ -97,7 +52,7 @@ fn address(server: &Server) -> String {
 
 #[test]
 fn what_is_missing_is_fetched_once() {
-    let built = built();
+    let built = Built::new();
     let target = repository(built.dir.path());
     let server = server(&built.objects, |_, reply| reply);
     let sources = [address(&server)];
@@ -110,25 +65,26 @@ fn what_is_missing_is_fetched_once() {
 
     assert_eq!(ok(&target, &arguments).trim(), built.digest);
     built.expect_fetched(&target);
-    assert_eq!(server.requests().len(), FILES as usize);
-    let mut paths: Vec<_> = server.requests().into_iter().map(|it| it.path).collect();
+    let mut paths = objects_asked(&server);
+    assert_eq!(paths.len(), FILES as usize);
     paths.sort_unstable();
     paths.dedup();
     assert_eq!(paths.len(), FILES as usize);
 
+    let count = server.requests().len();
     ok(&target, &arguments);
-    assert_eq!(server.requests().len(), FILES as usize);
+    assert_eq!(server.requests().len(), count);
     // One is gone: it alone is fetched.
     let gone = paths[3].trim_start_matches("/store/");
     fs::remove_file(target.join("objects").join(gone)).expect("removed");
     ok(&target, &arguments);
-    assert_eq!(server.requests().len(), FILES as usize + 1);
+    assert_eq!(objects_asked(&server).len(), FILES as usize + 1);
     built.expect_fetched(&target);
 }
 
 #[test]
 fn names_of_what_was_fetched() {
-    let built = built();
+    let built = Built::new();
     let target = repository(built.dir.path());
     let sources = [built.objects.to_str().expect("text").to_owned()];
     ok(&target, &built.arguments(&sources));
@@ -151,7 +107,7 @@ fn names_of_what_was_fetched() {
 
 #[test]
 fn directories_of_all_kinds() {
-    let built = built();
+    let built = Built::new();
     // A repository has its objects below itself.
     let builder = built.objects.parent().expect("parent");
     for (number, source) in [&*built.objects, builder].iter().enumerate() {
@@ -200,7 +156,7 @@ const LIES: [(&str, Lie); 8] = [
 
 #[test]
 fn one_honest_source_among_liars() {
-    let built = built();
+    let built = Built::new();
     let target = repository(built.dir.path());
     let mut servers: Vec<_> = LIES
         .iter()
@@ -225,7 +181,7 @@ fn one_honest_source_among_liars() {
     let honest = sources.last().expect("source");
     assert!(!error.contains(honest.as_str()), "{error}");
     for server in &servers {
-        let mut paths: Vec<_> = server.requests().into_iter().map(|it| it.path).collect();
+        let mut paths = objects_asked(server);
         let count = paths.len();
         paths.sort_unstable();
         paths.dedup();
@@ -235,7 +191,7 @@ fn one_honest_source_among_liars() {
 
 #[test]
 fn liars_alone() {
-    let built = built();
+    let built = Built::new();
     for (number, (what, lie)) in LIES.iter().enumerate() {
         let dir = built.dir.path().join(number.to_string());
         fs::create_dir(&dir).expect("directory");
@@ -261,7 +217,7 @@ fn liars_alone() {
 /// A source that answers a byte at a time is overtaken, and one that says nothing is left.
 #[test]
 fn slow_sources_hold_nobody_up() {
-    let built = built();
+    let built = Built::new();
     let target = repository(built.dir.path());
     let slow = server(&built.objects, |_, mut reply| {
         reply.is_slow = true;
@@ -271,13 +227,13 @@ fn slow_sources_hold_nobody_up() {
     let sources = [address(&slow), address(&fast)];
     ok(&target, &built.arguments(&sources));
     built.expect_fetched(&target);
-    assert!(!slow.requests().is_empty());
+    assert!(!objects_asked(&slow).is_empty());
 }
 
 /// Attacks that are random, and the same in every run: none gets a name for what is not right.
 #[test]
 fn a_thousand_attacks() {
-    let built = built();
+    let built = Built::new();
     let attacks = Arc::new(AtomicU32::new(0));
     let mut runs = 0;
     while attacks.load(Ordering::Relaxed) < 1000 {
@@ -319,7 +275,7 @@ fn attack(seed: u32, request: &Request, mut reply: Reply) -> Reply {
 
 #[test]
 fn images_that_nothing_vouches_for() {
-    let built = built();
+    let built = Built::new();
     let target = repository(built.dir.path());
     let image = built.image.to_str().expect("text");
     let objects = built.objects.to_str().expect("text");

@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Fetching: several objects of several sources at a time.
 
-use std::cell::Cell;
-use std::io::{self, Read};
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::thread;
 
-use anyhow::{anyhow, bail, Error, Result};
+use anyhow::{bail, Error, Result};
 use composefs_repository::Repository;
+use composefs_tools::fsverity::object_path;
 use composefs_tools::lock::lock;
-use composefs_tools::store::Unnamed;
 
+use crate::batch::{Batch, Trouble};
+use crate::layout::Layout;
 use crate::missing::Wanted;
+use crate::packed;
 use crate::queue::{Number, Queue, SOURCES_MAX};
 use crate::rate::{Limited, Rate};
 use crate::source::{Refusal, Source};
-
-/// Objects that get their names together, by each of those who fetch. As many are lost at most if
-/// it is interrupted.
-const BATCH: usize = 128;
-/// Bytes of those.
-const BATCH_BYTES: u64 = 16 << 20;
 
 /// Who is told what happens. From several threads.
 pub trait Watch: Sync {
@@ -55,12 +50,21 @@ pub fn fetch(
         watch,
         failure: Mutex::new(None),
     };
+    let askeds: Vec<_> = sources
+        .iter()
+        .enumerate()
+        .map(|(number, source)| Asked {
+            number,
+            source: &**source,
+            layout: OnceLock::new(),
+        })
+        .collect();
     thread::scope(|scope| {
-        for (number, source) in sources.iter().enumerate() {
-            for _ in 0..source.parallel().min(wanted.len()) {
-                let (all, source) = (&all, &**source);
+        for asked in &askeds {
+            for _ in 0..asked.source.parallel().min(wanted.len()) {
+                let all = &all;
                 scope.spawn(move || {
-                    if let Err(error) = all.ask(number, source) {
+                    if let Err(error) = all.ask(asked) {
                         lock(&all.failure).get_or_insert(error);
                         all.queue.stop();
                     }
@@ -84,164 +88,101 @@ pub fn fetch(
     }
 }
 
-struct Fetching<'a> {
-    repository: &'a Repository,
-    wanted: &'a [Wanted],
-    queue: Queue,
-    rate: Option<&'a Rate>,
-    watch: &'a dyn Watch,
+pub(crate) struct Fetching<'a> {
+    pub repository: &'a Repository,
+    pub wanted: &'a [Wanted],
+    pub queue: Queue,
+    pub rate: Option<&'a Rate>,
+    pub watch: &'a dyn Watch,
     /// Why all of it ends.
     failure: Mutex<Option<Error>>,
 }
 
-/// Why an object was not put.
-enum Trouble {
-    /// Because of its source.
-    Source(Error),
-    /// Somebody else was sooner.
-    Overtaken,
-    /// Because of us.
-    Here(Error),
+/// A source, and what is known of it.
+pub(crate) struct Asked<'a> {
+    pub number: usize,
+    pub source: &'a dyn Source,
+    /// `None` if that cannot be found out.
+    layout: OnceLock<Option<Layout>>,
 }
 
 impl Fetching<'_> {
     /// Asks one source, until there is nothing left that it may have.
-    fn ask(&self, number: usize, source: &dyn Source) -> Result<()> {
+    fn ask(&self, asked: &Asked) -> Result<()> {
+        let Some(layout) = asked.layout.get_or_init(|| self.layout(asked)) else {
+            return Ok(());
+        };
         let mut batch = Batch::new(self);
-        while let Some(object) = self.queue.take(number) {
-            let Some(wanted) = self.wanted.get(object) else {
-                continue;
-            };
-            let got = match source.open(wanted) {
-                Ok(content) => batch.put(object, wanted, content),
-                Err(Refusal::Absent) => {
-                    self.queue.give_back(object);
-                    continue;
-                }
-                Err(Refusal::Broken(error)) => Err(Trouble::Source(error)),
-            };
-            match got {
-                Ok(()) => self.queue.done(object),
-                Err(Trouble::Overtaken) => self.queue.give_back(object),
-                Err(Trouble::Source(error)) => {
-                    self.queue.give_back(object);
-                    if self.queue.leave(number) {
-                        self.watch.leave(source.name(), &error);
+        while let Some(objects) = self.queue.take(asked.number, &|first| layout.near(first)) {
+            match layout {
+                Layout::Objects => {
+                    for object in objects {
+                        let put = self.ask_for_object(asked, object, &mut batch);
+                        self.settle(asked, object, put)?;
                     }
                 }
-                Err(Trouble::Here(error)) => {
-                    self.queue.give_back(object);
-                    return Err(error);
-                }
+                Layout::Packs(packs) => packed::ask(self, asked, packs, &objects, &mut batch)?,
             }
         }
         batch.publish()
     }
-}
 
-/// Objects that have no names yet.
-struct Batch<'a> {
-    all: &'a Fetching<'a>,
-    objects: Unnamed<'a>,
-    count: usize,
-    bytes: u64,
-}
-
-impl<'a> Batch<'a> {
-    fn new(all: &'a Fetching<'a>) -> Self {
-        Self {
-            all,
-            objects: Unnamed::new(all.repository.store()),
-            count: 0,
-            bytes: 0,
-        }
-    }
-
-    fn put(&mut self, number: Number, wanted: &Wanted, content: impl Read) -> Result<(), Trouble> {
-        let all = self.all;
-        let mut content = Content {
-            inner: Limited::new(content, all.rate),
-            left: wanted.size,
-            is_broken: false,
-            is_idle: &|| all.queue.is_idle(number),
-            watch: all.watch,
-        };
-        let is_wrong = Cell::new(false);
-        let put = self
-            .objects
-            .put_stream_if(&mut content, wanted.size, |found| {
-                if *found == wanted.digest {
-                    return Ok(());
+    fn layout(&self, asked: &Asked) -> Option<Layout> {
+        let is_over = || self.queue.is_over();
+        match Layout::of(asked.source, self.wanted, &is_over) {
+            Ok(layout) => {
+                if let Layout::Packs(packs) = &layout {
+                    let absent = packs.absent(self.wanted.len());
+                    self.queue.rule_out(asked.number, absent);
                 }
-                is_wrong.set(true);
-                bail!("gave object {} with digest {found}", wanted.digest)
-            });
-        if let Err(error) = put {
-            if all.queue.is_idle(number) {
-                return Err(Trouble::Overtaken);
+                Some(layout)
             }
-            return Err(match content.is_broken || is_wrong.get() {
-                true if is_wrong.get() => Trouble::Source(error),
-                true => Trouble::Source(error.context(format!("object {}", wanted.digest))),
-                false => Trouble::Here(error),
-            });
+            Err(error) => {
+                self.leave(asked, &error);
+                None
+            }
         }
-        content
-            .expect_end()
-            .map_err(|error| Trouble::Source(error.context(format!("object {}", wanted.digest))))?;
-        self.count += 1;
-        self.bytes = self.bytes.saturating_add(wanted.size);
-        if self.count >= BATCH || self.bytes >= BATCH_BYTES {
-            self.publish().map_err(Trouble::Here)?;
+    }
+
+    fn ask_for_object(
+        &self,
+        asked: &Asked,
+        object: Number,
+        batch: &mut Batch,
+    ) -> Result<(), Trouble> {
+        let Some(wanted) = self.wanted.get(object) else {
+            return Ok(());
+        };
+        let stream = match asked.source.open(&object_path(&wanted.digest), None) {
+            Ok(stream) => stream,
+            Err(Refusal::Absent) => return Err(Trouble::Absent),
+            Err(Refusal::Broken(error)) => return Err(Trouble::Source(error)),
+        };
+        let mut stream = Limited::new(stream, self.rate);
+        batch.put(object, wanted, &mut stream)?;
+        batch.expect_end(wanted, stream)
+    }
+
+    /// Notes what became of an object that was asked for.
+    pub fn settle(&self, asked: &Asked, object: Number, put: Result<(), Trouble>) -> Result<()> {
+        match put {
+            Ok(()) => self.queue.done(object),
+            Err(trouble) => {
+                self.queue.give_back(object);
+                match trouble {
+                    Trouble::Absent | Trouble::Overtaken => {}
+                    Trouble::Source(error) => self.leave(asked, &error),
+                    Trouble::Here(error) => return Err(error),
+                }
+            }
         }
         Ok(())
     }
 
-    /// Names them.
-    fn publish(&mut self) -> Result<()> {
-        let next = Unnamed::new(self.all.repository.store());
-        std::mem::replace(&mut self.objects, next).publish()?;
-        (self.count, self.bytes) = (0, 0);
-        Ok(())
-    }
-}
-
-/// What comes from a source.
-struct Content<'a, R> {
-    inner: Limited<'a, R>,
-    left: u64,
-    /// Whether it failed, or came to an end too early.
-    is_broken: bool,
-    /// Whether nobody wants it any more.
-    is_idle: &'a dyn Fn() -> bool,
-    watch: &'a dyn Watch,
-}
-
-impl<R: Read> Content<'_, R> {
-    /// A source that sends more than what is wanted wants to be read for ever.
-    fn expect_end(&mut self) -> Result<()> {
-        match self.inner.read(&mut [0]) {
-            Ok(0) => Ok(()),
-            Ok(_) => Err(anyhow!("is longer than it should be")),
-            Err(error) => Err(error.into()),
+    pub fn leave(&self, asked: &Asked, why: &Error) {
+        // What was not to be read to its end is no news of the source.
+        if !self.queue.is_over() && self.queue.leave(asked.number) {
+            self.watch.leave(asked.source.name(), why);
         }
-    }
-}
-
-impl<R: Read> Read for Content<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if (self.is_idle)() {
-            return Err(io::Error::other("is not wanted any more"));
-        }
-        let read = self.inner.read(buffer);
-        match &read {
-            Ok(0) => self.is_broken |= self.left > 0 && !buffer.is_empty(),
-            Ok(count) => {
-                self.left = self.left.saturating_sub(*count as u64);
-                self.watch.advance(*count as u64);
-            }
-            Err(error) => self.is_broken |= error.kind() != io::ErrorKind::Interrupted,
-        }
-        read
     }
 }

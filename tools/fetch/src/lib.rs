@@ -5,8 +5,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod batch;
+pub mod export;
 pub mod fetch;
+mod layout;
 pub mod missing;
+pub mod pack;
+mod packed;
 mod queue;
 mod rate;
 pub mod source;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is not here.
+//! What an image needs, and what of that is not here.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -7,7 +7,7 @@ use std::fs::File;
 use anyhow::{anyhow, bail, Result};
 use composefs_repository::Repository;
 use composefs_tools::contents::{self, Filter};
-use composefs_tools::fsverity::{object_path, Digest};
+use composefs_tools::fsverity::{object_path, Algorithm, Digest};
 
 /// An object that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,8 +24,27 @@ pub struct Wanted {
 /// # Errors
 /// If it is no image, or one whose objects cannot be known by their digests.
 pub fn objects(repository: &Repository, image: File) -> Result<Vec<Wanted>> {
+    let mut wanted = Vec::new();
+    visit(repository.algorithm(), image, &mut |object| {
+        if !repository.has_object_of(&object.digest, object.size)? {
+            wanted.push(object);
+        }
+        Ok(())
+    })?;
+    Ok(wanted)
+}
+
+/// Calls `each` with the objects of an image, each once.
+///
+/// # Errors
+/// As of [`objects`]; that of `each`.
+pub(crate) fn visit(
+    algorithm: Algorithm,
+    image: File,
+    each: &mut dyn FnMut(Wanted) -> Result<()>,
+) -> Result<()> {
     let image = contents::open_file(image)?;
-    let (mut seen, mut wanted) = (HashSet::new(), Vec::new());
+    let mut seen = HashSet::new();
     contents::visit(&image, &Filter::new(&[])?, false, &mut |entry| {
         let record = entry.record;
         let Some(object) = record.object().filter(|_| entry.hard_link.is_none()) else {
@@ -34,8 +53,8 @@ pub fn objects(repository: &Repository, image: File) -> Result<Vec<Wanted>> {
         let digest = record.digest.ok_or_else(|| {
             anyhow!("has no digest: what comes for it could not be compared with anything")
         })?;
-        if digest.algorithm() != repository.algorithm() {
-            let (its, ours) = (digest.algorithm().name(), repository.algorithm().name());
+        if digest.algorithm() != algorithm {
+            let (its, ours) = (digest.algorithm().name(), algorithm.name());
             bail!("its digest is one of {its}, those of the repository are of {ours}");
         }
         // Where the driver will look for it.
@@ -44,10 +63,9 @@ pub fn objects(repository: &Repository, image: File) -> Result<Vec<Wanted>> {
             bail!("its object is not where its digest says");
         }
         let size = record.size;
-        if seen.insert(digest) && !repository.has_object_of(&digest, size)? {
-            wanted.push(Wanted { digest, size });
+        match seen.insert(digest) {
+            true => each(Wanted { digest, size }),
+            false => Ok(()),
         }
-        Ok(())
-    })?;
-    Ok(wanted)
+    })
 }

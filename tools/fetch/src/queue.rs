@@ -56,6 +56,8 @@ struct Inner {
     taken: Vec<Number>,
     /// A bit for each source that is not asked for anything any more.
     left: u64,
+    /// How many are not here.
+    missing: usize,
     is_stopped: bool,
 }
 
@@ -80,15 +82,17 @@ impl Queue {
                 sources: vec![Left::default(); sources],
                 taken: Vec::new(),
                 left: 0,
+                missing: objects,
                 is_stopped: false,
             }),
             changed: Condvar::new(),
         }
     }
 
-    /// One that the source is to be asked for; `None` if there will be none any more. Waits as long
-    /// as another source may still fail to give one.
-    pub fn take(&self, source: usize) -> Option<Number> {
+    /// One that the source is to be asked for, and those `near` it that nobody is at, in one step:
+    /// otherwise another would take some of them. `None` if there will be none any more. Waits as
+    /// long as another source may still fail to give one.
+    pub fn take(&self, source: usize, near: &dyn Fn(Number) -> Vec<Number>) -> Option<Vec<Number>> {
         let mut inner = lock(&self.inner);
         loop {
             if inner.is_stopped || inner.left & bit(source) != 0 {
@@ -96,13 +100,41 @@ impl Queue {
             }
             if let Some(number) = inner.find(source) {
                 inner.take(number, source);
-                return Some(number);
+                let mut taken = vec![number];
+                for number in near(number) {
+                    let entry = inner.entries.get(number);
+                    if entry.is_some_and(|entry| entry.is_free_for(source)) {
+                        inner.take(number, source);
+                        taken.push(number);
+                    }
+                }
+                return Some(taken);
             }
             if inner.taken.is_empty() {
                 return None;
             }
             let waited = self.changed.wait_timeout(inner, PATIENCE);
             inner = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// The source has none of these, and is not to be asked for them.
+    pub fn rule_out(&self, source: usize, numbers: impl IntoIterator<Item = Number>) {
+        let mut inner = lock(&self.inner);
+        for number in numbers {
+            if let Some(entry) = inner.entries.get_mut(number) {
+                entry.asked |= bit(source);
+            }
+        }
+    }
+
+    /// Whoever is at these is not slow: others of them came just now.
+    pub fn touch<'a>(&self, numbers: impl IntoIterator<Item = &'a Number>) {
+        let mut inner = lock(&self.inner);
+        for &number in numbers {
+            if let Some(entry) = inner.entries.get_mut(number) {
+                entry.since = Instant::now();
+            }
         }
     }
 
@@ -120,6 +152,12 @@ impl Queue {
     pub fn is_idle(&self, number: Number) -> bool {
         let inner = lock(&self.inner);
         inner.is_stopped || inner.entries.get(number).is_none_or(|entry| entry.is_here)
+    }
+
+    /// Whether all of them are here, or nobody is to be asked any more.
+    pub fn is_over(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.is_stopped || inner.missing == 0
     }
 
     /// The source is not to be asked for anything any more. Whether that is news.
@@ -150,7 +188,10 @@ impl Queue {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
         if let Some(entry) = inner.entries.get_mut(number) {
-            entry.is_here |= is_here;
+            if is_here && !entry.is_here {
+                entry.is_here = true;
+                inner.missing = inner.missing.saturating_sub(1);
+            }
             entry.takers = entry.takers.saturating_sub(1);
             if entry.takers == 0 {
                 inner.taken.retain(|&taken| taken != number);
@@ -208,20 +249,41 @@ fn bit(source: usize) -> u64 {
 mod tests {
     use super::*;
 
+    fn take(queue: &Queue, source: usize) -> Vec<Number> {
+        queue.take(source, &|_| Vec::new()).unwrap_or_default()
+    }
+
     #[test]
     fn nobody_is_asked_twice() {
         let queue = Queue::new(2, 2);
-        assert_eq!(queue.take(0), Some(0));
-        assert_eq!(queue.take(1), Some(1));
+        assert_eq!(take(&queue, 0), [0]);
+        assert_eq!(take(&queue, 1), [1]);
         queue.give_back(0);
-        assert_eq!(queue.take(1), Some(0));
+        assert_eq!(take(&queue, 1), [0]);
         queue.give_back(0);
         queue.give_back(1);
-        assert_eq!(queue.take(0), Some(1));
+        assert_eq!(take(&queue, 0), [1]);
         queue.done(1);
-        assert_eq!(queue.take(0), None);
-        assert_eq!(queue.take(1), None);
+        assert!(take(&queue, 0).is_empty());
+        assert!(take(&queue, 1).is_empty());
         assert_eq!(queue.rest(), [0]);
+    }
+
+    #[test]
+    fn several_are_taken_together() {
+        let queue = Queue::new(5, 2);
+        assert_eq!(take(&queue, 1), [0]);
+        queue.rule_out(0, [4]);
+        let near = |_| vec![0, 1, 2, 3, 4];
+        assert_eq!(queue.take(0, &near), Some(vec![1, 2, 3]));
+        queue.give_back(2);
+        assert_eq!(queue.take(1, &near), Some(vec![2, 4]));
+        for number in 0..5 {
+            assert!(!queue.is_over());
+            queue.done(number);
+            queue.done(number);
+        }
+        assert!(queue.is_over());
     }
 
     #[test]
@@ -229,20 +291,20 @@ mod tests {
         let queue = Queue::new(2, 1);
         assert!(queue.leave(0));
         assert!(!queue.leave(0));
-        assert_eq!(queue.take(0), None);
+        assert!(take(&queue, 0).is_empty());
     }
 
     #[test]
     fn somebody_slow_is_overtaken() {
         let queue = Queue::new(1, 2);
-        assert_eq!(queue.take(0), Some(0));
+        assert_eq!(take(&queue, 0), [0]);
         assert!(!queue.is_idle(0));
         // Comes back once the first was slow.
-        assert_eq!(queue.take(1), Some(0));
+        assert_eq!(take(&queue, 1), [0]);
         queue.done(0);
         assert!(queue.is_idle(0));
         queue.give_back(0);
-        assert_eq!(queue.take(0), None);
+        assert!(take(&queue, 0).is_empty());
         assert!(queue.rest().is_empty());
     }
 }

@@ -5,20 +5,29 @@ mod directory;
 mod server;
 
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Error, Result};
 use composefs_http::Access;
 
-use crate::missing::Wanted;
-
-/// Why an object does not come.
+/// Why a file does not come.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The source has it not, and never said that it has.
+    /// The source has it not.
     Absent,
     /// The source is no good.
     Broken(Error),
+}
+
+impl Refusal {
+    /// What is wrong with a source that said that it has the file.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Absent => anyhow::anyhow!("is not there"),
+            Self::Broken(error) => error,
+        }
+    }
 }
 
 /// One who may have objects.
@@ -26,18 +35,19 @@ pub trait Source: Sync {
     /// As it was given.
     fn name(&self) -> &str;
 
-    /// How many objects it may be asked for at a time.
+    /// How many files it may be asked for at a time.
     fn parallel(&self) -> usize;
 
-    /// Begins to read an object. What comes may be anything.
+    /// Begins to read a file of it, or a part of the file, which is no longer than that. What comes
+    /// may be anything.
     ///
     /// # Errors
     /// If it does not give it.
-    fn open(&self, wanted: &Wanted) -> Result<Box<dyn Read + '_>, Refusal>;
+    fn open(&self, path: &str, part: Option<Range<u64>>) -> Result<Box<dyn Read + '_>, Refusal>;
 }
 
-/// The source of this name: an address of HTTP or HTTPS below which the objects are, or a directory
-/// of objects or of a repository.
+/// The source of this name: an address of HTTP or HTTPS below which the objects are, or an export;
+/// or a directory of objects, of a repository, or of an export.
 ///
 /// # Errors
 /// If it cannot be one.

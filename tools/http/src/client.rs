@@ -38,6 +38,8 @@ pub struct Request<'a> {
     pub authorization: Option<String>,
     /// From which byte on.
     pub from: u64,
+    /// Up to which byte, which is not asked for any more.
+    pub to: Option<u64>,
     /// What is to be done.
     pub action: Action,
 }
@@ -247,8 +249,11 @@ impl Client {
             headers.append("Expect:")?;
         }
         easy.http_headers(headers)?;
-        if request.from > 0 {
-            easy.range(&format!("{}-", request.from))?;
+        match request.to {
+            // Ranges of HTTP name their last byte.
+            Some(to) => easy.range(&format!("{}-{}", request.from, to.saturating_sub(1)))?,
+            None if request.from > 0 => easy.range(&format!("{}-", request.from))?,
+            None => {}
         }
         match &request.action {
             Action::Get => Ok(()),

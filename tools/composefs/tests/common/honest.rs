@@ -28,16 +28,19 @@ pub fn honest(layout: &Path, made: &Made, request: &Request) -> Reply {
 
 /// A blob, or the part of it that was asked for.
 pub fn ranged(blob: &[u8], request: &Request) -> Reply {
-    let from = request
-        .headers
-        .get("range")
-        .map(|range| range.trim_start_matches("bytes=").trim_end_matches('-'));
-    match from.and_then(|from| from.parse::<usize>().ok()) {
-        Some(from) => Reply::new(206, &blob[from..]).header(
+    let range = request.headers.get("range");
+    let range = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+    let Some((from, last)) = range else {
+        return Reply::new(200, blob);
+    };
+    let from: usize = from.parse().expect("number");
+    let last = last.parse().unwrap_or(usize::MAX).min(blob.len() - 1);
+    match blob.get(from..=last) {
+        Some(part) => Reply::new(206, part).header(
             "Content-Range",
-            &format!("bytes {from}-{}/{}", blob.len() - 1, blob.len()),
+            &format!("bytes {from}-{last}/{}", blob.len()),
         ),
-        None => Reply::new(200, blob),
+        None => Reply::new(416, b""),
     }
 }
 

@@ -2,6 +2,7 @@
 //! What several tests have in common: images, registries, and the command that is tested.
 #![allow(dead_code, unused_imports, reason = "not every test uses all of it")]
 
+pub mod built;
 pub mod honest;
 pub mod hub;
 pub mod image;

@@ -2,18 +2,17 @@
 //! Objects in a directory, on this disk or on another's.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use anyhow::{anyhow, Context, Result};
-use composefs_tools::fsverity::object_path;
 use composefs_tools::quote;
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Refusal, Source};
-use crate::missing::Wanted;
 
 /// Where a repository has its objects.
 const OBJECTS: &str = "objects";
@@ -52,11 +51,10 @@ impl Source for Directory {
         PARALLEL
     }
 
-    fn open(&self, wanted: &Wanted) -> Result<Box<dyn Read>, Refusal> {
+    fn open(&self, path: &str, part: Option<Range<u64>>) -> Result<Box<dyn Read>, Refusal> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let path = object_path(&wanted.digest);
-        let broken = |error: anyhow::Error| Refusal::Broken(error.context(path.clone()));
-        let file = match rustix::fs::openat(&self.dir, &path, flags, Mode::empty()) {
+        let broken = |error: anyhow::Error| Refusal::Broken(error.context(path.to_owned()));
+        let mut file = match rustix::fs::openat(&self.dir, path, flags, Mode::empty()) {
             Ok(file) => File::from(file),
             Err(Errno::NOENT) => return Err(Refusal::Absent),
             Err(error) => return Err(broken(error.into())),
@@ -65,6 +63,11 @@ impl Source for Directory {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(broken(anyhow!("is not a regular file")));
         }
-        Ok(Box::new(file))
+        let Some(part) = part else {
+            return Ok(Box::new(file));
+        };
+        file.seek(SeekFrom::Start(part.start))
+            .map_err(|error| broken(error.into()))?;
+        Ok(Box::new(file.take(part.end.saturating_sub(part.start))))
     }
 }

@@ -2,13 +2,12 @@
 //! Objects on a web server.
 
 use std::io::Read;
+use std::ops::Range;
 
 use anyhow::{anyhow, Context};
 use composefs_http::{Access, Action, Client, Request};
-use composefs_tools::fsverity::object_path;
 
 use super::{Refusal, Source};
-use crate::missing::Wanted;
 
 /// Connections. Each waits for the way there and back for every object.
 const PARALLEL: usize = 16;
@@ -39,22 +38,31 @@ impl Source for Server {
         PARALLEL
     }
 
-    fn open(&self, wanted: &Wanted) -> Result<Box<dyn Read>, Refusal> {
-        let path = object_path(&wanted.digest);
+    fn open(&self, path: &str, part: Option<Range<u64>>) -> Result<Box<dyn Read>, Refusal> {
         let request = Request {
             url: format!("{}/{path}", self.name.trim_end_matches('/')),
             accept: &[],
             authorization: None,
-            from: 0,
+            from: part.as_ref().map_or(0, |part| part.start),
+            to: part.as_ref().map(|part| part.end),
             action: Action::Get,
         };
-        let response = self.client.send(&request).context(path.clone());
+        let response = self.client.send(&request).context(path.to_owned());
         let response = response.map_err(Refusal::Broken)?;
-        match response.status {
-            200 => Ok(Box::new(response.body)),
-            404 | 410 => Err(Refusal::Absent),
-            status => Err(Refusal::Broken(
-                anyhow!("the server says {status}").context(path),
+        match (response.status, part) {
+            (200, None) => Ok(Box::new(response.body)),
+            // Whoever gives no parts gives the whole.
+            (200, Some(part)) if part.start == 0 => Ok(Box::new(response.body.take(part.end))),
+            (200, Some(_)) => Err(Refusal::Broken(
+                anyhow!("the server gives no parts of files").context(path.to_owned()),
+            )),
+            (206, Some(part)) => {
+                let len = part.end.saturating_sub(part.start);
+                Ok(Box::new(response.body.take(len)))
+            }
+            (404 | 410, _) => Err(Refusal::Absent),
+            (status, _) => Err(Refusal::Broken(
+                anyhow!("the server says {status}").context(path.to_owned()),
             )),
         }
     }

@@ -253,6 +253,7 @@ impl Hosted {
                     .filter(|token| token.is_fresh() && is_registry)
                     .map(Token::header),
                 from,
+                to: None,
                 action: action.clone(),
             };
             match retry::judge(self.client.send(&request), from) {

@@ -126,6 +126,7 @@ fn bearer(
         accept: &[],
         authorization: credentials.filter(|_| identity.is_none()).map(basic),
         from: 0,
+        to: None,
         action: match identity {
             Some(_) => Action::Form(query),
             None => Action::Get,
