@@ -17,7 +17,7 @@ use crate::versions;
 /// The guest's, so that what is on the disk runs with the guest's C library.
 const DISTRIBUTION: Suite = guest::DISTRIBUTION;
 
-pub const PACKAGES: &[&str] = &["docker-registry", "skopeo", "umoci"];
+pub const PACKAGES: &[&str] = &["docker-registry", "nginx", "skopeo", "umoci"];
 
 /// What these depend on for running containers and services, which nobody does here.
 const NOT_USED: &[&str] = &[
@@ -35,7 +35,9 @@ pub fn disk() -> Result<PathBuf> {
     let dir = versions::with(DISTRIBUTION, |versions| {
         let artifact = Artifact {
             name: "guest-containers".into(),
-            what: format!("a registry and its clients for guests (Debian {DISTRIBUTION})"),
+            what: format!(
+                "a registry, its clients and a web server for guests (Debian {DISTRIBUTION})"
+            ),
             usually: "1 minute",
             inputs: [vec!["2".into()], versions.of(PACKAGES)].concat(),
         };

@@ -24,6 +24,7 @@ pub mod memory;
 pub mod mount;
 pub mod mountinfo;
 pub mod nfs;
+pub mod nginx;
 pub mod observation;
 pub mod oci_image;
 pub mod odd_tree;
