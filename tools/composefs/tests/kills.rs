@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use common::kill::{kill, layers, Moments};
+use common::kill::{kill, layers, learned, Moments};
 use common::{composefs, everything, ok, quick_directory, repository, By, Layer, Layout};
 
 /// How often each is killed.
@@ -29,13 +29,15 @@ fn the_repository_is_whole() {
     let mut killed = 0;
     let mut moments = Moments(1);
     let commands: [&[&str]; 3] = [&["pull", &from, "image"], &["rm", "image"], &["gc"]];
-    let times: Vec<Duration> = commands
+    let mut times: Vec<Duration> = commands
         .iter()
         .map(|arguments| whole(&repository, arguments))
         .collect();
     for _ in 0..KILLS {
-        for (arguments, time) in commands.iter().zip(&times) {
-            killed += u32::from(kill(&repository, arguments, moments.next(*time)));
+        for (arguments, time) in commands.iter().zip(&mut times) {
+            let is_killed = kill(&repository, arguments, moments.next(*time));
+            *time = learned(*time, is_killed);
+            killed += u32::from(is_killed);
             ok(&repository, &["fsck", "--contents"]);
         }
         // What was killed may be what the next one needs.
@@ -75,11 +77,13 @@ fn names_are_whole() {
         &["tag", "two", "name"],
         &["untag", "name"],
     ];
-    let times = commands.map(|arguments| whole(&repository, arguments));
+    let mut times = commands.map(|arguments| whole(&repository, arguments));
     for _ in 0..KILLS {
-        for (number, (arguments, time)) in commands.iter().zip(times).enumerate() {
+        for (number, (arguments, time)) in commands.iter().zip(&mut times).enumerate() {
             let before = digest();
-            killed += u32::from(kill(&repository, arguments, moments.next(time)));
+            let is_killed = kill(&repository, arguments, moments.next(*time));
+            *time = learned(*time, is_killed);
+            killed += u32::from(is_killed);
             let after = digest();
             let is_whole = after == before || after.as_ref() == digests.get(number);
             assert!(is_whole, "{arguments:?}: {before:?} became {after:?}");

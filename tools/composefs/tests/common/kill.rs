@@ -35,6 +35,12 @@ impl Moments {
     }
 }
 
+/// How long a command takes at most, when it was killed or was not: what else the machine is busy
+/// with changes while a test runs.
+pub fn learned(time: Duration, is_killed: bool) -> Duration {
+    time.mul_f64(if is_killed { 1.05 } else { 0.75 })
+}
+
 /// Starts a command, and kills it at a moment. Whether it was not at its end.
 pub fn kill(repository: &Path, arguments: &[&str], moment: Duration) -> bool {
     let mut child = Command::new(env!("CARGO_BIN_EXE_composefs"))
