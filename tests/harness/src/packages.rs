@@ -57,8 +57,8 @@ const PACKAGES: &[&str] = &[
 const OF_BACKPORTS: &str = "linux-base/trixie-backports";
 
 /// The C tools, which ours replace, and a program that uses their library; trixie has none. And one
-/// that runs containers.
-const C_TOOLS: [&str; 3] = ["composefs", "ostree", "podman"];
+/// that runs containers, with what it asks systemd by for their control groups.
+const C_TOOLS: [&str; 4] = ["composefs", "ostree", "podman", "dbus"];
 
 /// The size of the disk, in bytes.
 const DISK: u64 = 16 << 30;
