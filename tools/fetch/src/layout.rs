@@ -85,18 +85,20 @@ impl Layout {
                 break;
             }
             let path = format!("{}/{}", pack::DIR, pack::index_name(&pack));
-            let mut find = || -> Result<()> {
-                let stream = source.open(&path, None).map_err(Refusal::into_error)?;
-                let mut stream = Bounded {
-                    inner: stream.take(left),
-                    is_over,
-                };
-                packs.add(pack, &mut stream, list.algorithm, wanted, &mut missing)?;
-                left = stream.inner.limit();
-                ensure!(left > 0, "the indexes are of more than {INDEXES_MAX} bytes");
-                Ok(())
+            let stream = source.open(&path, None);
+            let mut stream = Bounded {
+                inner: stream
+                    .map_err(|refusal| refusal.into_error(&path))?
+                    .take(left),
+                is_over,
             };
-            find().context(path.clone())?;
+            let added = packs.add(pack, &mut stream, list.algorithm, wanted, &mut missing);
+            added.with_context(|| path.clone())?;
+            left = stream.inner.limit();
+            ensure!(
+                left > 0,
+                "{path}: the indexes are of more than {INDEXES_MAX} bytes"
+            );
         }
         packs.divide();
         Ok(Self::Packs(packs))

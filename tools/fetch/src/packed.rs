@@ -15,7 +15,6 @@ use crate::layout::{Frame, Packs};
 use crate::pack::{self, frame};
 use crate::queue::Number;
 use crate::rate::Limited;
-use crate::source::Refusal;
 
 /// Bytes that are read in vain rather than to ask once more.
 const GAP: u64 = 64 << 10;
@@ -51,10 +50,7 @@ pub(crate) fn ask(
         batch,
         touched: Instant::now(),
     };
-    let mut result = Ok(());
-    for request in requests(&frames) {
-        result = result.and_then(|()| asking.request(request));
-    }
+    let result = requests(&frames).try_for_each(|request| asking.request(request));
     // What is left did not come, all for the same reason.
     for number in taken.drain() {
         all.queue.give_back(number);
@@ -92,10 +88,7 @@ impl Asking<'_, '_, '_> {
         let part = first.part.start..last.part.end;
         let mut at = part.start;
         let stream = self.asked.source.open(&path, Some(part));
-        let stream = stream.map_err(|refusal| match refusal {
-            Refusal::Absent => Trouble::Source(anyhow!("is not there").context(path.clone())),
-            Refusal::Broken(error) => Trouble::Source(error),
-        })?;
+        let stream = stream.map_err(|refusal| Trouble::Source(refusal.into_error(&path)))?;
         let mut stream = Limited::new(stream, self.all.rate);
         for frame in frames {
             skip(&mut stream, at..frame.part.start).map_err(|error| source(error, &first.pack))?;

@@ -16,15 +16,15 @@ use composefs_http::Access;
 pub enum Refusal {
     /// The source has it not.
     Absent,
-    /// The source is no good.
+    /// The source is no good; it is said of which file.
     Broken(Error),
 }
 
 impl Refusal {
-    /// What is wrong with a source that said that it has the file.
-    pub(crate) fn into_error(self) -> Error {
+    /// What is wrong with a source that said that it has the file at `path`.
+    pub(crate) fn into_error(self, path: &str) -> Error {
         match self {
-            Self::Absent => anyhow::anyhow!("is not there"),
+            Self::Absent => anyhow::anyhow!("is not there").context(path.to_owned()),
             Self::Broken(error) => error,
         }
     }
