@@ -8,11 +8,18 @@ use composefs_tools::fsverity::Digest;
 
 /// The composefs image of this name: that of an image with a manifest, or else one without.
 pub fn composefs(repository: &Repository, name: &str) -> Result<Digest> {
-    let error = match Image::open(repository, name) {
-        Ok(image) => return image.composefs(repository).with_context(|| title(name)),
-        Err(error) => error,
-    };
-    find(repository, name)?.ok_or(error)
+    open(repository, name).map(|(_, digest)| digest)
+}
+
+/// The same; and the image with a manifest, if it is one.
+pub fn open(repository: &Repository, name: &str) -> Result<(Option<Image>, Digest)> {
+    match Image::open(repository, name) {
+        Ok(image) => {
+            let digest = image.composefs(repository).with_context(|| title(name))?;
+            Ok((Some(image), digest))
+        }
+        Err(error) => Ok((None, find(repository, name)?.ok_or(error)?)),
+    }
 }
 
 /// The one without a manifest that has this name.

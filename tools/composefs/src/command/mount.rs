@@ -10,15 +10,13 @@ use anyhow::{Context, Result};
 use clap::Args;
 use composefs_format::Verity;
 use composefs_mount::options::{Options as Mount, Proof, Upper};
-use composefs_oci::image::Image;
-use composefs_oci::signed::{kept, Seal};
-use composefs_repository::Repository;
+use composefs_oci::signed::kept;
 use composefs_tools::quote;
 use rustix::fs::{memfd_create, MemfdFlags};
 use rustix::io::Errno;
 use rustix::mount::{unmount, UnmountFlags};
 
-use crate::fetched::composefs;
+use crate::fetched;
 use crate::place::Place;
 
 /// Mount an image
@@ -46,7 +44,7 @@ pub struct Unmount {
 impl Options {
     pub fn run(self, place: &Place) -> Result<()> {
         let repository = place.open()?;
-        let digest = composefs(&repository, &self.image)?;
+        let (with_manifest, digest) = fetched::open(&repository, &self.image)?;
         let image = repository.object(&digest)?;
         let context = || format!("cannot mount {}", quote::bytes(self.image.as_bytes()));
         let mut options = Mount {
@@ -69,10 +67,12 @@ impl Options {
             options.upper = Some(upper);
         }
         // What has no fs-verity has nothing that the kernel could compare with a signature.
-        let seals = match self.no_signature || !repository.is_secure() {
-            true => Vec::new(),
-            false => self.seals(&repository).with_context(context)?,
+        let may_sign = !self.no_signature && repository.is_secure();
+        let seals = match with_manifest.filter(|_| may_sign) {
+            Some(with_manifest) => kept::of_composefs(&repository, &with_manifest, &digest),
+            None => Ok(Vec::new()),
         };
+        let seals = seals.with_context(context)?;
         let mut mounted = None;
         for seal in &seals {
             let signature = in_memory(&seal.signature).with_context(context)?;
@@ -85,15 +85,6 @@ impl Options {
         let mounted =
             mounted.unwrap_or_else(|| composefs_mount::mount(&image, &options, &self.target));
         mounted.with_context(context)
-    }
-
-    /// The signatures of the composefs image that are here.
-    fn seals(&self, repository: &Repository) -> Result<Vec<Seal>> {
-        match Image::open(repository, &self.image) {
-            Ok(image) => kept::of_composefs(repository, &image),
-            // It is one without a manifest, which has none.
-            Err(_) => Ok(Vec::new()),
-        }
     }
 }
 

@@ -8,6 +8,7 @@ use anyhow::{bail, ensure, Context, Result};
 use composefs_format::MAX_SIGNATURE_SIZE;
 use composefs_repository::stream::Chunk;
 use composefs_repository::Repository;
+use composefs_tools::fsverity::Digest;
 
 use super::artifact::{Artifact, CONFIG, METADATA};
 use super::{inline, Seal, Signatures, Subject};
@@ -69,17 +70,16 @@ pub fn all(repository: &Repository, image: &Image) -> Result<Vec<Signatures>> {
     Ok(all)
 }
 
-/// Those of the composefs image that is mounted, for the kernel.
+/// Those of the composefs image that is mounted, which has this digest, for the kernel.
 ///
 /// # Errors
 /// If some are damaged.
-pub fn of_composefs(repository: &Repository, image: &Image) -> Result<Vec<Seal>> {
-    let digest = image.composefs(repository)?;
+pub fn of_composefs(repository: &Repository, image: &Image, digest: &Digest) -> Result<Vec<Seal>> {
     let subject = Subject::of(repository, image);
     let all = all(repository, image)?;
     let seals = all.iter().filter_map(|found| found.merged(&subject).ok());
     Ok(seals
-        .filter(|seal| seal.digest == digest)
+        .filter(|seal| seal.digest == *digest)
         .cloned()
         .collect())
 }
