@@ -5,6 +5,7 @@ mod layout;
 
 use anyhow::{bail, Result};
 use composefs_http::Content;
+use serde_json::{json, Value};
 
 use crate::digest::BlobDigest;
 use crate::reference::Reference;
@@ -68,6 +69,16 @@ impl<'a> Put<'a> {
             media_type,
             text,
         }
+    }
+
+    /// What an index says of it, and something else.
+    pub fn describe(&self, key: &str, value: Value) -> Value {
+        json!({
+            "mediaType": self.media_type,
+            "digest": self.digest.as_str(),
+            "size": self.text.len(),
+            key: value,
+        })
     }
 }
 

@@ -93,6 +93,17 @@ pub fn find(source: &dyn Source, platform: &Platform) -> Result<Found> {
     bail!("has an index within {DEPTH_MAX} others")
 }
 
+/// Reads an index.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn read_index(index: impl Read) -> Result<Vec<Descriptor>> {
+    match manifest::parse(&read_some(index)?)? {
+        Named::Index(all) => Ok(all),
+        Named::Manifest(_) => bail!("is not an index"),
+    }
+}
+
 /// Reads a manifest.
 ///
 /// # Errors

@@ -102,15 +102,6 @@ fn tag_of(entry: &Value) -> Option<&str> {
     entry.get("annotations")?.get(TAG)?.as_str()
 }
 
-fn describe(manifest: &Put, key: &str, value: Value) -> Value {
-    json!({
-        "mediaType": manifest.media_type,
-        "digest": manifest.digest.as_str(),
-        "size": manifest.text.len(),
-        key: value,
-    })
-}
-
 impl Destination for Layout {
     fn has_blob(&self, digest: &BlobDigest) -> Result<bool> {
         Ok(self.path.join(blob_path(digest)).exists())
@@ -132,7 +123,7 @@ impl Destination for Layout {
         self.put_manifest(manifest)?;
         self.change_index(|all| {
             all.retain(|entry| !is_of(entry, &manifest.digest));
-            all.push(describe(manifest, "artifactType", kind.into()));
+            all.push(manifest.describe("artifactType", kind.into()));
         })
     }
 
@@ -149,7 +140,7 @@ impl Destination for Layout {
                 None => json!({}),
             };
             // The image comes before what is about it: who does not look at tags takes the first.
-            all.insert(0, describe(manifest, "annotations", annotations));
+            all.insert(0, manifest.describe("annotations", annotations));
         })
     }
 }

@@ -112,10 +112,8 @@ impl Artifact {
             "layers": layers.collect::<Vec<Value>>(),
             "subject": describe(subject.manifest.media_type(), subject.manifest_text),
         });
-        let blobs = seals.iter().map(|seal| seal.signature.clone()).collect();
-        let blobs: Vec<Vec<u8>> = blobs;
         let at = |descriptor: &Descriptor| {
-            let mut blobs = blobs.iter();
+            let mut blobs = seals.iter().map(|seal| &seal.signature);
             let blob = blobs.find(|blob| BlobDigest::of(blob) == descriptor.digest);
             blob.cloned().context("is not there")
         };

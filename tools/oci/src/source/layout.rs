@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use composefs_tools::quote;
 
-use super::{read_some, Root, Source};
+use super::{read_index, Root, Source};
 use crate::digest::BlobDigest;
-use crate::manifest::{self, Descriptor, Named};
+use crate::manifest::Descriptor;
 
 /// What says which images there are.
 pub(crate) const INDEX: &str = "index.json";
@@ -63,33 +63,21 @@ pub(crate) fn blob_path(digest: &BlobDigest) -> String {
 
 /// The artifacts of a kind in an index. What they are about, they say themselves.
 pub(super) fn of_kind(index: impl Read, kind: &str) -> Result<Vec<Descriptor>> {
-    let Named::Index(mut all) = manifest::parse(&read_some(index)?)? else {
-        bail!("is not an index");
-    };
+    let mut all = read_index(index)?;
     all.retain(|descriptor| descriptor.artifact_type.as_deref() == Some(kind));
     Ok(all)
 }
 
 /// The images of an index that have a tag, or all of them.
 pub(super) fn root(index: impl Read, tag: Option<&str>) -> Result<Root> {
-    let Named::Index(mut all) = manifest::parse(&read_some(index)?)? else {
-        bail!("is not an index");
-    };
-    let is_about_others =
-        |all: &Descriptor| all.artifact_type.is_some() && !all.annotations.contains_key(TAG);
-    if tag.is_none() {
-        all.retain(|descriptor| !is_about_others(descriptor));
-    }
-    if let Some(tag) = tag {
-        all.retain(|descriptor| {
-            descriptor
-                .annotations
-                .get(TAG)
-                .is_some_and(|found| found == tag)
-        });
-        if all.is_empty() {
-            bail!("has no image with the tag {}", quote::bytes(tag.as_bytes()));
-        }
+    let mut all = read_index(index)?;
+    all.retain(|descriptor| match (tag, descriptor.annotations.get(TAG)) {
+        (Some(tag), found) => found.is_some_and(|found| found == tag),
+        // What is about another image is none itself.
+        (None, found) => descriptor.artifact_type.is_none() || found.is_some(),
+    });
+    if let Some(tag) = tag.filter(|_| all.is_empty()) {
+        bail!("has no image with the tag {}", quote::bytes(tag.as_bytes()));
     }
     let plain = all
         .iter()

@@ -14,7 +14,7 @@ use std::io::Read;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Context, Error, Result};
 use composefs_http::retry::{self, Patience, Refused, Verdict};
 use composefs_http::{is_same_server, Access, Action, Client, Failure, Request, Response};
 use composefs_tools::lock::lock;
@@ -207,14 +207,19 @@ impl Source for Registry {
     }
 }
 
+/// Says what it was that the registry does not do; not, if it just could not be asked.
+fn about(path: &str, error: Error) -> Error {
+    match retry::is_passing(&error) {
+        true => error,
+        false => error.context(quote::bytes(path.as_bytes()).to_string()),
+    }
+}
+
 impl Hosted {
     /// Gets what is at a path of the repository, from byte `from` on.
     fn get(&self, path: &str, from: u64, insistence: Insistence) -> Result<Response> {
         let got = self.get_at(&self.place.url(path), from, insistence);
-        got.map_err(|error| match retry::is_passing(&error) {
-            true => error,
-            false => error.context(quote::bytes(path.as_bytes()).to_string()),
-        })
+        got.map_err(|error| about(path, error))
     }
 
     fn get_at(&self, url: &str, from: u64, insistence: Insistence) -> Result<Response> {

@@ -2,14 +2,13 @@
 //! Putting an image into a registry.
 
 use anyhow::{bail, ensure, Context, Result};
-use composefs_http::retry::{self, Refused};
+use composefs_http::retry::Refused;
 use composefs_http::{Action, Content, Response};
-use composefs_tools::quote;
 use serde_json::{json, Value};
 
 use super::name::{Name, Version};
 use super::referrers::tag;
-use super::{Hosted, Insistence, Leave, Registry, Settings};
+use super::{about, Hosted, Insistence, Leave, Registry, Settings};
 use crate::destination::{Destination, Put};
 use crate::digest::BlobDigest;
 use crate::manifest::{Descriptor, OCI_INDEX};
@@ -144,10 +143,7 @@ impl Hosted {
         let path = format!("manifests/{reference}");
         let action = Action::Put(manifest.media_type, Content::bytes(manifest.text));
         let sent = self.patiently(|| self.ask(&self.place.url(&path), 0, &action));
-        sent.map_err(|error| match retry::is_passing(&error) {
-            true => error,
-            false => error.context(quote::bytes(path.as_bytes()).to_string()),
-        })
+        sent.map_err(|error| about(&path, error))
     }
 }
 
@@ -174,11 +170,6 @@ fn index_with(others: &[Descriptor], manifest: &Put, kind: &str) -> String {
         }
         all.push(entry);
     }
-    all.push(json!({
-        "mediaType": manifest.media_type,
-        "digest": manifest.digest.as_str(),
-        "size": manifest.text.len(),
-        "artifactType": kind,
-    }));
+    all.push(manifest.describe("artifactType", kind.into()));
     json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": all}).to_string()
 }

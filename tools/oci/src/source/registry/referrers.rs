@@ -8,8 +8,8 @@ use composefs_http::{is_same_server, Response};
 
 use super::{Hosted, Insistence, Registry};
 use crate::digest::BlobDigest;
-use crate::manifest::{self, Descriptor, Named};
-use crate::source::read_some;
+use crate::manifest::Descriptor;
+use crate::source::read_index;
 
 /// Parts that a list may come in.
 const PAGES_MAX: usize = 16;
@@ -65,7 +65,7 @@ impl Hosted {
             let next = next(&response)
                 .map(|next| self.resolve(&next))
                 .transpose()?;
-            all.extend(index(response)?);
+            all.extend(read_index(response.body)?);
             pages += 1;
             page = match next {
                 Some(next) if pages < PAGES_MAX => self.answer(&next, insistence)?,
@@ -83,7 +83,7 @@ impl Hosted {
     ) -> Result<Vec<Descriptor>> {
         let url = self.place.url(&format!("manifests/{}", tag(subject)));
         let answer = self.answer(&url, insistence)?;
-        let tagged = answer.map_or(Ok(Vec::new()), index);
+        let tagged = answer.map_or(Ok(Vec::new()), |response| read_index(response.body));
         tagged.with_context(|| tag(subject))
     }
 
@@ -115,13 +115,6 @@ impl Hosted {
 /// The tag of the index of what is about an image.
 pub(super) fn tag(subject: &BlobDigest) -> String {
     subject.as_str().replace(':', "-")
-}
-
-fn index(response: Response) -> Result<Vec<Descriptor>> {
-    match manifest::parse(&read_some(response.body)?)? {
-        Named::Index(all) => Ok(all),
-        Named::Manifest(_) => bail!("is not an index"),
-    }
 }
 
 /// Where a list goes on: `<ADDRESS>; rel="next"`.
