@@ -13,7 +13,6 @@ use crate::destination::{Destination, Put};
 use crate::digest::BlobDigest;
 use crate::image::Image;
 use crate::layers::Layer;
-use crate::manifest::Descriptor;
 use crate::origin;
 use crate::reference::Reference;
 use crate::referrer;
@@ -79,8 +78,7 @@ fn put_blobs(sending: &mut Sending, image: &Image) -> Result<Vec<Blob>> {
 fn put_referrer(sending: &mut Sending, digest: &BlobDigest, subject: &BlobDigest) -> Result<()> {
     let artifact = Image::open(sending.repository, &format!("@{digest}"))?;
     let blobs = put_blobs(sending, &artifact)?;
-    let is_same = |(blob, layer): (&Blob, &Descriptor)| blob.digest == layer.digest;
-    if !blobs.iter().zip(&artifact.manifest.layers).all(is_same) {
+    if !are_layers_of(&blobs, &artifact) {
         return Err(anyhow!("its layers cannot be had any more as they were"));
     }
     let kind = artifact.manifest.artifact_type().unwrap_or_default();
@@ -88,12 +86,19 @@ fn put_referrer(sending: &mut Sending, digest: &BlobDigest, subject: &BlobDigest
     sending.destination.put_referrer(&manifest, kind, subject)
 }
 
+/// Whether these blobs are the layers that the manifest has.
+fn are_layers_of(blobs: &[Blob], image: &Image) -> bool {
+    let layers = image.manifest.layers.iter();
+    blobs
+        .iter()
+        .zip(layers)
+        .all(|(blob, layer)| blob.digest == layer.digest)
+}
+
 /// The manifest, with these blobs in place of those that there were. One that is another for that
 /// has its signatures with it: what is about the manifest that it was is about nothing there.
 fn manifest_text(repository: &Repository, image: &Image, blobs: &[Blob]) -> Result<Vec<u8>> {
-    let old = &image.manifest.layers;
-    let is_same = |(blob, layer): (&Blob, &Descriptor)| blob.digest == layer.digest;
-    if blobs.iter().zip(old).all(is_same) {
+    if are_layers_of(blobs, image) {
         return Ok(image.manifest_text.clone());
     }
     let mut manifest: Value = serde_json::from_slice(&image.manifest_text)?;
