@@ -7,8 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use common::built::{content, Built, FILES};
 use common::honest::ranged;
@@ -90,9 +89,7 @@ fn what_is_missing_comes_in_few_requests() {
     assert_eq!(asked(&server), whole);
 
     // By way of a directory as well.
-    let dir = built.dir.path().join("other");
-    fs::create_dir(&dir).expect("directory");
-    let target = repository(&dir);
+    let target = built.target("other");
     ok(
         &target,
         &built.arguments(&[export.to_str().expect("text").to_owned()]),
@@ -270,9 +267,7 @@ fn liars_alone() {
     let built = Built::new();
     let export = export(&built);
     for (number, lie) in LIES.into_iter().enumerate() {
-        let dir = built.dir.path().join(number.to_string());
-        fs::create_dir(&dir).expect("directory");
-        let target = repository(&dir);
+        let target = built.target(&number.to_string());
         let liar = liar(&export, lie);
         let output = composefs(&target, &built.arguments(&[address(&liar)]));
         let error = String::from_utf8(output.stderr).expect("text");
@@ -328,24 +323,14 @@ fn a_frame_that_is_a_bomb() {
 fn many_attacks() {
     let built = Built::new();
     let export = export(&built);
-    let attacks = Arc::new(AtomicU32::new(0));
-    let mut runs = 0;
-    while attacks.load(Ordering::Relaxed) < 500 {
-        let dir = built.dir.path().join(format!("attack-{runs}"));
-        fs::create_dir(&dir).expect("directory");
-        let target = repository(&dir);
-        let counted = Arc::clone(&attacks);
+    built.under_attack(500, |attacks| {
         let liar = server(&export, move |request, reply| {
-            let number = counted.fetch_add(1, Ordering::Relaxed);
+            let number = attacks.fetch_add(1, Ordering::Relaxed);
             attack(number.wrapping_mul(0x9e37_79b9), request, reply)
         });
         let honest = server(&export, |_, reply| reply);
-        let sources = [address(&liar), address(&honest)];
-        ok(&target, &built.arguments(&sources));
-        built.expect_fetched(&target);
-        fs::remove_dir_all(&dir).expect("removed");
-        runs += 1;
-    }
+        vec![address(&liar), address(&honest)]
+    });
 }
 
 fn attack(seed: u32, request: &Request, mut reply: Reply) -> Reply {

@@ -5,11 +5,10 @@ mod common;
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use common::built::{content, Built, FILES};
+use common::pki::Pki;
 use common::server::{Reply, Request, Server};
 use common::{composefs, everything, ok, repository};
 
@@ -111,9 +110,7 @@ fn directories_of_all_kinds() {
     // A repository has its objects below itself.
     let builder = built.objects.parent().expect("parent");
     for (number, source) in [&*built.objects, builder].iter().enumerate() {
-        let dir = built.dir.path().join(number.to_string());
-        fs::create_dir(&dir).expect("directory");
-        let target = repository(&dir);
+        let target = built.target(&number.to_string());
         let sources = [source.to_str().expect("text").to_owned()];
         ok(&target, &built.arguments(&sources));
         built.expect_fetched(&target);
@@ -193,9 +190,7 @@ fn one_honest_source_among_liars() {
 fn liars_alone() {
     let built = Built::new();
     for (number, (what, lie)) in LIES.iter().enumerate() {
-        let dir = built.dir.path().join(number.to_string());
-        fs::create_dir(&dir).expect("directory");
-        let target = repository(&dir);
+        let target = built.target(&number.to_string());
         let liar = server(&built.objects, lie);
         let sources = [address(&liar)];
         let output = composefs(&target, &built.arguments(&sources));
@@ -234,29 +229,17 @@ fn slow_sources_hold_nobody_up() {
 #[test]
 fn a_thousand_attacks() {
     let built = Built::new();
-    let attacks = Arc::new(AtomicU32::new(0));
-    let mut runs = 0;
-    while attacks.load(Ordering::Relaxed) < 1000 {
-        let dir = built.dir.path().join(format!("attack-{runs}"));
-        fs::create_dir(&dir).expect("directory");
-        let target = repository(&dir);
-        let counted = Arc::clone(&attacks);
+    built.under_attack(1000, |attacks| {
         let liar = server(&built.objects, move |request, reply| {
             if reply.status != 200 {
                 return reply;
             }
-            let seed = counted
-                .fetch_add(1, Ordering::Relaxed)
-                .wrapping_mul(0x9e37_79b9);
-            attack(seed, request, reply)
+            let number = attacks.fetch_add(1, Ordering::Relaxed);
+            attack(number.wrapping_mul(0x9e37_79b9), request, reply)
         });
         let honest = server(&built.objects, |_, reply| reply);
-        let sources = [address(&liar), address(&honest)];
-        ok(&target, &built.arguments(&sources));
-        built.expect_fetched(&target);
-        fs::remove_dir_all(&dir).expect("removed");
-        runs += 1;
-    }
+        vec![address(&liar), address(&honest)]
+    });
 }
 
 fn attack(seed: u32, request: &Request, mut reply: Reply) -> Reply {
@@ -292,41 +275,10 @@ fn images_that_nothing_vouches_for() {
     refused(&["--digest", &"0".repeat(64)], "its digest is");
     refused(&["--digest", &"0".repeat(128)], "is one of sha512");
 
-    let path = |name: &str| {
-        built
-            .dir
-            .path()
-            .join(name)
-            .to_str()
-            .expect("text")
-            .to_owned()
-    };
-    let (key, cert, other, signature) = (path("key"), path("cert"), path("other"), path("sig"));
-    for cert in [&other, &cert] {
-        let made = Command::new("openssl")
-            .args([
-                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=x",
-            ])
-            .args(["-keyout", &key, "-out", cert])
-            .output()
-            .expect("openssl runs");
-        assert!(made.status.success(), "{made:?}");
-    }
-    // What the kernel wants to be signed.
-    let mut signed = [b"FSVerity".as_slice(), &[1, 0, 32, 0]].concat();
-    for at in (0..64).step_by(2) {
-        signed.push(u8::from_str_radix(&built.digest[at..at + 2], 16).expect("digest"));
-    }
-    let to_sign = path("to-sign");
-    fs::write(&to_sign, signed).expect("written");
-    let made = Command::new("openssl")
-        .args(["cms", "-sign", "-binary", "-noattr", "-outform", "DER"])
-        .args([
-            "-signer", &cert, "-inkey", &key, "-in", &to_sign, "-out", &signature,
-        ])
-        .output()
-        .expect("openssl runs");
-    assert!(made.status.success(), "{made:?}");
+    let pki = Pki::new(built.dir.path(), &["signer", "other"]);
+    let (cert, other) = (pki.path("signer.crt"), pki.path("other.crt"));
+    let signature = pki.path("signature");
+    fs::write(&signature, pki.cms(&built.digest, "signer")).expect("written");
     refused(
         &["--signature", &signature, "--cert", &other],
         "does not vouch for",

@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
 
-use super::{ok, quick_directory, By, Layer, Layout};
+use super::{ok, quick_directory, repository, By, Layer, Layout};
 
 /// How many files the image has.
 pub const FILES: u32 = 60;
@@ -48,6 +50,28 @@ impl Built {
             image,
             objects,
             digest,
+        }
+    }
+
+    /// A repository for it that has nothing, in a directory of this name.
+    pub fn target(&self, name: &str) -> PathBuf {
+        let dir = self.dir.path().join(name);
+        fs::create_dir(&dir).expect("directory");
+        repository(&dir)
+    }
+
+    /// Fetches it from what `sources` makes, until so many answers were changed: `sources` is given
+    /// what counts them. Whatever was changed, it is there and right.
+    pub fn under_attack(&self, attacks: u32, sources: impl Fn(Arc<AtomicU32>) -> Vec<String>) {
+        let counter = Arc::new(AtomicU32::new(0));
+        let mut runs = 0;
+        while counter.load(Ordering::Relaxed) < attacks {
+            let name = format!("attack-{runs}");
+            let target = self.target(&name);
+            ok(&target, &self.arguments(&sources(Arc::clone(&counter))));
+            self.expect_fetched(&target);
+            fs::remove_dir_all(self.dir.path().join(name)).expect("removed");
+            runs += 1;
         }
     }
 
