@@ -28,6 +28,7 @@ pub mod nginx;
 pub mod observation;
 pub mod oci_image;
 pub mod odd_tree;
+pub mod one_layer;
 pub mod overlay;
 pub mod pair;
 pub mod policy;

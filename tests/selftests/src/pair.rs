@@ -5,16 +5,49 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{ensure, Result};
+use anyhow::{ensure, Context as _, Result};
 use composefs_fuzz::random::Random;
 
 use crate::command::{capture, run};
 use crate::containers::Containers;
 use crate::oci_image::{archive, OciImage, PAX};
-use crate::setup::create_dir;
+use crate::repository::Repository;
+use crate::setup::{self, create_dir};
 
 /// Files of each layer: some in the stream, some objects.
 const FILES: usize = 40;
+
+/// A pair, and a repository that has nothing of it yet.
+pub struct Context {
+    _containers: Containers,
+    pub work: PathBuf,
+    pub pair: Pair,
+    pub repository: Repository,
+    /// How often something is done, or for how long, as the command line says.
+    pub amount: u64,
+}
+
+impl Context {
+    /// Brings it up for the program of this name, which takes a number.
+    ///
+    /// # Errors
+    /// If it cannot be, or something else was given.
+    pub fn set_up(name: &str, amount: u64) -> Result<Self> {
+        setup::require_driver()?;
+        setup::load_module()?;
+        let given = std::env::args().nth(1);
+        let given = given.map_or(Ok(amount), |text| text.parse());
+        let work = setup::work_directory(name)?;
+        let containers = Containers::set_up(&work)?;
+        Ok(Self {
+            pair: Pair::make(&containers, &work)?,
+            _containers: containers,
+            repository: Repository::at(&work.join("store")),
+            work,
+            amount: given.context("usage: PROGRAM [NUMBER]")?,
+        })
+    }
+}
 
 /// The images: where each is pulled from, and the tree that it was made of.
 pub struct Pair {

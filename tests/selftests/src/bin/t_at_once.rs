@@ -5,39 +5,17 @@
 //! usage: `t_at_once [SECONDS]`
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context as _, Result};
-use composefs_selftests::containers::Containers;
-use composefs_selftests::pair::Pair;
-use composefs_selftests::repository::Repository;
+use composefs_selftests::pair::Context;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
 
-struct Context {
-    _containers: Containers,
-    work: PathBuf,
-    pair: Pair,
-    repository: Repository,
-    duration: Duration,
-}
-
 fn set_up() -> Result<Context> {
-    setup::require_driver()?;
-    setup::load_module()?;
-    let seconds = std::env::args().nth(1).map_or(Ok(15), |text| text.parse());
-    let work = setup::work_directory("at-once")?;
-    let containers = Containers::set_up(&work)?;
-    Ok(Context {
-        pair: Pair::make(&containers, &work)?,
-        _containers: containers,
-        repository: Repository::at(&work.join("store")),
-        work,
-        duration: Duration::from_secs(seconds.context("usage: t_at_once [SECONDS]")?),
-    })
+    Context::set_up("at-once", 15)
 }
 
 /// What is done again and again.
@@ -95,7 +73,7 @@ fn everything(context: &mut Context) -> Result<()> {
     let context = &*context;
     let (from, _) = &context.pair.images[0];
     context.repository.run(&["pull", from, "kept"])?;
-    let end = Instant::now() + context.duration;
+    let end = Instant::now() + Duration::from_secs(context.amount);
     let counts: [AtomicUsize; TASKS.len()] = Default::default();
     let failed = AtomicUsize::new(0);
     std::thread::scope(|scope| -> Result<()> {

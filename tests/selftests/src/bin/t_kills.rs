@@ -5,39 +5,16 @@
 //! usage: `t_kills [COUNT]`
 #![forbid(unsafe_code)]
 
-use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Instant;
 
 use anyhow::{ensure, Context as _, Result};
 use composefs_fuzz::random::Random;
-use composefs_selftests::containers::Containers;
-use composefs_selftests::pair::Pair;
-use composefs_selftests::repository::Repository;
-use composefs_selftests::setup;
+use composefs_selftests::pair::Context;
 use composefs_selftests::tap::{self, note, Case};
 
-struct Context {
-    _containers: Containers,
-    work: PathBuf,
-    pair: Pair,
-    repository: Repository,
-    count: usize,
-}
-
 fn set_up() -> Result<Context> {
-    setup::require_driver()?;
-    setup::load_module()?;
-    let count = std::env::args().nth(1).map_or(Ok(12), |text| text.parse());
-    let work = setup::work_directory("kills")?;
-    let containers = Containers::set_up(&work)?;
-    Ok(Context {
-        pair: Pair::make(&containers, &work)?,
-        _containers: containers,
-        repository: Repository::at(&work.join("store")),
-        work,
-        count: count.context("usage: t_kills [COUNT]")?,
-    })
+    Context::set_up("kills", 12)
 }
 
 fn kills(context: &mut Context) -> Result<()> {
@@ -60,7 +37,8 @@ fn kills(context: &mut Context) -> Result<()> {
     }
     let mut random = Random::new(17);
     let (mut killed, mut most) = (0, 0);
-    for round in 0..context.count {
+    let count = usize::try_from(context.amount)?;
+    for round in 0..count {
         let which = round % commands.len();
         // What was killed before may be what this one needs: then it fails.
         let mut child = repository
@@ -81,10 +59,9 @@ fn kills(context: &mut Context) -> Result<()> {
         most = most.max(objects.unwrap_or(0));
     }
     note(format_args!(
-        "{killed} of {} were killed, with up to {most} objects",
-        context.count
+        "{killed} of {count} were killed, with up to {most} objects"
     ));
-    ensure!(killed * 3 >= context.count, "hardly any was killed");
+    ensure!(killed * 3 >= count, "hardly any was killed");
     ensure!(most > 20, "there was never much to be damaged");
     Ok(())
 }

@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{ensure, Context as _, Result};
@@ -14,6 +14,7 @@ use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::replace;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::mountinfo::mountinfo;
+use composefs_selftests::one_layer::{self, By};
 use composefs_selftests::repository::Repository;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
@@ -47,7 +48,7 @@ fn set_up() -> Result<Context> {
         work,
         source,
     };
-    context.make_image()?;
+    one_layer::make(&context.work.join("image"), &context.source, By::Gzip)?;
     fs::create_dir(context.target())?;
     context.run(&["pull", &context.image(), "image"])?;
     Ok(context)
@@ -78,65 +79,6 @@ impl Context {
     fn mount_at(&self, name: &str) -> Result<Mount> {
         self.repository.mount("image", &self.work.join(name), &[])
     }
-
-    /// Makes an OCI image of one layer.
-    fn make_image(&self) -> Result<()> {
-        let image = self.work.join("image");
-        fs::create_dir_all(image.join("blobs/sha256"))?;
-        let layer = self.work.join("layer");
-        let (from, to) = (self.source.display(), layer.display());
-        run(
-            "tar",
-            [
-                "--format=pax",
-                "--sort=name",
-                "-cf",
-                &to.to_string(),
-                "-C",
-                &from.to_string(),
-                ".",
-            ],
-        )?;
-        let diff_id = sha256(&layer)?;
-        run("gzip", [&layer])?;
-        let layer = self.blob(&layer.with_extension("gz"))?;
-        let config = format!(
-            "{{\"architecture\": \"amd64\", \"os\": \"linux\", \
-             \"rootfs\": {{\"type\": \"layers\", \"diff_ids\": [\"sha256:{diff_id}\"]}}}}"
-        );
-        let config = self.text("config", &config)?;
-        let kind = |kind: &str| format!("\"mediaType\": \"application/vnd.oci.image.{kind}\"");
-        let manifest = format!(
-            "{{\"schemaVersion\": 2, {}, \"config\": {{{}, {config}}}, \"layers\": [{{{}, {layer}}}]}}",
-            kind("manifest.v1+json"),
-            kind("config.v1+json"),
-            kind("layer.v1.tar+gzip"),
-        );
-        let manifest = self.text("manifest", &manifest)?;
-        let index = format!(
-            "{{\"schemaVersion\": 2, \"manifests\": [{{{}, {manifest}}}]}}",
-            kind("manifest.v1+json")
-        );
-        Ok(fs::write(image.join("index.json"), index)?)
-    }
-
-    fn text(&self, name: &str, text: &str) -> Result<String> {
-        let path = self.work.join(name);
-        fs::write(&path, text)?;
-        self.blob(&path)
-    }
-
-    /// Moves a file to the blobs, and describes it.
-    fn blob(&self, path: &Path) -> Result<String> {
-        let (digest, size) = (sha256(path)?, fs::metadata(path)?.len());
-        fs::rename(path, self.work.join("image/blobs/sha256").join(&digest))?;
-        Ok(format!("\"digest\": \"sha256:{digest}\", \"size\": {size}"))
-    }
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let line = run("sha256sum", [path])?;
-    Ok(line.split(' ').next().unwrap_or_default().to_owned())
 }
 
 /// What is mounted is what the image was made of, by the driver, with the digest given.

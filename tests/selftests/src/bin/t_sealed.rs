@@ -4,14 +4,17 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::command::{expect_refusal, output, run};
+use composefs_selftests::containers::text;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::mountinfo::mountinfo;
+use composefs_selftests::one_layer::{self, By};
 use composefs_selftests::policy::{turn_on, PARAMETER};
+use composefs_selftests::repository::Repository;
 use composefs_selftests::setup;
 use composefs_selftests::signing::{add_key, reload_module, Pki, KEYRING, QUICK};
 use composefs_selftests::tap::{self, Case};
@@ -22,10 +25,6 @@ struct Context {
     work: PathBuf,
     /// "builder" signs; "next" will in its place.
     pki: Pki,
-}
-
-fn text(path: &Path) -> Result<&str> {
-    path.to_str().context("path")
 }
 
 fn set_up() -> Result<Context> {
@@ -59,10 +58,7 @@ impl Context {
     }
 
     fn command(&self, repository: &str, arguments: &[&str]) -> Command {
-        let mut command = Command::new(setup::payload().join("bin/composefs"));
-        command.arg("--repo").arg(self.work.join(repository));
-        command.args(arguments);
-        command
+        Repository::at(&self.work.join(repository)).command(arguments)
     }
 
     fn builder(&self, arguments: &[&str]) -> Result<String> {
@@ -148,41 +144,12 @@ impl Context {
         expect_refusal(&mut self.mount(), words)
     }
 
-    /// Makes an OCI image of one layer that is not compressed.
+    /// Makes an image, whose layer is not compressed: what is given away is all in the repository.
     fn make_image(&self, name: &str, content: &str) -> Result<()> {
-        let (tree, image) = (self.work.join(format!("{name}-tree")), self.work.join(name));
+        let tree = self.work.join(format!("{name}-tree"));
         fs::create_dir_all(tree.join("usr"))?;
-        fs::create_dir_all(image.join("blobs/sha256"))?;
         fs::write(tree.join("usr/large"), content.repeat(1000))?;
-        let layer = self.work.join("layer");
-        run("tar", ["-cf", text(&layer)?, "-C", text(&tree)?, "."])?;
-        let blob = |path: &Path, kind: &str| -> Result<(String, String)> {
-            let line = run("sha256sum", [path])?;
-            let digest = line.split(' ').next().context("digest")?.to_owned();
-            let size = fs::metadata(path)?.len();
-            fs::rename(path, image.join("blobs/sha256").join(&digest))?;
-            let kind = format!("application/vnd.oci.image.{kind}");
-            let described = format!(
-                "{{\"mediaType\": \"{kind}\", \"digest\": \"sha256:{digest}\", \"size\": {size}}}"
-            );
-            Ok((digest, described))
-        };
-        let (diff_id, layer) = blob(&layer, "layer.v1.tar")?;
-        let file = self.work.join("text");
-        fs::write(
-            &file,
-            format!(
-                "{{\"architecture\": \"amd64\", \"os\": \"linux\", \
-                 \"rootfs\": {{\"type\": \"layers\", \"diff_ids\": [\"sha256:{diff_id}\"]}}}}"
-            ),
-        )?;
-        let (_, config) = blob(&file, "config.v1+json")?;
-        let manifest =
-            format!("{{\"schemaVersion\": 2, \"config\": {config}, \"layers\": [{layer}]}}");
-        fs::write(&file, manifest)?;
-        let (_, manifest) = blob(&file, "manifest.v1+json")?;
-        let index = format!("{{\"schemaVersion\": 2, \"manifests\": [{manifest}]}}");
-        Ok(fs::write(image.join("index.json"), index)?)
+        one_layer::make(&self.work.join(name), &tree, By::Nothing)
     }
 }
 
