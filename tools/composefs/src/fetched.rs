@@ -3,6 +3,7 @@
 
 use anyhow::{bail, Context, Result};
 use composefs_oci::image::{title, Image};
+use composefs_oci::signed::kept;
 use composefs_repository::{Category, Repository};
 use composefs_tools::fsverity::Digest;
 
@@ -20,6 +21,20 @@ pub fn open(repository: &Repository, name: &str) -> Result<(Option<Image>, Diges
         }
         Err(error) => Ok((None, find(repository, name)?.ok_or(error)?)),
     }
+}
+
+/// The signatures of a composefs image that are here: those that lead to it by its manifest, or else
+/// the one with which it was fetched.
+pub fn signatures(
+    repository: &Repository,
+    with_manifest: Option<&Image>,
+    digest: &Digest,
+) -> Result<Vec<Vec<u8>>> {
+    let Some(image) = with_manifest else {
+        return Ok(repository.signature(digest).into_iter().collect());
+    };
+    let seals = kept::of_composefs(repository, image, digest)?;
+    Ok(seals.into_iter().map(|seal| seal.signature).collect())
 }
 
 /// The one without a manifest that has this name.

@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use common::built::{content, Built, FILES};
 use common::honest::ranged;
+use common::pki::Pki;
 use common::server::{Reply, Request, Server};
 use common::{composefs, everything, fails, ok, repository, state, By, Layer, Layout};
 
@@ -95,6 +96,44 @@ fn what_is_missing_comes_in_few_requests() {
         &built.arguments(&[export.to_str().expect("text").to_owned()]),
     );
     built.expect_fetched(&target);
+}
+
+/// Of each of those who have signed an image its signature is there, for whoever fetches it.
+#[test]
+fn signatures_are_beside_their_images() {
+    let built = Built::new();
+    let builder = built.objects.parent().expect("repository");
+    let pki = Pki::new(built.dir.path(), &["signer", "other"]);
+    for name in ["signer", "other"] {
+        let (key, cert) = (
+            pki.path(&format!("{name}.key")),
+            pki.path(&format!("{name}.crt")),
+        );
+        ok(builder, &["sign", "image", "--key", &key, "--cert", &cert]);
+    }
+    let export = export(&built);
+    let mut taken = 0;
+    for (at, name) in ["", ".2"].iter().enumerate() {
+        let signature = export.join(format!("images/{}{name}.sig", built.digest));
+        for signer in ["signer", "other"] {
+            let target = built.target(&format!("{signer}-{at}"));
+            let fetch = [
+                "fetch",
+                built.image.to_str().expect("text"),
+                "--from",
+                export.to_str().expect("text"),
+                "--signature",
+                signature.to_str().expect("text"),
+                "--cert",
+                &pki.path(&format!("{signer}.crt")),
+            ];
+            taken += usize::from(composefs(&target, &fetch).status.success());
+        }
+    }
+    assert_eq!(taken, 2);
+    assert!(!export
+        .join(format!("images/{}.3.sig", built.digest))
+        .exists());
 }
 
 /// Whoever has one of two images needs the second pack alone, and of that what he has not.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use common::built::{content, Built, FILES};
 use common::pki::Pki;
 use common::server::{Reply, Request, Server};
-use common::{composefs, everything, ok, repository};
+use common::{composefs, everything, fails, ok, repository};
 
 /// What every server is asked first: whether it has packs.
 const LIST: &str = "/packs/list";
@@ -299,4 +299,46 @@ fn images_that_nothing_vouches_for() {
     ];
     ok(&target, &good);
     built.expect_fetched(&target);
+}
+
+/// As long as it is here, and for whoever gets it from here.
+#[test]
+fn a_signature_stays_with_its_image() {
+    let built = Built::new();
+    let target = repository(built.dir.path());
+    let pki = Pki::new(built.dir.path(), &["signer", "other"]);
+    let (cert, other) = (pki.path("signer.crt"), pki.path("other.crt"));
+    let signature = pki.path("signature");
+    let signed = pki.cms(&built.digest, "signer");
+    fs::write(&signature, &signed).expect("written");
+    let fetch = ["fetch", built.image.to_str().expect("text"), "--from"];
+    let from = built.objects.to_str().expect("text");
+    let proof = ["--signature", &signature, "--cert", &cert];
+    ok(&target, &[&fetch[..], &[from], &proof].concat());
+    ok(&target, &["gc"]);
+    ok(&target, &["fsck", "--contents"]);
+    let said = ok(&target, &["verify", "system", "--cert", &cert]);
+    assert!(said.contains(&built.digest), "{said}");
+    fails(&target, &["verify", "system", "--cert", &other]);
+
+    // Without one it is here as well, and is verified by nobody.
+    let plain = built.target("plain");
+    ok(&plain, &built.arguments(&[from.to_owned()]));
+    let said = fails(&plain, &["verify", "system", "--cert", &cert]);
+    assert!(said.ends_with("it is not signed, or its signatures are not here"));
+
+    let export = built.dir.path().join("export");
+    let export = export.to_str().expect("text");
+    ok(&target, &["export", export]);
+    let given = format!("{export}/images/{}.sig", built.digest);
+    assert_eq!(fs::read(&given).expect("signature"), signed);
+    let next = built.target("next");
+    let proof = ["--signature", &given, "--cert", &cert];
+    ok(&next, &[&fetch[..], &[export], &proof].concat());
+    built.expect_fetched(&next);
+    ok(&next, &["verify", "system", "--cert", &cert]);
+
+    ok(&target, &["rm", "system"]);
+    ok(&target, &["gc"]);
+    assert_eq!(everything(&target), [target.join("meta.json")]);
 }

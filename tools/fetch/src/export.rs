@@ -20,6 +20,15 @@ use crate::pack::{self, index};
 /// The directory of images in an export.
 const IMAGES: &str = "images";
 
+/// What is to be exported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its digest.
+    pub digest: Digest,
+    /// Signatures of it, PKCS#7 in DER.
+    pub signatures: Vec<Vec<u8>>,
+}
+
 /// What is new in an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
@@ -34,7 +43,11 @@ pub struct Exported {
 ///
 /// # Errors
 /// If something cannot be read or written, or is another export's.
-pub fn export(repository: &Repository, path: &Path, images: &[Digest]) -> Result<Exported> {
+pub fn export<'a>(
+    repository: &Repository,
+    path: &Path,
+    images: impl Iterator<Item = &'a Image> + Clone,
+) -> Result<Exported> {
     let packs = path.join(pack::DIR);
     for dir in [&packs, &path.join(IMAGES)] {
         fs::create_dir_all(dir).with_context(|| quote::path(dir).to_string())?;
@@ -52,8 +65,9 @@ pub fn export(repository: &Repository, path: &Path, images: &[Digest]) -> Result
     let mut known = export.objects(&list)?;
     let mut writer = Writer::new(&export.packs, export.algorithm)?;
     let mut new = Exported::default();
-    for image in images {
-        missing::visit(export.algorithm, repository.object(image)?, &mut |object| {
+    for image in images.clone() {
+        let file = repository.object(&image.digest)?;
+        missing::visit(export.algorithm, file, &mut |object| {
             if known.insert(object.digest) {
                 let content = repository.object(&object.digest)?;
                 writer.put(object, content)?;
@@ -65,11 +79,7 @@ pub fn export(repository: &Repository, path: &Path, images: &[Digest]) -> Result
     }
     let written = writer.finish()?;
     for image in images {
-        let to = path.join(IMAGES).join(format!("{image}.cfs"));
-        if !to.exists() {
-            let mut image = repository.object(image)?;
-            output::write(&to, None, |out| Ok(io::copy(&mut image, out).map(drop)?))?;
-        }
+        put_image(repository, &path.join(IMAGES), image)?;
     }
     let is_new = !written.is_empty() || !export.packs.join(list::NAME).exists();
     list.packs.splice(0..0, written.into_iter().rev());
@@ -80,6 +90,26 @@ pub fn export(repository: &Repository, path: &Path, images: &[Digest]) -> Result
         })?;
     }
     Ok(new)
+}
+
+/// Puts an image and its signatures into the directory of those.
+fn put_image(repository: &Repository, dir: &Path, image: &Image) -> Result<()> {
+    let digest = &image.digest;
+    let to = dir.join(format!("{digest}.cfs"));
+    if !to.exists() {
+        let mut image = repository.object(digest)?;
+        output::write(&to, None, |out| Ok(io::copy(&mut image, out).map(drop)?))?;
+    }
+    for (at, signature) in image.signatures.iter().enumerate() {
+        let to = dir.join(match at {
+            0 => format!("{digest}.sig"),
+            at => format!("{digest}.{}.sig", at + 1),
+        });
+        if fs::read(&to).ok().as_ref() != Some(signature) {
+            output::write(&to, None, |out| Ok(out.write_all(signature)?))?;
+        }
+    }
+    Ok(())
 }
 
 struct Export {

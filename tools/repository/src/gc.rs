@@ -18,7 +18,9 @@ use rustix::io::Errno;
 use crate::links::{Category, Link, LINK_TEMPORARY};
 use crate::live;
 use crate::objects::image_objects;
+use crate::origins::ORIGINS;
 use crate::repository::{Repository, OBJECTS};
+use crate::signatures::SIGNATURES;
 use crate::stream::Reader;
 
 /// How composefs-rs names objects that are not complete.
@@ -206,8 +208,10 @@ fn sweep(repository: &Repository, kept: &Kept, dry_run: bool, removed: &mut Remo
         removed.objects += 1;
         remove(repository, &path, dry_run)
     })?;
-    let origins = repository.other_origins(&kept.streams)?;
-    for path in leftovers(repository)?.into_iter().chain(origins) {
+    let origins = ORIGINS.others(repository, &kept.streams)?;
+    let signatures = SIGNATURES.others(repository, &kept.images)?;
+    let all = leftovers(repository)?.into_iter();
+    for path in all.chain(origins).chain(signatures) {
         remove(repository, &path, dry_run)?;
     }
     Ok(())

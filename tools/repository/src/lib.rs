@@ -10,6 +10,7 @@
 //! streams/NAME         streams: links to objects
 //! streams/refs/…       names of streams
 //! origins/NAME         where a stream was fetched from, which only this project notes
+//! signatures/DIGEST    the signature of an image without a stream, which only this project keeps
 //! ```
 //!
 //! An image names the objects of its files; a stream is an object that names others, and holds what
@@ -22,10 +23,12 @@ pub mod gc;
 mod links;
 mod live;
 mod meta;
+mod notes;
 mod objects;
 mod origins;
 pub mod repair;
 mod repository;
+mod signatures;
 pub mod stream;
 pub mod temporary;
 

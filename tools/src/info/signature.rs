@@ -32,23 +32,6 @@ impl Statement {
     }
 }
 
-/// Looks whether a signature holds for an image of this digest, by somebody whom one of the
-/// certificates in the files `certs` vouches for.
-///
-/// # Errors
-/// If it does not.
-pub fn expect(signature: &Path, certs: &[PathBuf], digest: &Digest) -> Result<()> {
-    let trusted = trusted(certs)?;
-    let context = || {
-        let signature = quote::path(signature);
-        format!("{signature} does not vouch for digest {digest}")
-    };
-    let message = read(signature)?;
-    let message = Message::parse(&message).with_context(context)?;
-    first_that_holds(&message, &[*digest], &trusted).with_context(context)?;
-    Ok(())
-}
-
 /// Reads the certificates in all of these files.
 ///
 /// # Errors
@@ -83,6 +66,16 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     };
     read().with_context(|| format!("cannot read the signature {}", quote::path(path)))?;
     Ok(content)
+}
+
+/// Looks whether a signature holds for a digest, by somebody whom one of the certificates vouches for.
+///
+/// # Errors
+/// If it does not.
+pub fn check(signature: &[u8], digest: &Digest, trusted: &[Certificate]) -> Result<()> {
+    let message = Message::parse(signature)?;
+    first_that_holds(&message, &[*digest], trusted)?;
+    Ok(())
 }
 
 /// The digest that a signature holds for, what it says of it, and who says it.

@@ -39,13 +39,13 @@ impl Options {
         let images: Vec<_> = images
             .with_context(context)?
             .into_iter()
-            .map(|name| Ok((fetched::composefs(&repository, &name)?, name)))
+            .map(|name| Ok((to_export(&repository, &name)?, name)))
             .collect::<Result<_>>()
             .with_context(context)?;
-        let digests: Vec<_> = images.iter().map(|(digest, _)| *digest).collect();
-        let new = export::export(&repository, &self.dir, &digests).with_context(context)?;
-        for (digest, name) in &images {
-            writeln!(out, "{digest} {name}")?;
+        let exported = images.iter().map(|(image, _)| image);
+        let new = export::export(&repository, &self.dir, exported).with_context(context)?;
+        for (image, name) in &images {
+            writeln!(out, "{} {name}", image.digest)?;
         }
         eprintln!(
             "composefs: {} objects are new in {}, {} bytes",
@@ -55,6 +55,15 @@ impl Options {
         );
         Ok(())
     }
+}
+
+/// An image, and the signatures of it that are here.
+fn to_export(repository: &Repository, name: &str) -> Result<export::Image> {
+    let (with_manifest, digest) = fetched::open(repository, name)?;
+    Ok(export::Image {
+        digest,
+        signatures: fetched::signatures(repository, with_manifest.as_ref(), &digest)?,
+    })
 }
 
 /// The names of all images that have one of composefs.

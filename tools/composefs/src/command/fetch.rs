@@ -12,10 +12,12 @@ use composefs_fetch::fetch::Watch;
 use composefs_fetch::missing::{self, Wanted};
 use composefs_fetch::source;
 use composefs_repository::Repository;
+use composefs_sign::Certificate;
 use composefs_tools::fsverity::Digest;
+use composefs_tools::info::signature;
 use composefs_tools::progress::{Lines, Progress};
 use composefs_tools::store::Unnamed;
-use composefs_tools::{info, measure, quote};
+use composefs_tools::{measure, quote};
 
 use crate::access::Access;
 use crate::fetched;
@@ -71,17 +73,12 @@ impl Options {
     pub fn run(self, place: &Place, out: &mut dyn Write) -> Result<()> {
         let context = || format!("cannot fetch {}", quote::path(&self.image));
         let repository = place.open_or_make()?;
-        if self.digest.is_none() && self.signature.is_none() {
-            return Err(anyhow!(
-                "nothing says what the image should be: give --digest, or --signature and --cert"
-            ))
-            .with_context(context);
-        }
         self.fetch(&repository, out).with_context(context)
     }
 
     fn fetch(&self, repository: &Repository, out: &mut dyn Write) -> Result<()> {
         let name = self.name()?;
+        let proof = self.proof()?;
         let access = self.access.http(STALL);
         let sources: Result<Vec<_>> = self
             .from
@@ -91,39 +88,41 @@ impl Options {
         let sources = sources?;
         let mut file = File::open(&self.image)?;
         if self.dry_run {
-            self.expect(&measure::content(&file, repository.algorithm())?)?;
+            proof.expect(&measure::content(&file, repository.algorithm())?)?;
             let missing = missing::objects(repository, file)?;
             return tell(out, &missing);
         }
         repository.expect_writable()?;
         let size = file.metadata()?.len();
         let mut objects = Unnamed::new(repository.store());
-        let digest = objects.put_stream_if(&mut file, size, |found| self.expect(found))?;
+        let digest = objects.put_stream_if(&mut file, size, |found| proof.expect(found))?;
         objects.publish()?;
         repository.expect_protected()?;
         let missing = missing::objects(repository, repository.object(&digest)?)?;
         let watch = Fetching::new(&missing);
         composefs_fetch::fetch(repository, &missing, &sources, self.limit_rate, &watch)?;
         drop(watch);
+        if let Proof::Signature { signature, .. } = &proof {
+            repository.set_signature(&digest, signature)?;
+        }
         fetched::name(repository, &name, &digest)?;
         repository.sync()?;
         writeln!(out, "{digest}")?;
         Ok(())
     }
 
-    /// Compares the image with what is said of it.
-    fn expect(&self, found: &Digest) -> Result<()> {
-        if let Some(signature) = &self.signature {
-            return info::signature::expect(signature, &self.cert, found);
-        }
-        match self.digest {
-            Some(wanted) if wanted == *found => Ok(()),
-            Some(wanted) if wanted.algorithm() != found.algorithm() => bail!(
-                "the digest is one of {}, those of the repository are of {}",
-                wanted.algorithm().name(),
-                found.algorithm().name()
-            ),
-            _ => bail!("is not what it should be: its digest is {found}"),
+    /// What says what the image should be.
+    fn proof(&self) -> Result<Proof> {
+        match (&self.signature, self.digest) {
+            (Some(path), _) => Ok(Proof::Signature {
+                path: path.clone(),
+                signature: signature::read(path)?,
+                trusted: signature::trusted(&self.cert)?,
+            }),
+            (None, Some(digest)) => Ok(Proof::Digest(digest)),
+            (None, None) => Err(anyhow!(
+                "nothing says what the image should be: give --digest, or --signature and --cert"
+            )),
         }
     }
 
@@ -137,6 +136,40 @@ impl Options {
         };
         let stem = stem.and_then(|stem| stem.to_str());
         Ok(stem.ok_or_else(|| anyhow!("has no name"))?.to_owned())
+    }
+}
+
+/// What says what an image should be.
+enum Proof {
+    Digest(Digest),
+    /// By somebody whom one of the certificates vouches for.
+    Signature {
+        path: PathBuf,
+        signature: Vec<u8>,
+        trusted: Vec<Certificate>,
+    },
+}
+
+impl Proof {
+    /// Compares the image with what is said of it.
+    fn expect(&self, found: &Digest) -> Result<()> {
+        match self {
+            Self::Signature {
+                path,
+                signature,
+                trusted,
+            } => signature::check(signature, found, trusted).with_context(|| {
+                let path = quote::path(path);
+                format!("{path} does not vouch for digest {found}")
+            }),
+            Self::Digest(wanted) if wanted == found => Ok(()),
+            Self::Digest(wanted) if wanted.algorithm() != found.algorithm() => bail!(
+                "the digest is one of {}, those of the repository are of {}",
+                wanted.algorithm().name(),
+                found.algorithm().name()
+            ),
+            Self::Digest(_) => bail!("is not what it should be: its digest is {found}"),
+        }
     }
 }
 

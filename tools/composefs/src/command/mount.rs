@@ -10,7 +10,6 @@ use anyhow::{Context, Result};
 use clap::Args;
 use composefs_format::Verity;
 use composefs_mount::options::{Options as Mount, Proof, Upper};
-use composefs_oci::signed::kept;
 use composefs_tools::quote;
 use rustix::fs::{memfd_create, MemfdFlags};
 use rustix::io::Errno;
@@ -68,14 +67,13 @@ impl Options {
         }
         // What has no fs-verity has nothing that the kernel could compare with a signature.
         let may_sign = !self.no_signature && repository.is_secure();
-        let seals = match with_manifest.filter(|_| may_sign) {
-            Some(with_manifest) => kept::of_composefs(&repository, &with_manifest, &digest),
-            None => Ok(Vec::new()),
+        let signatures = match may_sign {
+            true => fetched::signatures(&repository, with_manifest.as_ref(), &digest),
+            false => Ok(Vec::new()),
         };
-        let seals = seals.with_context(context)?;
         let mut mounted = None;
-        for seal in &seals {
-            let signature = in_memory(&seal.signature).with_context(context)?;
+        for signature in signatures.with_context(context)? {
+            let signature = in_memory(&signature).with_context(context)?;
             options.signature = Some(format!("/proc/self/fd/{}", signature.as_raw_fd()).into());
             match composefs_mount::mount(&image, &options, &self.target) {
                 Err(error) if is_of_signature(&error) => mounted = Some(Err(error)),

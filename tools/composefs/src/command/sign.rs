@@ -10,12 +10,13 @@ use clap::Args;
 use composefs_oci::image::{title, Image};
 use composefs_oci::signed::{kept, make, Held, Role, Seal, Subject};
 use composefs_repository::Repository;
-use composefs_sign::Message;
+use composefs_sign::{Certificate, Message};
 use composefs_tools::fsverity::Digest;
 use composefs_tools::info::signature::{self, first_that_holds, Statement};
 use composefs_tools::info::signer::Signer;
 use composefs_tools::quote;
 
+use crate::fetched;
 use crate::place::Place;
 use crate::trust::Trust;
 
@@ -118,11 +119,8 @@ impl Options {
                 seal(&|role, digest| {
                     let path = dir.join(format!("{}.sig", role.name()));
                     let signature = signature::read(&path)?;
-                    let check = || {
-                        let message = Message::parse(&signature)?;
-                        first_that_holds(&message, &[*digest], &trusted).map(drop)
-                    };
-                    check().with_context(|| quote::path(&path).to_string())?;
+                    signature::check(&signature, digest, &trusted)
+                        .with_context(|| quote::path(&path).to_string())?;
                     Ok(signature)
                 })
             }
@@ -160,17 +158,39 @@ fn write(dir: &Path, digests: &[(Role, Digest)]) -> Result<()> {
     Ok(())
 }
 
+const NOT_SIGNED: &str = "it is not signed, or its signatures are not here";
+
+/// What the signature says with which an image was fetched.
+fn verify_fetched(
+    repository: &Repository,
+    digest: &Digest,
+    trusted: &[Certificate],
+) -> Result<Held> {
+    let signature = repository.signature(digest).context(NOT_SIGNED)?;
+    let message = Message::parse(&signature)?;
+    let digests = [*digest];
+    let (_, statement, verified) = first_that_holds(&message, &digests, trusted)?;
+    Ok(Held {
+        digest: *digest,
+        statement,
+        signer: verified.signer.clone(),
+        anchor: verified.anchor.clone(),
+    })
+}
+
 impl Verify {
     pub fn run(self, place: &Place, out: &mut dyn Write) -> Result<()> {
         let repository = place.open()?;
         let trusted = self.trust.certificates()?;
-        let image = open(&repository, &self.image)?;
+        let (with_manifest, composefs) = fetched::open(&repository, &self.image)?;
         let verify = || {
-            let composefs = image.composefs(&repository)?;
             repository.object(&composefs)?;
-            let subject = Subject::of(&repository, &image);
+            let Some(image) = &with_manifest else {
+                return verify_fetched(&repository, &composefs, &trusted);
+            };
+            let subject = Subject::of(&repository, image);
             let mut last = None;
-            for signatures in kept::all(&repository, &image)? {
+            for signatures in kept::all(&repository, image)? {
                 match signatures.check(&subject, &trusted) {
                     Ok(held) => {
                         ensure!(
@@ -185,7 +205,7 @@ impl Verify {
             }
             match last {
                 Some(error) => Err(error),
-                None => bail!("it is not signed, or its signatures are not here"),
+                None => bail!(NOT_SIGNED),
             }
         };
         let held: Held = verify().with_context(|| title(&self.image))?;
