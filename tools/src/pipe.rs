@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex};
 use crate::lock::lock;
 
 /// Size of the parts that are handed over.
-const PART: usize = 64 << 10;
+const PART: usize = 32 << 10;
 /// Parts that wait.
-const PARTS: usize = 16;
+const PARTS: usize = 8;
 
 /// The end that is read from.
 #[derive(Debug)]
@@ -31,15 +31,16 @@ pub struct Filler {
 /// Parts that were read, to be filled again. What one thread takes and another gives back, the
 /// allocator keeps for the first: a pull took nearly twice the memory.
 #[derive(Clone, Debug, Default)]
-struct Used(Arc<Mutex<Vec<Vec<u8>>>>);
+pub struct Used(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Used {
-    fn take(&self) -> Vec<u8> {
+    /// One that holds something, or nothing yet.
+    pub fn take(&self) -> Vec<u8> {
         lock(&self.0).pop().unwrap_or_default()
     }
 
-    fn give(&self, mut part: Vec<u8>) {
-        part.clear();
+    /// Gives one back.
+    pub fn give(&self, part: Vec<u8>) {
         lock(&self.0).push(part);
     }
 }
@@ -70,8 +71,12 @@ impl Filler {
     pub fn fill(&self, stream: &mut impl Read) -> bool {
         loop {
             let mut part = self.used.take();
-            part.reserve_exact(PART);
-            let read = stream.take(PART as u64).read_to_end(&mut part);
+            part.reserve_exact(PART.saturating_sub(part.len()));
+            // What was there stays until it is read over: to clear all of it each time was one
+            // instruction of twenty.
+            part.resize(PART, 0);
+            let (count, read) = read_up_to(stream, &mut part);
+            part.truncate(count);
             let is_end = part.is_empty();
             if !is_end && !self.hand_over(part) {
                 return false;
@@ -81,8 +86,8 @@ impl Filler {
                     self.fail(error);
                     return false;
                 }
-                Ok(_) if is_end => return true,
-                Ok(_) => {}
+                Ok(()) if is_end => return true,
+                Ok(()) => {}
             }
         }
     }
@@ -95,6 +100,7 @@ impl Filler {
     /// Hands over a copy of something that is not empty. Whether the other end is still there.
     pub fn hand_over_copy(&self, data: &[u8]) -> bool {
         let mut part = self.used.take();
+        part.clear();
         part.extend_from_slice(data);
         self.hand_over(part)
     }
@@ -116,6 +122,20 @@ impl Pipe {
     pub fn parts(self) -> impl Iterator<Item = io::Result<Vec<u8>>> {
         self.parts.into_iter()
     }
+}
+
+/// Fills a buffer, as far as the stream goes: how many bytes, and whether it failed then.
+fn read_up_to(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
+    let mut count = 0;
+    while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
+        match stream.read(rest) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (count, Err(error)),
+        }
+    }
+    (count, Ok(()))
 }
 
 impl Read for Pipe {

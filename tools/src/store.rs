@@ -7,6 +7,7 @@
 //! Writing each object through to the disk would cost far more than all the rest. So objects are
 //! collected, nameless, and one `syncfs` goes before giving names to many of them.
 
+mod existing;
 mod sealed;
 mod unnamed;
 
@@ -18,9 +19,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{anyhow, Context, Result};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use self::existing::Known;
 use crate::copy::{self, Source};
 use crate::fsverity::{object_path, Algorithm, Digest};
 use crate::limits;
@@ -224,7 +226,7 @@ impl Store {
 
     /// Makes an object without a name; `None` if there is one already.
     fn stage(&self, digest: &Digest, source: Source, id: u32) -> Result<Option<Pending>> {
-        if self.check_existing(digest, source.size)? {
+        if self.check_existing(digest, Known::Size(source.size))? {
             return Ok(None);
         }
         let staged = self.create()?;
@@ -343,47 +345,9 @@ impl Store {
                 self.lock().damaged.remove(digest);
                 Ok(())
             }
-            Published::Exists if self.check_existing(digest, size)? => Ok(()),
+            Published::Exists if self.check_existing(digest, Known::Size(size))? => Ok(()),
             Published::Exists => Err(anyhow!("was removed while it was being made")),
         }
-    }
-
-    /// Whether the object is in the store. One that is there must be what its name says, unless it
-    /// is to be replaced.
-    fn check_existing(&self, digest: &Digest, size: u64) -> Result<bool> {
-        if self.is_damaged(digest) {
-            return Ok(false);
-        }
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = || {
-            let Target { dir, name } = self.place(digest)?;
-            rustix::fs::openat(&dir, &name, flags, Mode::empty())
-        };
-        let file = match open() {
-            Ok(file) => File::from(file),
-            Err(Errno::NOENT) => return Ok(false),
-            Err(Errno::LOOP) => return Err(anyhow!("is a symbolic link")),
-            Err(error) => return Err(error.into()),
-        };
-        let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(anyhow!("is not a regular file"));
-        }
-        if u64::try_from(stat.st_size) != Ok(size) {
-            let found = stat.st_size;
-            return Err(anyhow!("is damaged: its size is {found}, not {size}"));
-        }
-        let found = measure::file(&file, self.algorithm)?;
-        expect_intact(digest, &found.digest)?;
-        if found.has_verity {
-            return Ok(true);
-        }
-        // Left by a tool, or on a kernel, that did not. Now that it is known to be right, it may
-        // as well have it.
-        if let Enabled::No(obstacle) = verity::enable(&file, self.algorithm)? {
-            self.lock().no_verity.get_or_insert(obstacle);
-        }
-        Ok(true)
     }
 
     /// The digest of a file's content.
@@ -396,14 +360,6 @@ impl Store {
     fn lock(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
     }
-}
-
-/// Checks that an object that was there before is right.
-fn expect_intact(want: &Digest, found: &Digest) -> Result<()> {
-    if want == found {
-        return Ok(());
-    }
-    Err(anyhow!("is damaged: its digest is {found}"))
 }
 
 /// Checks that an object is what the source was when it was hashed.

@@ -23,12 +23,39 @@ use crate::merge::{Body, Id, Inode, Merged, ROOT};
 /// # Errors
 /// If a layer cannot be read, or has what an image cannot have.
 pub fn build(repository: &Repository, layers: &[(BlobDigest, Digest)]) -> Result<Tree> {
-    let mut merged = Merged::default();
+    let mut stack = Stack::default();
     for (diff_id, stream) in layers {
-        add_layer(repository, stream, &mut merged).with_context(|| format!("layer {diff_id}"))?;
+        stack.add(repository, diff_id, stream)?;
     }
-    normalize(&mut merged)?;
-    Conversion::of(&merged)
+    stack.into_tree()
+}
+
+/// Layers on top of each other, as far as they are there.
+#[derive(Debug, Default)]
+pub struct Stack(Merged);
+
+impl Stack {
+    /// Puts a layer on top: what it is called, and its stream.
+    ///
+    /// # Errors
+    /// If it cannot be read, or has what an image cannot have.
+    pub fn add(
+        &mut self,
+        repository: &Repository,
+        diff_id: &BlobDigest,
+        stream: &Digest,
+    ) -> Result<()> {
+        add_layer(repository, stream, &mut self.0).with_context(|| format!("layer {diff_id}"))
+    }
+
+    /// The tree, when all are there.
+    ///
+    /// # Errors
+    /// If it has what an image cannot have.
+    pub fn into_tree(mut self) -> Result<Tree> {
+        normalize(&mut self.0)?;
+        Conversion::of(&self.0)
+    }
 }
 
 fn add_layer(repository: &Repository, stream: &Digest, merged: &mut Merged) -> Result<()> {

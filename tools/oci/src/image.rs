@@ -3,21 +3,23 @@
 //! image that was made of them.
 
 use std::collections::BTreeMap;
-use std::io::{Seek, Write};
+use std::io::Seek;
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use composefs_repository::stream::{ContentType, Writer};
 use composefs_repository::temporary::Temporary;
 use composefs_repository::{Category, Repository};
-use composefs_tools::fsverity::Digest;
+use composefs_tools::fsverity::{Algorithm, Digest};
 use composefs_tools::image::{self, Options};
 use composefs_tools::quote;
 use composefs_tools::store::Unnamed;
+use composefs_tools::tree::Tree;
 
 use crate::digest::BlobDigest;
+use crate::filesystem::{self, Stack};
 use crate::manifest::{self, Config, Manifest, Named};
+use crate::tag;
 use crate::text::{put_text, read};
-use crate::{filesystem, tag};
 
 pub(crate) const CONFIG: ContentType = ContentType(*b"ociconfg");
 pub(crate) const MANIFEST: ContentType = ContentType(*b"ocimanif");
@@ -209,20 +211,25 @@ pub struct Fetched {
     pub layers: Vec<(BlobDigest, Digest)>,
 }
 
-/// Makes the composefs image of one that is an image, and the streams that lead to it. It has to
-/// have the digest `signed`, if that is given.
+/// Makes the composefs image of one that is an image, and the streams that lead to it. Its layers
+/// may be a `stack` already. It has to have the digest `signed`, if that is given.
 ///
 /// # Errors
 /// If a layer has what an image cannot have, it is not what is signed, or something cannot be
 /// written.
-pub fn write(repository: &Repository, fetched: &Fetched, signed: Option<&Digest>) -> Result<()> {
+pub fn write(
+    repository: &Repository,
+    fetched: &Fetched,
+    stack: Option<Stack>,
+    signed: Option<&Digest>,
+) -> Result<()> {
     let mut objects = Unnamed::new(repository.store());
     let config = &fetched.manifest.config.digest;
     if !fetched.manifest.is_image() {
         let existing = existing_config(repository, config)?;
         return write_streams(repository, fetched, &Composed::default(), existing, objects);
     }
-    let mut images = compose_all(repository, fetched, &mut objects)?;
+    let mut images = compose_all(repository, fetched, stack, &mut objects)?;
     if let Some(signed) = signed {
         let key = image_key(repository.metadata().erofs_formats().default())?;
         let made = images.refs.iter().find(|(found, _)| found == key);
@@ -263,6 +270,7 @@ pub(crate) struct Composed {
 pub(crate) fn compose_all(
     repository: &Repository,
     fetched: &Fetched,
+    mut stack: Option<Stack>,
     objects: &mut Unnamed,
 ) -> Result<Composed> {
     let formats = repository.metadata().erofs_formats();
@@ -272,7 +280,11 @@ pub(crate) fn compose_all(
     let mut images = Composed::default();
     for (version, key) in IMAGES {
         if formats.all().any(|wanted| wanted == version) {
-            let image = compose(repository, &fetched.layers, version, objects, |_| Ok(()))?;
+            let tree = match stack.take() {
+                Some(stack) => stack.into_tree()?,
+                None => filesystem::build(repository, &fetched.layers)?,
+            };
+            let image = compose(tree, version, objects, |_| Ok(()))?;
             images.refs.push((key.to_owned(), image));
             images.named.push(image);
         }
@@ -336,19 +348,18 @@ fn refer_to_layers(writer: &mut Writer, fetched: &Fetched) {
     }
 }
 
-/// Makes the composefs image of layers an object, if what it is found to be is accepted.
+/// Makes the composefs image of a tree an object, if what it is found to be is accepted.
 ///
 /// # Errors
-/// If a layer has what an image cannot have, or it cannot be written; that of `accept`.
+/// If the tree has what an image cannot have, or it cannot be written; that of `accept`.
 pub(crate) fn compose(
-    repository: &Repository,
-    layers: &[(BlobDigest, Digest)],
+    tree: Tree,
     version: u8,
     objects: &mut Unnamed,
     accept: impl Fn(&Digest) -> Result<()>,
 ) -> Result<Digest> {
     let mut image = Temporary::new(MEMORY_MAX);
-    write_to(repository, layers, version, Some(&mut image))?;
+    image::write(tree, &options(version, None)?, Some(&mut image))?;
     let size = image.stream_position()?;
     image.rewind()?;
     objects.put_stream_if(&mut image, size, accept)
@@ -363,23 +374,20 @@ pub fn digest(
     layers: &[(BlobDigest, Digest)],
     version: u8,
 ) -> Result<Digest> {
-    let digest = write_to(repository, layers, version, None)?;
+    let tree = filesystem::build(repository, layers)?;
+    let options = options(version, Some(repository.algorithm()))?;
+    let digest = image::write(tree, &options, None)?;
     digest.context("has no digest")
 }
 
-fn write_to(
-    repository: &Repository,
-    layers: &[(BlobDigest, Digest)],
-    version: u8,
-    out: Option<&mut dyn Write>,
-) -> Result<Option<Digest>> {
+/// What an image of this version is made by; and whether only its digest is wanted.
+fn options(version: u8, digest: Option<Algorithm>) -> Result<Options> {
     image_key(version)?;
-    let options = Options {
+    Ok(Options {
         min_version: version.into(),
         max_version: version.into(),
-        digest: out.is_none().then_some(repository.algorithm()),
-    };
-    image::write(filesystem::build(repository, layers)?, &options, out)
+        digest,
+    })
 }
 
 fn image_key(version: u8) -> Result<&'static str> {

@@ -18,11 +18,12 @@ use tar_core::parse::{ParseEvent, ParsedEntry};
 use tar_core::HEADER_SIZE;
 
 use crate::checked::{expect_at_most, expect_digest, Checked};
-use crate::compression;
+use crate::compression::{self, Compression};
 use crate::digest::{BlobDigest, Hasher};
 use crate::manifest::Descriptor;
 use crate::parser::{parser, Want};
 use crate::sparse;
+use crate::storing::{self, Small};
 
 /// What the stream of a layer is of.
 pub const TYPE: ContentType = ContentType(*b"ocilayer");
@@ -66,23 +67,34 @@ pub fn store_up_to(
 ) -> Result<Digest> {
     let store = || {
         let mut objects = Unnamed::new(repository.store());
-        // Each of the three is what one processor is busy with, if the layer is large.
+        let mut small_objects = Unnamed::new(repository.store());
+        // Each of the five is what one processor is busy with, if the layer is large.
+        let (checked, compressed) = pipe();
         let (decompressed, unproven) = pipe();
         let (proven, mut archive) = unproven.continued();
+        let (small, stored) = storing::small(repository.algorithm());
+        let compression = descriptor.compression()?;
         let digest = thread::scope(|scope| {
-            let reading = scope.spawn(move || read(descriptor, blob, &decompressed));
+            let reading = scope.spawn(move || check(descriptor, blob, &checked));
+            scope.spawn(move || decompress(compression, compressed, &decompressed));
             let proving = scope.spawn(move || prove(diff_id, max, unproven, &proven));
-            let split = split(&mut archive, max, repository, &mut objects);
-            // Who waits for this to be read has to know that it will not be.
-            drop(archive);
+            let storing = scope.spawn(|| stored.put_into(&mut small_objects));
+            let split = split(&mut archive, max, repository, &mut objects, &small);
+            // Who waits for this to be read, or for more, has to know that it will not be.
+            drop((archive, small));
             let (Ok(read), Ok(proven)) = (reading.join(), proving.join()) else {
                 bail!("cannot be read")
+            };
+            let Ok(stored) = storing.join() else {
+                bail!("cannot be stored")
             };
             // What is wrong with the blob is the cause of what is wrong with what is in it.
             read?;
             proven.context("when decompressed")?;
+            stored?;
             split
         })?;
+        small_objects.publish()?;
         objects.publish()?;
         repository.expect_protected()?;
         anyhow::Ok(digest)
@@ -90,15 +102,11 @@ pub fn store_up_to(
     store().with_context(|| format!("layer {}", descriptor.digest))
 }
 
-/// Reads the blob, and hands on what it is when decompressed.
-fn read(descriptor: &Descriptor, blob: impl Read, filler: &Filler) -> Result<()> {
+/// Reads the blob, hands it on, and looks whether it is what it should be. Until then it does not end.
+fn check(descriptor: &Descriptor, blob: impl Read, filler: &Filler) -> Result<()> {
     let mut blob = Checked::new(blob, descriptor.size);
-    let buffered = BufReader::with_capacity(READ, &mut blob);
-    let mut archive = compression::decompress(descriptor.compression()?, buffered)?;
-    let is_whole = filler.fill(&mut archive);
-    drop(archive);
     // The other end gave up: it says why.
-    if !is_whole && blob.size() != descriptor.size {
+    if !filler.fill(&mut blob) && blob.size() != descriptor.size {
         return Ok(());
     }
     let right = blob.expect(&descriptor.digest, descriptor.size);
@@ -106,6 +114,25 @@ fn read(descriptor: &Descriptor, blob: impl Read, filler: &Filler) -> Result<()>
         filler.fail(io::Error::other(error.to_string()));
     }
     right
+}
+
+/// Hands on what the blob is when decompressed.
+fn decompress(compression: Compression, blob: Pipe, filler: &Filler) {
+    let mut blob = BufReader::with_capacity(READ, blob);
+    let is_whole = match compression::decompress(compression, &mut blob) {
+        Ok(mut archive) => filler.fill(&mut archive),
+        Err(error) => {
+            filler.fail(error);
+            false
+        }
+    };
+    if !is_whole {
+        return;
+    }
+    // What follows is a part of the blob, and read as well.
+    if let Err(error) = io::copy(&mut blob, &mut io::sink()) {
+        filler.fail(error);
+    }
 }
 
 /// Hands on what is decompressed, and looks whether it is what it should be, if that is known.
@@ -140,6 +167,7 @@ fn split(
     max: u64,
     repository: &Repository,
     objects: &mut Unnamed,
+    small: &Small,
 ) -> Result<Digest> {
     let mut writer = Writer::new(repository.algorithm(), TYPE)?;
     let mut input = Input::new(archive);
@@ -183,7 +211,10 @@ fn split(
                 0
             }
             Next::File(size) => {
-                let object = objects.put_stream(&mut input, size)?;
+                let object = match size <= storing::SIZE_MAX {
+                    true => small.put(&mut input, size)?,
+                    false => objects.put_stream(&mut input, size)?,
+                };
                 writer.external(&object, size)?;
                 padding(size)
             }

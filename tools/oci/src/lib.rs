@@ -29,8 +29,10 @@ pub mod repair;
 pub mod signed;
 pub mod source;
 mod sparse;
+mod storing;
 mod tag;
 mod text;
+mod there;
 
 pub use pull::pull;
 pub use push::push;

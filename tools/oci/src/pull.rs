@@ -4,16 +4,15 @@
 use std::collections::HashMap;
 use std::io::Read;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Mutex;
 use std::thread;
 
 use anyhow::{bail, Context, Result};
 use composefs_repository::{Category, Repository};
 use composefs_sign::Certificate;
 use composefs_tools::fsverity::Digest;
-use composefs_tools::lock;
 
 use crate::digest::BlobDigest;
+use crate::filesystem::Stack;
 use crate::image::{self, Fetched};
 use crate::layers::Layer;
 use crate::manifest::Platform;
@@ -21,6 +20,7 @@ use crate::signed::find::{self, Found as Signed};
 use crate::signed::{kept, Subject};
 use crate::source::{self, Found, Source};
 use crate::tag;
+use crate::there::There;
 
 /// Who is told how far it is. From several threads.
 pub trait Watch: Sync {
@@ -66,7 +66,8 @@ pub fn pull(
         None => None,
     };
     let layers = Layer::all(&found.manifest, &config_text)?;
-    let layers = fetch(repository, source, &layers, watch)?;
+    let is_image = found.manifest.is_image();
+    let (layers, stack) = fetch(repository, source, &layers, is_image, watch)?;
     watch.compose();
     let fetched = Fetched {
         digest: found.digest,
@@ -78,6 +79,7 @@ pub fn pull(
     image::write(
         repository,
         &fetched,
+        stack,
         signed.as_ref().map(|signed| &signed.held.digest),
     )?;
     if let Some(artifact) = signed.and_then(|signed| signed.artifact) {
@@ -110,13 +112,18 @@ fn expect_signed(
     find::find(source, &subject, signers)
 }
 
-/// Fetches the layers that are not there, several at a time.
+/// What a layer is called, and its stream.
+type Stream = (BlobDigest, Digest);
+
+/// Fetches the layers that are not there, several at a time; and puts them on top of each other
+/// meanwhile, if that is wanted.
 fn fetch(
     repository: &Repository,
     source: &dyn Source,
     layers: &[Layer],
+    is_image: bool,
     watch: &dyn Watch,
-) -> Result<Vec<(BlobDigest, Digest)>> {
+) -> Result<(Vec<Stream>, Option<Stack>)> {
     let mut streams = HashMap::new();
     let mut missing: Vec<&Layer> = Vec::new();
     for layer in layers {
@@ -133,16 +140,16 @@ fn fetch(
     missing.sort_by_key(|layer| std::cmp::Reverse(layer.descriptor.size));
 
     let next = AtomicUsize::new(0);
-    let done = Mutex::new((streams, None));
+    let there = There::new(streams);
     let work = || {
         while let Some(layer) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
             let fetched = open(source, layer, watch);
             match fetched.and_then(|blob| layer.import(repository, blob)) {
-                Ok(stream) => drop(lock::lock(&done).0.insert(layer.id.clone(), stream)),
+                Ok(stream) => there.add(layer.id.clone(), stream),
                 Err(error) => {
                     // Others end what they are at, and begin nothing.
                     next.store(missing.len(), Ordering::Relaxed);
-                    lock::lock(&done).1.get_or_insert(error);
+                    there.fail(error);
                 }
             }
         }
@@ -150,22 +157,31 @@ fn fetch(
     let workers = thread::available_parallelism()
         .map_or(1, usize::from)
         .min(missing.len());
-    thread::scope(|scope| {
+    let stacked = thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(work);
         }
+        is_image.then(|| stack(repository, layers, &there))
     });
-    let (streams, error) = done
-        .into_inner()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(error) = error {
-        return Err(error);
-    }
-    let stream = |layer: &Layer| match streams.get(&layer.id) {
-        Some(stream) => Ok((layer.id.clone(), *stream)),
+    there.end()?;
+    let stream = |layer: &Layer| match there.wait(&layer.id) {
+        Some(stream) => Ok((layer.id.clone(), stream)),
         None => bail!("layer {}: cannot be fetched", layer.id),
     };
-    layers.iter().map(stream).collect()
+    let layers = layers.iter().map(stream).collect::<Result<_>>()?;
+    Ok((layers, stacked.transpose()?))
+}
+
+/// Puts layers on top of each other as soon as they are there, as far as they come.
+fn stack(repository: &Repository, layers: &[Layer], there: &There) -> Result<Stack> {
+    let mut stack = Stack::default();
+    for layer in layers {
+        let Some(stream) = there.wait(&layer.id) else {
+            break;
+        };
+        stack.add(repository, &layer.id, &stream)?;
+    }
+    Ok(stack)
 }
 
 /// Opens the blob of a layer, and has it watched.

@@ -3,11 +3,12 @@
 //! proven to be right.
 
 use std::collections::HashSet;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::sync::atomic::Ordering;
 
 use anyhow::{anyhow, Context, Result};
 
+use super::existing::Known;
 use super::sealed::{self, Object, Open, Place};
 use super::{Store, BATCH_BYTES};
 use crate::copy::write_all;
@@ -55,16 +56,24 @@ impl<'a> Unnamed<'a> {
     fn put_if(&mut self, content: &[u8], accept: impl Fn(&Digest) -> Result<()>) -> Result<Digest> {
         let digest = digest_of(self.store.algorithm, content);
         accept(&digest)?;
-        let size = content.len() as u64;
-        if self.is_new(&digest, size)? {
+        self.put_hashed(&digest, content)?;
+        Ok(digest)
+    }
+
+    /// Adds an object, unless it is there, whose digest was found to be this.
+    ///
+    /// # Errors
+    /// As of [`Unnamed::put`].
+    pub fn put_hashed(&mut self, digest: &Digest, content: &[u8]) -> Result<()> {
+        if self.is_new(digest, Known::Content(content))? {
             let staged = self.store.create().and_then(|staged| {
                 write_all(staged.file(), content).context("cannot write")?;
                 Ok(staged)
             });
-            let staged = staged.map_err(|error| self.store.name_object(&digest, error))?;
-            self.add(digest, size, staged)?;
+            let staged = staged.map_err(|error| self.store.name_object(digest, error))?;
+            self.add(*digest, content.len() as u64, staged)?;
         }
-        Ok(digest)
+        Ok(())
     }
 
     /// The same for the next `size` bytes of a stream.
@@ -87,14 +96,17 @@ impl<'a> Unnamed<'a> {
     ) -> Result<Digest> {
         let ended = || anyhow!("ends within a file");
         let mut buffer = std::mem::take(&mut self.buffer);
-        buffer.clear();
         if size <= MEMORY_MAX {
-            // Not in steps, each of which leaves a hole behind.
-            buffer.reserve_exact(usize::try_from(size).unwrap_or(0));
-            let read = stream.take(size).read_to_end(&mut buffer);
-            let digest = match read {
-                Ok(count) if count as u64 == size => self.put_if(&buffer, accept),
-                Ok(_) => Err(ended()),
+            let size = usize::try_from(size).unwrap_or(0);
+            if buffer.len() < size {
+                // Not in steps, each of which leaves a hole behind.
+                buffer.reserve_exact(size - buffer.len());
+                buffer.resize(size, 0);
+            }
+            let content = buffer.get_mut(..size).unwrap_or_default();
+            let digest = match stream.read_exact(content) {
+                Ok(()) => self.put_if(content, accept),
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(ended()),
                 Err(error) => Err(error.into()),
             };
             self.buffer = buffer;
@@ -118,7 +130,7 @@ impl<'a> Unnamed<'a> {
             let part = match stream.read(part) {
                 Ok(0) => return Err(ended()),
                 Ok(count) => part.get(..count).unwrap_or_default(),
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error.into()),
             };
             hasher.update(part);
@@ -128,7 +140,7 @@ impl<'a> Unnamed<'a> {
         self.buffer = buffer;
         let digest = hasher.finish();
         accept(&digest)?;
-        if self.is_new(&digest, size)? {
+        if self.is_new(&digest, Known::Size(size))? {
             self.add(digest, size, staged)?;
         }
         Ok(digest)
@@ -162,11 +174,11 @@ impl<'a> Unnamed<'a> {
         Ok(())
     }
 
-    fn is_new(&mut self, digest: &Digest, size: u64) -> Result<bool> {
+    fn is_new(&mut self, digest: &Digest, known: Known) -> Result<bool> {
         if self.seen.contains(digest) {
             return Ok(false);
         }
-        let found = self.store.check_existing(digest, size);
+        let found = self.store.check_existing(digest, known);
         let found = found.map_err(|error| self.store.name_object(digest, error))?;
         self.seen.insert(*digest);
         Ok(!found)

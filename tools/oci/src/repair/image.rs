@@ -19,8 +19,8 @@ use crate::manifest::{self, Named};
 use crate::origin::{Found, Origins};
 use crate::pull::{self, Watch};
 use crate::source::{self, Source};
-use crate::tag;
 use crate::text::{open_stream, read_text};
+use crate::{filesystem, tag};
 
 /// It is not known where an image came from.
 #[derive(Debug)]
@@ -292,7 +292,8 @@ impl<'a> Mending<'a> {
             };
             self.watch.compose();
             let (repository, layers) = (self.repository, &fetched.layers);
-            image::compose(repository, layers, version, objects, |found| {
+            let tree = filesystem::build(repository, layers)?;
+            image::compose(tree, version, objects, |found| {
                 ensure!(found == digest, "is {found} when it is made anew");
                 Ok(())
             })
@@ -304,7 +305,7 @@ impl<'a> Mending<'a> {
     /// Makes all composefs images anew: nothing says which ones there were.
     fn new_images(&mut self, fetched: &Fetched, objects: &mut Unnamed) -> Result<Composed> {
         self.watch.compose();
-        image::compose_all(self.repository, fetched, objects)
+        image::compose_all(self.repository, fetched, None, objects)
     }
 
     /// Where the image is.

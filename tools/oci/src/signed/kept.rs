@@ -52,7 +52,7 @@ pub fn keep(repository: &Repository, subject: &BlobDigest, artifact: &Artifact) 
         config_text: CONFIG.to_vec(),
         layers,
     };
-    image::write(repository, &fetched, None)?;
+    image::write(repository, &fetched, None, None)?;
     referrer::add(repository, subject, &artifact.digest)
 }
 

@@ -11,6 +11,7 @@ mod resume;
 mod token;
 
 use std::io::Read;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -93,6 +94,9 @@ struct Hosted {
     patience: Patience,
     leave: Leave,
     token: Mutex<Option<Token>>,
+    /// Whether it did not answer, and so is not asked again while there are others. To find that
+    /// out costs: with TLS, to read all authorities.
+    is_gone: AtomicBool,
 }
 
 impl Registry {
@@ -118,6 +122,7 @@ impl Registry {
             patience: Patience::new(settings.pause),
             leave,
             token: Mutex::default(),
+            is_gone: AtomicBool::new(false),
         };
         Ok(Self {
             places: places.into_iter().map(hosted).collect(),
@@ -129,12 +134,16 @@ impl Registry {
     /// gone holds everything up.
     fn insistently(&self) -> impl Iterator<Item = (&Hosted, Insistence)> {
         let last = self.places.len().saturating_sub(1);
-        self.places.iter().enumerate().map(move |(at, hosted)| {
+        let all = self.places.iter().enumerate().map(move |(at, hosted)| {
             let insistence = match at == last {
                 true => Insistence::Patient,
                 false => Insistence::Once,
             };
             (hosted, insistence)
+        });
+        all.filter(|(hosted, insistence)| match insistence {
+            Insistence::Once => !hosted.is_gone.load(Ordering::Relaxed),
+            Insistence::Patient => true,
         })
     }
 
@@ -151,7 +160,12 @@ impl Registry {
             }
             match ask(hosted, insistence).with_context(|| hosted.place.to_string()) {
                 Ok(answer) => return Ok(answer),
-                Err(error) => last = Some(error),
+                Err(error) => {
+                    hosted
+                        .is_gone
+                        .fetch_or(is_unreachable(&error), Ordering::Relaxed);
+                    last = Some(error);
+                }
             }
         }
         match last {
