@@ -95,6 +95,14 @@ bench: ## what operations cost, beside composefs 1.0 and ext4, in instructions
 bench-tools: tools ## time and memory of the tools, beside the C tools
 	@scripts/bench-tools
 
+.PHONY: bench-pull
+bench-pull: ## pulls of images, gc and fsck, beside cfsctl, podman, skopeo and umoci
+	@scripts/bench-pull
+
+.PHONY: bench-fetch
+bench-fetch: ## updates over a link of 100 Mbit/s and 20 ms, beside podman and curl
+	@scripts/bench-fetch
+
 .PHONY: lint
 lint: ## formatting, lints, and house rules
 	@scripts/lint

@@ -5,6 +5,8 @@
 mod apt;
 mod artifact;
 mod bench;
+mod bench_fetch;
+mod bench_pull;
 mod boot;
 mod cargo;
 mod console;
@@ -27,6 +29,7 @@ mod peers;
 mod place;
 mod process;
 mod qemu;
+mod registry;
 mod root;
 mod shows;
 mod suite;
@@ -34,6 +37,7 @@ mod suites;
 mod system;
 mod tap;
 mod toolchain;
+mod updates;
 mod versions;
 mod vm;
 
@@ -77,6 +81,8 @@ enum Command {
     TestPackages(packages::Options),
     TestBoot(boot::Options),
     Bench(bench::Options),
+    BenchFetch(bench_fetch::Options),
+    BenchPull(bench_pull::Options),
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
     Demo,
     /// Mounts damaged images in the debug kernel and looks at them from all sides
@@ -231,6 +237,8 @@ fn run(command: Command) -> Result<i32> {
         Command::TestPackages(options) => return Ok(i32::from(!packages::run(&options)?)),
         Command::TestBoot(options) => return Ok(i32::from(!boot::run(&options)?)),
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
+        Command::BenchFetch(options) => return bench_fetch::run(&options),
+        Command::BenchPull(options) => return bench_pull::run(&options),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {
             count,

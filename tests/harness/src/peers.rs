@@ -32,35 +32,45 @@ const RS_VERSION: &str = "0.9.4";
 /// and composefs-info when called so; and for any host `host/cfsctl`, and `host/image-of-dump` of
 /// tests/peers.
 pub fn composefs_rs() -> Result<PathBuf> {
+    make_composefs_rs("peers", "5 minutes", SOON)
+}
+
+/// The same, optimised as those who made it do it: for comparisons of speed.
+pub fn composefs_rs_as_released() -> Result<PathBuf> {
+    make_composefs_rs("peers-released", "8 minutes", &[])
+}
+
+/// Not optimised for long: what it makes of the tests' trees is soon made.
+const SOON: &[&str] = &[
+    "CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
+    "CARGO_PROFILE_RELEASE_LTO=off",
+    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
+    "CARGO_PROFILE_RELEASE_DEBUG=0",
+];
+
+fn make_composefs_rs(name: &str, usually: &'static str, profile: &[&str]) -> Result<PathBuf> {
     // Its crates need a cargo that is newer than trixie's; and the guest is forky.
     let toolchain = Toolchain::of(Suite::Forky)?;
     let ours = place::checkout("tests/peers");
-    let our_source = fs::read_to_string(ours.join("src/image_of_dump.rs"))?;
+    let mut inputs = vec!["3".into(), RS_VERSION.into()];
+    for file in ["src/image_of_dump.rs", "Cargo.toml", "Cargo.lock"] {
+        inputs.push(fs::read_to_string(ours.join(file))?);
+    }
     let artifact = Artifact {
-        name: "peers".into(),
+        name: name.into(),
         what: format!("composefs-rs {RS_VERSION}"),
-        usually: "5 minutes",
-        inputs: vec!["2".into(), RS_VERSION.into(), our_source],
+        usually,
+        inputs,
     };
     artifact.get(|dir, log| {
-        // Only what makes images and pulls them, without the crates for ostree and FUSE; and not
-        // optimised for long: what it makes of the tests' trees is soon made.
+        // Only what makes images and pulls them, without the crates for ostree and FUSE.
         let target = dir.join("target");
         let install = || -> Result<Command> {
             let mut command = toolchain.command(&[dir], "env")?;
             command
                 .arg(format!("CARGO_TARGET_DIR={}", target.display()))
-                .args([
-                    "CARGO_PROFILE_RELEASE_OPT_LEVEL=1",
-                    "CARGO_PROFILE_RELEASE_LTO=off",
-                    "CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16",
-                    "CARGO_PROFILE_RELEASE_DEBUG=0",
-                    "nice",
-                    "cargo",
-                    "install",
-                    "--locked",
-                    "--root",
-                ])
+                .args(profile)
+                .args(["nice", "cargo", "install", "--locked", "--root"])
                 .arg(dir);
             Ok(command)
         };

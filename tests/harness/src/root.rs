@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Root file systems of other Debian suites, made by mmdebstrap.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
@@ -38,6 +39,28 @@ pub fn make(
     without: &[&str],
     log: &Log,
 ) -> Result<()> {
+    let sources = World::new(suite)?.sources_list();
+    make_from(
+        &[sources.into()],
+        dir,
+        suite,
+        variant,
+        packages,
+        without,
+        log,
+    )
+}
+
+/// The same, of packages from other sources: files with them, or lines.
+pub fn make_from(
+    sources: &[OsString],
+    dir: &Path,
+    suite: Suite,
+    variant: Variant,
+    packages: &[&str],
+    without: &[&str],
+    log: &Log,
+) -> Result<()> {
     need_root("making a Debian root")?;
     let variant = match variant {
         Variant::Extract => "extract",
@@ -59,10 +82,7 @@ pub fn make(
             .iter()
             .map(|path| format!("--dpkgopt=path-exclude={path}")),
     );
-    command
-        .arg(suite.name())
-        .arg(dir)
-        .arg(World::new(suite)?.sources_list());
+    command.arg(suite.name()).arg(dir).args(sources);
     log.run(&mut command)
 }
 

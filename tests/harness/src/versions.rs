@@ -21,7 +21,7 @@ use crate::apt::{Package, World};
 use crate::artifact::{lock, Moved};
 use crate::process::Log;
 use crate::suite::Suite;
-use crate::{containers, deb, guest, machine, note, peers, place, toolchain};
+use crate::{containers, deb, guest, machine, note, peers, place, registry, toolchain};
 
 /// After this, the mirror is asked for newer ones.
 const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -193,6 +193,7 @@ fn choose(packages: &[Package]) -> Result<Versions> {
         containers::PACKAGES,
         peers::C_PACKAGES,
         deb::PACKAGES,
+        registry::PACKAGES,
     ]
     .concat()
     .into_iter()

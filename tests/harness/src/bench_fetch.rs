@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The benchmark of fetching objects over a link: `composefs` beside podman and curl.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::bench_pull::released;
+use crate::place;
+use crate::registry::{Tools, BENCH};
+
+/// Measures fetches over a link of 100 Mbit/s and 20 ms beside `podman pull` and curl
+///
+/// All run in one Debian root, at both ends of a link between two network namespaces, in directories
+/// below build/, 5 GB at most. Prints a table of medians, and writes build/bench-fetch.json.
+#[derive(Args)]
+pub struct Options {
+    /// Rounds of each
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+}
+
+/// Runs the benchmark; its exit status.
+pub fn run(options: &Options) -> Result<i32> {
+    let ours = released()?;
+    let tools = Tools::get()?;
+    let images = tools.updates()?;
+    let build = place::checkout("build");
+    fs::create_dir_all(&build)?;
+    let build = build.canonicalize()?;
+    let program = place::checkout(BENCH).canonicalize()?.join("fetch");
+    let status = tools
+        .command(&[], &program)?
+        .arg("--ours")
+        .arg(ours)
+        .arg("--images")
+        .arg(images)
+        .arg("--scratch")
+        .arg(&build)
+        .arg("--json")
+        .arg(build.join("bench-fetch.json"))
+        .args(["--rounds", &options.rounds.to_string()])
+        .status()
+        .context("cannot run unshare")?;
+    Ok(status.code().unwrap_or(1))
+}
