@@ -2,7 +2,7 @@
 //! Images that were fetched, and have no manifest: names that lead to composefs images.
 
 use anyhow::{bail, Context, Result};
-use composefs_oci::image::{title, Image};
+use composefs_oci::image::{self, title, Image};
 use composefs_oci::signed::kept;
 use composefs_repository::{Category, Repository};
 use composefs_tools::fsverity::Digest;
@@ -57,11 +57,14 @@ pub fn all(repository: &Repository) -> Result<Vec<(String, String)>> {
         .collect())
 }
 
-/// Gives one a name.
+/// Gives one a name, in place of what has it.
 pub fn name(repository: &Repository, name: &str, digest: &Digest) -> Result<()> {
+    image::expect_name(name)?;
     let hex = digest.to_string();
     repository.set_name(Category::Images, &hex, digest)?;
-    repository.set_ref(Category::Images, name, &hex)
+    repository.set_ref(Category::Images, name, &hex)?;
+    // An image with a manifest would be found first.
+    image::unname(repository, name).map(drop)
 }
 
 /// Takes all names of one away, or only this one. Whether there was one.

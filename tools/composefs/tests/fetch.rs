@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use common::built::{content, Built, FILES};
 use common::pki::Pki;
 use common::server::{Reply, Request, Server};
-use common::{composefs, everything, fails, ok, repository};
+use common::{composefs, everything, fails, ok, repository, By, Layer, Layout};
 
 /// What every server is asked first: whether it has packs.
 const LIST: &str = "/packs/list";
@@ -102,6 +102,40 @@ fn names_of_what_was_fetched() {
         let error = String::from_utf8(output.stderr).expect("text");
         assert!(error.contains("there is none of this name"), "{error}");
     }
+}
+
+/// Whoever comes last has a name, whatever had it before.
+#[test]
+fn a_name_is_of_one_image() {
+    let built = Built::new();
+    let target = repository(built.dir.path());
+    let sources = [built.objects.to_str().expect("text").to_owned()];
+    let layout = Layout::new(&built.dir.path().join("other"));
+    layout.image(&[(Layer::new().dir("other").bytes(), By::Gzip)]);
+    let expect = |with_manifest: bool| {
+        let images = ok(&target, &["images"]);
+        let line = images.lines().find(|line| line.starts_with("system "));
+        let line = line.unwrap_or_else(|| panic!("{images}"));
+        assert_eq!(line.contains(" - "), !with_manifest, "{images}");
+        assert_eq!(images.matches("system ").count(), 1, "{images}");
+        let listing = ok(&target, &["ls", "system"]);
+        assert_eq!(listing == built.listing, !with_manifest, "{listing}");
+    };
+    ok(&target, &built.arguments(&sources));
+    expect(false);
+    ok(&target, &["tag", "system", "fetched"]);
+    ok(&target, &["pull", &layout.name(), "system"]);
+    expect(true);
+    ok(&target, &["tag", "system", "pulled"]);
+    ok(&target, &built.arguments(&sources));
+    expect(false);
+    ok(&target, &["tag", "pulled", "system"]);
+    expect(true);
+    ok(&target, &["tag", "fetched", "system"]);
+    expect(false);
+    ok(&target, &["fsck", "--contents"]);
+    let named = [&built.arguments(&sources)[..], &["@name"]].concat();
+    assert!(fails(&target, &named).ends_with("'@name': cannot be the name of an image"));
 }
 
 #[test]

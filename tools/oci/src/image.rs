@@ -174,6 +174,18 @@ pub fn title(name: &str) -> String {
     format!("image {}", quote::bytes(name.as_bytes()))
 }
 
+/// Whether an image can have this name.
+///
+/// # Errors
+/// If not.
+pub fn expect_name(name: &str) -> Result<()> {
+    reference(name).map(drop)
+}
+
+fn reference(name: &str) -> Result<String> {
+    tag::reference(name).with_context(|| quote::bytes(name.as_bytes()).to_string())
+}
+
 /// Gives the image of a digest a name, in place of what has it.
 ///
 /// # Errors
@@ -183,9 +195,7 @@ pub fn name(repository: &Repository, digest: &BlobDigest, name: &str) -> Result<
     if repository.lookup(Category::Streams, &stream)?.is_none() {
         bail!("image {digest}: there is none of this digest");
     }
-    let reference =
-        tag::reference(name).with_context(|| quote::bytes(name.as_bytes()).to_string())?;
-    repository.set_ref(Category::Streams, &reference, &stream)
+    repository.set_ref(Category::Streams, &reference(name)?, &stream)
 }
 
 /// Takes a name away. Whether there was one.
@@ -193,7 +203,7 @@ pub fn name(repository: &Repository, digest: &BlobDigest, name: &str) -> Result<
 /// # Errors
 /// If it cannot be.
 pub fn unname(repository: &Repository, name: &str) -> Result<bool> {
-    repository.remove_ref(Category::Streams, &tag::reference(name)?)
+    repository.remove_ref(Category::Streams, &reference(name)?)
 }
 
 /// What a manifest and what it refers to are, as they were fetched.

@@ -11,6 +11,7 @@ use clap::Args;
 use composefs_fetch::fetch::Watch;
 use composefs_fetch::missing::{self, Wanted};
 use composefs_fetch::source;
+use composefs_oci::image;
 use composefs_repository::Repository;
 use composefs_sign::Certificate;
 use composefs_tools::fsverity::Digest;
@@ -78,6 +79,7 @@ impl Options {
 
     fn fetch(&self, repository: &Repository, out: &mut dyn Write) -> Result<()> {
         let name = self.name()?;
+        image::expect_name(&name)?;
         let proof = self.proof()?;
         let access = self.access.http(STALL);
         let sources: Result<Vec<_>> = self

@@ -11,6 +11,7 @@ use composefs_oci::source::{self, Source};
 use composefs_tools::quote;
 
 use crate::access::Access;
+use crate::fetched;
 use crate::place::Place;
 use crate::progress::Pulling;
 use crate::trust::Trust;
@@ -68,6 +69,7 @@ impl Options {
                 signers.as_deref(),
                 &progress,
             )?;
+            fetched::unname(&repository, name, false)?;
             origin::note(&repository, &digest, &reference)?;
             anyhow::Ok(digest)
         };
