@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Images that are exported, handed out by Debian's nginx, fetched and mounted: plain, over TLS, from
-//! packs and from single objects, from a mirror that was tampered with.
+//! packs and from single objects, from a mirror that was tampered with, from NFS.
 #![forbid(unsafe_code)]
 
 use std::fs;
@@ -12,6 +12,7 @@ use anyhow::{ensure, Context as _, Result};
 use composefs_fuzz::random::Random;
 use composefs_selftests::command::{capture, expect_refusal, run};
 use composefs_selftests::containers::{text, Containers};
+use composefs_selftests::nfs::Server;
 use composefs_selftests::nginx::Nginx;
 use composefs_selftests::pair::Pair;
 use composefs_selftests::registry::make_certificates;
@@ -212,6 +213,18 @@ fn tampered_mirror(context: &Context) -> Result<()> {
     context.expect(&repository, 0)
 }
 
+/// A store and an export that are mounted from a server.
+fn over_nfs(context: &Context) -> Result<()> {
+    let server = Server::start(&context.work.join("www"), "ro")?;
+    let mount = server.mount(&context.work.join("nfs"), "ro,soft")?;
+    for directory in ["objects", "export"] {
+        let repository = context.empty()?;
+        context.fetch(&repository, 0, &[text(&mount.join(directory))?])?;
+        context.expect(&repository, 0)?;
+    }
+    mount.unmount()
+}
+
 /// What is new is exported beside what is there, and comes alone.
 fn update(context: &Context) -> Result<()> {
     let repository = context.empty()?;
@@ -268,6 +281,7 @@ const CASES: &[Case<Context>] = &[
     }),
     ("over TLS", |c| over_tls(c)),
     ("a mirror that was tampered with", |c| tampered_mirror(c)),
+    ("from directories on NFS", |c| over_nfs(c)),
     ("an update", |c| update(c)),
     ("killed at any time", kills),
 ];
