@@ -9,7 +9,7 @@ use composefs_tools::fsverity::Digest;
 use composefs_tools::quote;
 use composefs_tools::tree::{FileType, Meta, Time};
 use tar_core::parse::{ParseEvent, ParsedEntry};
-use tar_core::{EntryType, PaxExtensions, HEADER_SIZE};
+use tar_core::{EntryType, PaxExtensions};
 
 use crate::layer::{self, INLINE_MAX};
 use crate::parser::{parser, Want};
@@ -142,16 +142,15 @@ impl Entries {
 
     fn content(&mut self, head: &mut Head) -> Result<()> {
         let size = head.size;
-        let padded = size.next_multiple_of(HEADER_SIZE as u64);
         if (head.is_file || head.is_sparse) && size > INLINE_MAX {
             let object = self.object()?;
             if !head.is_sparse {
                 head.entry.content = Content::Object(object);
             }
-            self.bytes(padded - size)?;
+            self.bytes(layer::padding(size))?;
         } else {
             layer::expect_small(size)?;
-            let mut data = self.bytes(padded)?;
+            let mut data = self.bytes(size + layer::padding(size))?;
             if head.is_file {
                 data.truncate(usize::try_from(size)?);
                 // What fills up the block is far more, and there may be many.

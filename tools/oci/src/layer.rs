@@ -274,7 +274,7 @@ pub(crate) fn expect_small(size: u64) -> Result<()> {
 }
 
 /// What fills up a file to whole blocks.
-fn padding(size: u64) -> u64 {
+pub(crate) fn padding(size: u64) -> u64 {
     size.wrapping_neg() % HEADER_SIZE as u64
 }
 
