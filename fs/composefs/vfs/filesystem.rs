@@ -40,8 +40,8 @@ pub(crate) trait FileSystem: Sized + 'static {
         -> Result<Parsed>;
 
     /// Makes what becomes a superblock of `source`, what is mounted: the first argument of `mount`,
-    /// or a file that is open. All that has to
-    /// be opened and read for a mount is opened and read here. Errors are described in `log`.
+    /// or a file that is open. All that has to be opened and read for a mount is opened and read
+    /// here, with the credentials of whoever has opened the context. Errors are described in `log`.
     fn prepare(
         shared: &Self::Shared,
         registered: Registered<Self>,

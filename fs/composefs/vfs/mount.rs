@@ -7,6 +7,7 @@
 use super::{
     bindings, buffer,
     context::{errorf, Log, Param, Parsed, Value},
+    credential,
     filesystem::FileSystem,
     named::NamedFile,
     registration::Registration,
@@ -15,6 +16,7 @@ use super::{
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
+    cred::Credential,
     error::{from_result, to_result},
     fs::LocalFile,
     prelude::*,
@@ -145,8 +147,8 @@ impl<T: Operations> Tables<T> {
     unsafe extern "C" fn get_tree(fc: *mut bindings::fs_context) -> c_int {
         from_result(|| {
             // SAFETY: The VFS gives a live fs_context for the use of this task, which holds its
-            // file system type; `fs_private` is a box of this type (see the struct), to which no
-            // other reference exists during this block.
+            // file system type and the credentials of whoever has made it; `fs_private` is a box of
+            // this type (see the struct), to which no other reference exists during this block.
             unsafe {
                 force_read_only(fc)?;
                 let log = Log::new(NonNull::new_unchecked(fc));
@@ -157,13 +159,18 @@ impl<T: Operations> Tables<T> {
                     (None, name) if !name.is_null() => Some(NamedFile::at(buffer::c_str(name))?),
                     (file, _) => file,
                 };
-                let new = T::prepare(
-                    registration.shared(),
-                    registration.registered(),
-                    &mut context.options,
-                    source,
-                    &log,
-                )?;
+                // Who says that this is to be mounted now need not be who has said what: what is
+                // named is opened for the latter.
+                let mounter = Credential::from_ptr((*fc).cred.cast());
+                let new = credential::scoped(mounter, || {
+                    T::prepare(
+                        registration.shared(),
+                        registration.registered(),
+                        &mut context.options,
+                        source,
+                        &log,
+                    )
+                })?;
                 context.prepared = Some(new);
             }
             // SAFETY: As above; `fill_super()` is for this type.

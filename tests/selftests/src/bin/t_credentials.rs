@@ -11,6 +11,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content, expect_content};
 use composefs_selftests::command::output;
+use composefs_selftests::fs_context::FsContext;
 use composefs_selftests::image::Image;
 use composefs_selftests::kernel_log::of_failing_open;
 use composefs_selftests::mount::Mount;
@@ -18,6 +19,7 @@ use composefs_selftests::setup;
 use composefs_selftests::signing::failure;
 use composefs_selftests::tap::{self, note, Case};
 use rustix::io::Errno;
+use rustix::thread::{capabilities, set_capabilities, CapabilitySet};
 
 /// The file whose object suffers, and one that is left alone.
 const FILE: &str = "external-8192";
@@ -189,6 +191,56 @@ fn basedir(context: &mut Context) -> Result<()> {
     Mount::adopt(&context.target()).unmount()
 }
 
+/// Runs something without the rights that root has to every file.
+fn lowered<R>(run: impl FnOnce() -> R) -> Result<R> {
+    let all = capabilities(None)?;
+    let mut fewer = all;
+    fewer
+        .effective
+        .remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+    set_capabilities(None, fewer)?;
+    let result = run();
+    set_capabilities(None, all)?;
+    Ok(result)
+}
+
+/// Of two who make a mount together, it is the one who has begun whose rights count: neither lends
+/// the other any.
+fn begun_by_another(context: &mut Context) -> Result<()> {
+    let (image, store) = (&context.image.file, &context.image.store);
+    let object = context.image.object(&content(FILE));
+    let begin = || -> Result<FsContext> {
+        let begun = FsContext::open("composefs")?;
+        begun.set_string("source", &image.to_string_lossy())?;
+        begun.set_string("basedir", &store.to_string_lossy())?;
+        Ok(begun)
+    };
+    let mounted = |begun: &FsContext| -> Result<Mount> {
+        begun.attach(&context.target())?;
+        Ok(Mount::adopt(&context.target()))
+    };
+    closed(image, || {
+        let refusal = lowered(begin)??.create().err();
+        let refusal = refusal.context("mounted with the rights of another")?;
+        ensure!(refusal.errno == Errno::ACCESS, "{refusal}");
+        let begun = begin()?;
+        lowered(|| begun.create())??;
+        mounted(&begun)?.unmount()
+    })?;
+    closed(&object, || {
+        let begun = begin()?;
+        lowered(|| begun.create())??;
+        let mount = mounted(&begun)?;
+        expect_content(mount.root(), FILE)?;
+        mount.unmount()?;
+        let begun = lowered(begin)??;
+        begun.create()?;
+        let mount = mounted(&begun)?;
+        context.is_closed(&mount)?;
+        mount.unmount()
+    })
+}
+
 const CASES: &[Case<Context>] = &[
     ("an object that the mounter may not read", objects),
     ("an object that only the mounter may read", others_rights),
@@ -196,6 +248,7 @@ const CASES: &[Case<Context>] = &[
     ("an image that the mounter may not read", image),
     ("a signature that the mounter may not read", signature),
     ("a basedir that the mounter may not reach", basedir),
+    ("a mount that another has begun", begun_by_another),
 ];
 
 fn main() -> ExitCode {
