@@ -18,6 +18,7 @@ use crate::{
         frozen_file::FrozenFile,
         named::NamedFile,
         once::Once,
+        readable_file::ReadableFile,
         stacking::Registered,
         superblock::{NewSuper, SuperBlock},
     },
@@ -60,16 +61,20 @@ impl FileSystem for Composefs {
             errorf!(log, "no image was given to mount");
             EINVAL
         })?;
-        let file = FrozenFile::open(&mut image_file, registered);
+        let file = ReadableFile::open(&mut image_file, registered);
         let source = image_file.name();
         let file = file.inspect_err(|error| match *error {
             EINVAL => errorf!(log, "{source}: not a regular file that can be read"),
-            ETXTBSY => errorf!(log, "{source}: image is open for writing"),
             error => errorf!(log, "{source}: image cannot be opened: {error:?}"),
         })?;
         let provenance = trust::check_image(&file, source, options, keys, log)?;
         let depth = file.stack_depth().inspect_err(|_| {
             errorf!(log, "{source}: image is on too many stacked file systems");
+        })?;
+        // Not before: whoever may not mount it should not keep its writers from it, either.
+        let file = FrozenFile::new(file).inspect_err(|error| match *error {
+            ETXTBSY => errorf!(log, "{source}: image is open for writing"),
+            error => errorf!(log, "{source}: image cannot be used: {error:?}"),
         })?;
 
         let describe = |error: image::Error| {

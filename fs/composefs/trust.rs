@@ -12,7 +12,7 @@ use crate::{
         audit,
         context::{errorf, Log},
         error::EBADMSG,
-        frozen_file::FrozenFile,
+        readable_file::ReadableFile,
     },
     Composefs,
 };
@@ -37,7 +37,7 @@ pub(crate) struct Provenance {
 /// All described in `log`: `EKEYREJECTED` if it has to be signed and is not; [`EBADMSG`] if it does
 /// not have the digest; those of [`TrustedKeys::check()`].
 pub(crate) fn check_image(
-    file: &FrozenFile<Composefs>,
+    file: &ReadableFile<Composefs>,
     source: &CStr,
     options: &mut Options,
     keys: &TrustedKeys,

@@ -5,10 +5,8 @@
 use super::{
     backing, bindings,
     filesystem::FileSystem,
-    named::NamedFile,
-    regular_file::RegularFile,
+    readable_file::ReadableFile,
     stable_bytes::{Copies, StableBytes},
-    stacking::{Registered, StackDepth},
     verity,
 };
 use core::ptr::NonNull;
@@ -25,47 +23,47 @@ const WINDOW: u32 = 32;
 ///
 /// # Invariants
 ///
-/// The kernel can read the file, and write access to it is denied: `i_writecount` is below zero on
+/// The file has fs-verity; or else write access to it `is_denied`: `i_writecount` is below zero on
 /// account of this value. `has_page_cache` is what `rust_vfs_has_page_cache()` says of it. Without
 /// `copies` it has fs-verity.
 pub(crate) struct FrozenFile<T: FileSystem> {
-    file: RegularFile,
-    registered: Registered<T>,
+    file: ReadableFile<T>,
     has_page_cache: bool,
+    is_denied: bool,
     /// Where it cannot be looked at in place.
     copies: Option<Copies>,
 }
 
 impl<T: FileSystem> FrozenFile<T> {
-    /// Opens `file` with the credentials of the current task, if it is not open.
+    /// Sees to it that nobody writes to `file` any more. Where fs-verity does, nothing has to be
+    /// denied.
     ///
     /// # Errors
     ///
-    /// Those of `open(2)`; [`EINVAL`] if it is not a regular file, or one that the kernel cannot
-    /// read; [`ETXTBSY`] if it is open for writing.
-    pub(crate) fn open(file: &mut NamedFile, registered: Registered<T>) -> Result<Self> {
-        let file = file.open()?;
-
+    /// [`ETXTBSY`] if it is open for writing; [`ENOMEM`].
+    pub(crate) fn new(file: ReadableFile<T>) -> Result<Self> {
         // SAFETY: The file is open.
-        let has_page_cache = unsafe {
-            if !bindings::rust_vfs_can_be_read(file.as_ptr()) {
-                return Err(EINVAL);
-            }
-            to_result(bindings::rust_vfs_deny_write_access(file.as_ptr()))?;
-            bindings::rust_vfs_has_page_cache(file.as_ptr())
+        let (has_page_cache, has_verity) = unsafe {
+            (
+                bindings::rust_vfs_has_page_cache(file.as_ptr()),
+                bindings::rust_vfs_has_verity(file.as_ptr()),
+            )
         };
-        // INVARIANT: All of it was established above.
-        let mut this = Self {
-            file,
-            registered,
-            has_page_cache,
-            copies: None,
+        let copies = match has_page_cache && has_verity {
+            true => None,
+            false => Some(Copies::new()?),
         };
-        // SAFETY: The file is open.
-        if !(has_page_cache && unsafe { bindings::rust_vfs_has_verity(this.file.as_ptr()) }) {
-            this.copies = Some(Copies::new()?);
+        if !has_verity {
+            // SAFETY: The file is open.
+            to_result(unsafe { bindings::rust_vfs_deny_write_access(file.as_ptr()) })?;
         }
-        Ok(this)
+        // INVARIANT: All of it was established above, and fs-verity stays enabled.
+        Ok(Self {
+            file,
+            has_page_cache,
+            is_denied: !has_verity,
+            copies,
+        })
     }
 
     /// Its size in bytes.
@@ -104,26 +102,12 @@ impl<T: FileSystem> FrozenFile<T> {
             .to_le_bytes()
     }
 
-    /// The depth of a file system of type `T` that stands on it.
-    ///
-    /// # Errors
-    ///
-    /// [`EINVAL`] if it is more than the kernel allows.
-    pub(crate) fn stack_depth(&self) -> Result<StackDepth> {
-        // SAFETY: The file is open, so its inode is live.
-        unsafe {
-            let inode = bindings::rust_vfs_file_inode(self.file.as_ptr());
-            self.registered.depth_on(inode)
-        }
-    }
-
     /// The fs-verity digest of what is read from it, if there is one.
     pub(crate) fn verity_digest(&self) -> Option<verity::Digest>
     where
         T: backing::Operations,
     {
-        // SAFETY: The file is open.
-        unsafe { verity::digest(self.file.as_ptr(), self.registered) }
+        self.file.verity_digest()
     }
 
     /// The superblock that the file is on if it has fs-verity, else null. It is live as long as
@@ -198,8 +182,10 @@ impl<T: FileSystem> FrozenFile<T> {
 
 impl<T: FileSystem> Drop for FrozenFile<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type invariant write access is denied on account of this value, and the
-        // file is open.
-        unsafe { bindings::rust_vfs_allow_write_access(self.file.as_ptr()) };
+        if self.is_denied {
+            // SAFETY: By the type invariant write access is denied on account of this value, and
+            // the file is open.
+            unsafe { bindings::rust_vfs_allow_write_access(self.file.as_ptr()) };
+        }
     }
 }

@@ -35,6 +35,7 @@ pub(crate) mod named;
 pub(crate) mod once;
 pub(crate) mod parameters;
 pub(crate) mod path;
+pub(crate) mod readable_file;
 mod registration;
 mod regular_file;
 mod special;

@@ -5,7 +5,7 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content};
@@ -18,6 +18,7 @@ use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::overlay::Overlay;
 use composefs_selftests::python;
 use composefs_selftests::setup;
+use composefs_selftests::signing::failure;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::verity::{hex_digest, object_path, Algorithm};
@@ -142,6 +143,17 @@ fn on_overlayfs(context: &mut Context) -> Result<()> {
     refused(request.at(&context.target()), Errno::TXTBSY, &["writing"])?;
     drop(writer);
     context.shows_the_same(&request)
+}
+
+/// Where fs-verity keeps everybody from writing, the mount keeps them from nothing else.
+fn nothing_is_denied_twice(context: &mut Context) -> Result<()> {
+    let request = context.image.request();
+    let mount = request.at(&context.target())?;
+    let mut truncate = Command::new("python3");
+    truncate.args(["-c", "import os, sys; os.truncate(sys.argv[1], 0)"]);
+    let said = failure(truncate.arg(&context.image.file))?;
+    ensure!(said.contains("Operation not permitted"), "{said}");
+    mount.unmount()
 }
 
 /// The image and its store are an overlayfs's, too: nothing there has fs-verity.
@@ -311,6 +323,7 @@ fn no_file(context: &mut Context) -> Result<()> {
 
 const CASES: &[Case<Context>] = &[
     ("on tmpfs, changed while it is looked at", changed_meanwhile),
+    ("with fs-verity, which suffices", nothing_is_denied_twice),
     ("on an overlayfs", on_overlayfs),
     (
         "with its store on an overlayfs",

@@ -333,7 +333,12 @@ fn writer(context: &mut Context) -> Result<()> {
     let request = Request::new(&context.plain).basedir(&context.image.store);
     let writer = OpenOptions::new().write(true).open(&context.plain)?;
     context.refused(&request, Errno::TXTBSY, &["plain"])?;
+    // What is not what it has to be is refused without a look at who writes to it: such a mount
+    // keeps nobody from writing.
+    let request = request.digest(&context.image.digest);
+    context.refused(&request, Errno::BADMSG, &["plain", "fs-verity"])?;
     drop(writer);
+    let request = Request::new(&context.plain).basedir(&context.image.store);
 
     // And the other way round, for as long as the mount lasts.
     let mount = request.at(&context.work.join("mount"))?;
