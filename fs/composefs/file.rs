@@ -120,8 +120,10 @@ fn find_object<'a>(
         if refusal.is_fault() {
             let complaint = Complaint(&wanted, &refusal);
             match user.and_then(|user| path::shown(user).ok()) {
-                Some(name) => pr_err_ratelimited!("{}: {complaint}\n", &*name),
-                None => pr_err_ratelimited!("inode {}: {complaint}\n", inode.number()),
+                Some(name) => pr_err_ratelimited!(sb.messages, "{}: {complaint}\n", &*name),
+                None => {
+                    pr_err_ratelimited!(sb.messages, "inode {}: {complaint}\n", inode.number());
+                }
             }
         }
         refusal.errno()

@@ -16,6 +16,7 @@ use crate::{
         context::{errorf, Log, Param, Parsed},
         filesystem::FileSystem,
         frozen_file::FrozenFile,
+        log::RateLimit,
         named::NamedFile,
         once::Once,
         readable_file::ReadableFile,
@@ -100,6 +101,7 @@ impl FileSystem for Composefs {
             source: CString::try_from(source)?,
             shown,
             is_signed: provenance.signer.is_some(),
+            messages: RateLimit::new()?,
         };
         let new = NewSuper {
             magic: MAGIC,
@@ -135,7 +137,7 @@ impl FileSystem for Composefs {
             return Ok(());
         }
         let this = sb.data();
-        policy::check_may_use(&this.source, this.is_signed)
+        policy::check_may_use(this)
     }
 
     fn lacks_verity(sb: &SuperBlock<Self>) -> bool {

@@ -4,6 +4,7 @@
 
 use crate::{
     parameters,
+    superblock::Super,
     vfs::{
         context::{errorf, Log},
         error::EKEYREJECTED,
@@ -34,17 +35,21 @@ pub(crate) fn check_may_mount_unsigned(source: &CStr, log: &Log<'_>) -> Result {
     Err(EKEYREJECTED)
 }
 
-/// Checks that the mounted image `source` may still be used where only signed ones may: it may have
-/// been mounted before.
+/// Checks that a mounted image may still be used where only signed ones may: it may have been mounted
+/// before.
 ///
 /// # Errors
 ///
 /// [`EKEYREJECTED`], described in the kernel log.
 #[inline(never)] // Hardly ever called.
-pub(crate) fn check_may_use(source: &CStr, is_signed: bool) -> Result {
-    if is_signed {
+pub(crate) fn check_may_use(sb: &Super) -> Result {
+    if sb.is_signed {
         return Ok(());
     }
-    pr_err_ratelimited!("{source}: image is not signed, and require_signatures is set now\n");
+    let source = &*sb.source;
+    pr_err_ratelimited!(
+        sb.messages,
+        "{source}: image is not signed, and require_signatures is set now\n"
+    );
     Err(EKEYREJECTED)
 }

@@ -7,7 +7,12 @@ use crate::{
     image::{self, Image},
     shown::Shown,
     store::Store,
-    vfs::{buffer::Buffer, error::is_transient, log::pr_err_ratelimited, once::Once},
+    vfs::{
+        buffer::Buffer,
+        error::is_transient,
+        log::{pr_err_ratelimited, RateLimit},
+        once::Once,
+    },
 };
 use kernel::{prelude::*, str::CString};
 
@@ -21,6 +26,8 @@ pub(crate) struct Super {
     pub(crate) source: CString,
     pub(crate) shown: Shown,
     pub(crate) is_signed: bool,
+    /// How often something is said of it in the kernel log.
+    pub(crate) messages: RateLimit,
 }
 
 impl Super {
@@ -33,7 +40,8 @@ impl Super {
     /// the system call that met it.
     pub(crate) fn report(&self, nid: u64, error: image::Error) -> Error {
         if !matches!(error, image::Error::Read(error) if is_transient(error)) {
-            pr_err_ratelimited!("{}: inode {nid}: {error}\n", &*self.source);
+            let source = &*self.source;
+            pr_err_ratelimited!(self.messages, "{source}: inode {nid}: {error}\n");
         }
         error.at_use()
     }

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* C functions for what whoever mounts is told, and the kernel log. */
+/* C functions for what whoever mounts is told. */
 #include <linux/fs_context.h>
 #include <linux/printk.h>
-#include <linux/ratelimit.h>
 
 #include "helpers.h"
 
@@ -17,13 +16,4 @@ void rust_vfs_fc_warn(struct fs_context *fc, const char *msg)
 	warnfc(fc, "%s", msg);
 	if (fc->log.log)
 		pr_warn("%s: %s\n", fc->fs_type->name, msg);
-}
-
-/* Whether a message about an error at run time may be printed now. */
-bool rust_vfs_ratelimit(void)
-{
-	static DEFINE_RATELIMIT_STATE(state, DEFAULT_RATELIMIT_INTERVAL,
-				      DEFAULT_RATELIMIT_BURST);
-
-	return __ratelimit(&state);
 }

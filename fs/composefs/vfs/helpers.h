@@ -32,6 +32,7 @@ struct module;
 struct path;
 struct pipe_inode_info;
 struct posix_acl;
+struct ratelimit_state;
 struct seq_file;
 struct super_block;
 struct vfsmount;
@@ -80,7 +81,6 @@ void *rust_vfs_zalloc(size_t len);
 /* context.c */
 void rust_vfs_fc_error(struct fs_context *fc, const char *msg);
 void rust_vfs_fc_warn(struct fs_context *fc, const char *msg);
-bool rust_vfs_ratelimit(void);
 
 /* credential.c */
 const struct cred *rust_vfs_current_cred(void);
@@ -148,6 +148,11 @@ struct key *rust_vfs_keyring_alloc(const char *name);
 bool rust_vfs_keyring_is_empty(const struct key *keyring);
 int rust_vfs_verify_pkcs7(const void *data, size_t len, const void *signature,
 			  size_t signature_len, struct key *keyring);
+
+/* log.c */
+struct ratelimit_state *rust_vfs_ratelimit_alloc(void);
+bool rust_vfs_ratelimit(struct ratelimit_state *rs);
+void rust_vfs_ratelimit_free(struct ratelimit_state *rs);
 
 /* once.c */
 int rust_vfs_lock_bit(unsigned long *word);

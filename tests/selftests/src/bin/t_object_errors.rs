@@ -12,6 +12,7 @@ use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content};
 use composefs_selftests::disk::Disk;
 use composefs_selftests::image::{enable_verity, replace, Image};
+use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::verity::{hex_digest, object_path, Algorithm};
@@ -278,6 +279,30 @@ fn locked(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// One mount on which file after file cannot be opened does not keep another from saying so.
+fn of_another_mount(context: &mut Context) -> Result<()> {
+    const TIMES: usize = 200;
+    let target = context.image.file.with_file_name("another");
+    setup::create_dir(&target)?;
+    let other = context.image.request().at(&target)?;
+    fs::remove_file(&context.object)?;
+    setup::drop_caches()?;
+    let fails = |mount: &Mount| match File::open(mount.join(FILE)) {
+        Ok(_) => bail!("the file was opened"),
+        Err(_) => Ok(()),
+    };
+    let mut log = KernelLog::follow()?;
+    (0..TIMES).try_for_each(|_| fails(&context.mount))?;
+    let said = log.read_composefs()?.len();
+    ensure!(said < TIMES, "the messages of a mount are not limited");
+    fails(&other)?;
+    let said = log.read_composefs()?;
+    let path = other.join(FILE).display().to_string();
+    ensure!(said.iter().any(|line| line.contains(&path)), "{said:?}");
+    other.unmount()?;
+    context.repair()
+}
+
 const CASES: &[Case<Context>] = &[
     ("a missing object", missing),
     ("an object without fs-verity", without_verity),
@@ -295,6 +320,7 @@ const CASES: &[Case<Context>] = &[
         "a symlink in place of an object's directory",
         linked_directory,
     ),
+    ("two mounts without an object", of_another_mount),
     ("an object that goes while the file is open", open_meanwhile),
     ("an empty store", empty_store),
     ("an object that the mounter may not read", forbidden),
