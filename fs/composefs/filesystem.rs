@@ -25,7 +25,7 @@ use crate::{
     },
     Composefs,
 };
-use kernel::{prelude::*, seq_file::SeqFile, str::CString};
+use kernel::{alloc::flags::GFP_KERNEL_ACCOUNT, prelude::*, seq_file::SeqFile, str::CString};
 
 /// What `statfs(2)` calls the file system: the magic of an image's header.
 const MAGIC: u32 = 0xd078_629a;
@@ -108,7 +108,7 @@ impl FileSystem for Composefs {
             uuid,
             stack_depth: depth.max(above),
             root: inode::read_root(&this)?,
-            data: KBox::new(this, GFP_KERNEL)?,
+            data: KBox::new(this, GFP_KERNEL_ACCOUNT)?,
         };
         provenance.check_policy(source, log)?;
         provenance.announce(source);

@@ -13,5 +13,5 @@ void *rust_vfs_zalloc(size_t len)
 /* A copy that kfree() gives back, or NULL. */
 char *rust_vfs_copy_string(const char *string)
 {
-	return kstrdup(string, GFP_KERNEL);
+	return kstrdup(string, GFP_KERNEL_ACCOUNT);
 }

@@ -98,7 +98,7 @@ pub(crate) fn c_string(bytes: impl Iterator<Item = u8> + Clone) -> Result<CStrin
 pub(crate) fn push<T>(list: &mut KVVec<T>, value: T) -> Result {
     if list.len() == list.capacity() {
         let capacity = list.capacity().saturating_mul(2).max(8);
-        let larger = KVVec::with_capacity(capacity, GFP_KERNEL)?;
+        let larger = KVVec::with_capacity(capacity, GFP_KERNEL_ACCOUNT)?;
         for value in core::mem::replace(list, larger) {
             list.push_within_capacity(value).map_err(|_| ENOMEM)?;
         }

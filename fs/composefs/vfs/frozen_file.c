@@ -96,7 +96,7 @@ static struct folio *cached_folio(struct file *file, pgoff_t index,
 static struct folio *copy_folio(struct address_space *mapping,
 				struct folio *folio, loff_t pos, size_t len)
 {
-	struct folio *copy = folio_alloc(GFP_KERNEL, 0);
+	struct folio *copy = folio_alloc(GFP_KERNEL_ACCOUNT, 0);
 	bool is_cached;
 
 	if (!copy)
@@ -127,7 +127,7 @@ static struct folio *copy_folio(struct address_space *mapping,
  */
 static struct folio *read_copy(struct file *file, loff_t pos, size_t len)
 {
-	struct folio *copy = folio_alloc(GFP_KERNEL, 0);
+	struct folio *copy = folio_alloc(GFP_KERNEL_ACCOUNT, 0);
 	struct iov_iter iter;
 	struct kiocb iocb;
 	struct kvec vec;

@@ -16,6 +16,7 @@ use super::{
 };
 use core::{marker::PhantomData, ptr::NonNull};
 use kernel::{
+    alloc::flags::GFP_KERNEL_ACCOUNT,
     cred::Credential,
     error::{from_result, to_result},
     fs::LocalFile,
@@ -48,7 +49,7 @@ pub(super) unsafe extern "C" fn init<T: Operations>(
             source: None,
             prepared: None,
         };
-        let context = KBox::new(context, GFP_KERNEL)?;
+        let context = KBox::new(context, GFP_KERNEL_ACCOUNT)?;
 
         // SAFETY: The VFS gives this task the fs_context to set up.
         unsafe {

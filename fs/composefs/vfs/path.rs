@@ -152,8 +152,8 @@ impl PrivateDirectories {
     /// Room for `count` directories.
     pub(crate) fn with_capacity(count: usize) -> Result<Self> {
         Ok(Self {
-            mounts: KVVec::with_capacity(count, GFP_KERNEL)?,
-            files: KVVec::with_capacity(count, GFP_KERNEL)?,
+            mounts: KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?,
+            files: KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT)?,
         })
     }
 

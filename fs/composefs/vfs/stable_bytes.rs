@@ -80,7 +80,7 @@ type Slots = [Option<(u64, StableBytes)>; SLOTS];
 impl Copies {
     pub(super) fn new() -> Result<Self> {
         let slots = new_spinlock!([const { None }; SLOTS]);
-        Ok(Self(KBox::pin_init(slots, GFP_KERNEL)?))
+        Ok(Self(KBox::pin_init(slots, GFP_KERNEL_ACCOUNT)?))
     }
 
     /// The bytes at `offset`, if they are kept, and there are `len` of them.
