@@ -28,7 +28,7 @@ pub mod overlay;
 pub mod pipe;
 pub mod progress;
 pub mod quote;
-mod read;
+pub mod read;
 pub mod staged;
 pub mod store;
 mod structure;

@@ -6,6 +6,7 @@ use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 use std::sync::{Arc, Mutex};
 
 use crate::lock::lock;
+use crate::read;
 
 /// Size of the parts that are handed over.
 const PART: usize = 32 << 10;
@@ -75,7 +76,7 @@ impl Filler {
             // What was there stays until it is read over: to clear all of it each time was one
             // instruction of twenty.
             part.resize(PART, 0);
-            let (count, read) = read_up_to(stream, &mut part);
+            let (count, read) = read::up_to(stream, &mut part);
             part.truncate(count);
             let is_end = part.is_empty();
             if !is_end && !self.hand_over(part) {
@@ -122,20 +123,6 @@ impl Pipe {
     pub fn parts(self) -> impl Iterator<Item = io::Result<Vec<u8>>> {
         self.parts.into_iter()
     }
-}
-
-/// Fills a buffer, as far as the stream goes: how many bytes, and whether it failed then.
-fn read_up_to(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, io::Result<()>) {
-    let mut count = 0;
-    while let Some(rest) = buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
-        match stream.read(rest) {
-            Ok(0) => break,
-            Ok(more) => count += more,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return (count, Err(error)),
-        }
-    }
-    (count, Ok(()))
 }
 
 impl Read for Pipe {

@@ -195,7 +195,12 @@ pub fn name(repository: &Repository, digest: &BlobDigest, name: &str) -> Result<
     if repository.lookup(Category::Streams, &stream)?.is_none() {
         bail!("image {digest}: there is none of this digest");
     }
-    repository.set_ref(Category::Streams, &reference(name)?, &stream)
+    repository.set_ref(Category::Streams, &reference(name)?, &stream)?;
+    // One without a manifest loses it. Not every name is one that those can have.
+    match repository.get_ref(Category::Images, name) {
+        Ok(Some(_)) => repository.remove_ref(Category::Images, name).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Takes a name away. Whether there was one.

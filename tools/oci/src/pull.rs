@@ -163,9 +163,9 @@ fn fetch(
         }
         is_image.then(|| stack(repository, layers, &there))
     });
-    there.end()?;
-    let stream = |layer: &Layer| match there.wait(&layer.id) {
-        Some(stream) => Ok((layer.id.clone(), stream)),
+    let streams = there.end()?;
+    let stream = |layer: &Layer| match streams.get(&layer.id) {
+        Some(stream) => Ok((layer.id.clone(), *stream)),
         None => bail!("layer {}: cannot be fetched", layer.id),
     };
     let layers = layers.iter().map(stream).collect::<Result<_>>()?;

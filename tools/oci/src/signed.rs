@@ -142,6 +142,24 @@ pub struct Held {
     pub anchor: Certificate,
 }
 
+impl Held {
+    /// That of whoever made this signature of a digest.
+    ///
+    /// # Errors
+    /// If the signature does not hold, or none of `trusted` vouches for who made it.
+    pub fn of(digest: Digest, signature: &[u8], trusted: &[Certificate]) -> Result<Self> {
+        let message = Message::parse(signature)?;
+        let digests = [digest];
+        let (_, statement, verified) = first_that_holds(&message, &digests, trusted)?;
+        Ok(Self {
+            digest,
+            statement,
+            signer: verified.signer.clone(),
+            anchor: verified.anchor.clone(),
+        })
+    }
+}
+
 impl Signatures {
     /// The digest of the composefs image that is signed, and its signature.
     ///
@@ -191,13 +209,5 @@ fn check(seal: &Seal, subject: &Subject, trusted: &[Certificate]) -> Result<Held
             bail!("is signed with another digest, {}", seal.digest);
         }
     }
-    let message = Message::parse(&seal.signature)?;
-    let digests = [seal.digest];
-    let (_, statement, verified) = first_that_holds(&message, &digests, trusted)?;
-    Ok(Held {
-        digest: seal.digest,
-        statement,
-        signer: verified.signer.clone(),
-        anchor: verified.anchor.clone(),
-    })
+    Held::of(seal.digest, &seal.signature, trusted)
 }

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Small files of a layer, which one thread reads and hashes, and another puts into the store.
 
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::sync::mpsc::{sync_channel, Receiver, SyncSender};
 
 use anyhow::{bail, Result};
 use composefs_tools::fsverity::{digest_of, Algorithm, Digest};
 use composefs_tools::pipe::Used;
+use composefs_tools::read;
 use composefs_tools::store::Unnamed;
 
 /// Bytes of the largest. What is larger takes long enough to be written where it is read.
@@ -51,11 +52,7 @@ impl Small {
     pub fn put(&self, stream: &mut impl Read, size: u64) -> Result<Digest> {
         let mut content = self.used.take();
         content.resize(usize::try_from(size)?, 0);
-        match stream.read_exact(&mut content) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => bail!("ends within a file"),
-            Err(error) => return Err(error.into()),
-        }
+        read::of_file(stream, &mut content)?;
         let digest = digest_of(self.algorithm, &content);
         if self.objects.send((digest, content)).is_err() {
             bail!("cannot be stored");

@@ -3,7 +3,6 @@
 //! fetched.
 
 use std::collections::BTreeMap;
-use std::io::Read;
 
 use anyhow::{bail, ensure, Context, Result};
 use composefs_repository::stream::{Chunk, ContentType, Reader, Writer};
@@ -12,7 +11,7 @@ use composefs_tools::fsverity::Digest;
 use composefs_tools::store::Unnamed;
 
 use crate::digest::BlobDigest;
-use crate::manifest::SIZE_MAX;
+use crate::source::read_some;
 
 /// Adds a text, as an object.
 ///
@@ -70,15 +69,7 @@ pub(crate) fn read_text(
     let Some(Chunk::External(object)) = reader.next_chunk()? else {
         bail!("is damaged");
     };
-    let mut text = Vec::new();
-    repository
-        .object(&object)?
-        .take(SIZE_MAX + 1)
-        .read_to_end(&mut text)?;
-    ensure!(
-        text.len() as u64 <= SIZE_MAX,
-        "is of more than {SIZE_MAX} bytes"
-    );
+    let text = read_some(repository.object(&object)?)?;
     let found = BlobDigest::of(&text);
     ensure!(found == *digest, "is damaged: its digest is {found}");
     Ok(text)

@@ -15,7 +15,6 @@ struct Known {
     streams: HashMap<BlobDigest, Digest>,
     /// Why one of them will not come.
     failure: Option<Error>,
-    has_failed: bool,
 }
 
 /// The layers, and who waits for them.
@@ -31,7 +30,6 @@ impl There {
             known: Mutex::new(Known {
                 streams,
                 failure: None,
-                has_failed: false,
             }),
             changed: Condvar::new(),
         }
@@ -45,10 +43,7 @@ impl There {
 
     /// One will not come; of several causes, the first counts.
     pub fn fail(&self, error: Error) {
-        let mut known = lock(&self.known);
-        if !known.has_failed {
-            (known.failure, known.has_failed) = (Some(error), true);
-        }
+        lock(&self.known).failure.get_or_insert(error);
         self.changed.notify_all();
     }
 
@@ -59,7 +54,7 @@ impl There {
             if let Some(stream) = known.streams.get(id) {
                 return Some(*stream);
             }
-            if known.has_failed {
+            if known.failure.is_some() {
                 return None;
             }
             let waited = self.changed.wait(known);
@@ -67,14 +62,16 @@ impl There {
         }
     }
 
-    /// When all who fetch have come to an end.
+    /// The streams of all of them, when all who fetch have come to an end.
     ///
     /// # Errors
     /// If one of the layers did not come.
-    pub fn end(&self) -> Result<()> {
-        match lock(&self.known).failure.take() {
+    pub fn end(self) -> Result<HashMap<BlobDigest, Digest>> {
+        let known = self.known.into_inner();
+        let known = known.unwrap_or_else(PoisonError::into_inner);
+        match known.failure {
             Some(error) => Err(error),
-            None => Ok(()),
+            None => Ok(known.streams),
         }
     }
 }

@@ -3,10 +3,10 @@
 //! proven to be right.
 
 use std::collections::HashSet;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::sync::atomic::Ordering;
 
-use anyhow::{anyhow, Context, Result};
+use anyhow::{Context, Result};
 
 use super::existing::Known;
 use super::sealed::{self, Object, Open, Place};
@@ -14,7 +14,7 @@ use super::{Store, BATCH_BYTES};
 use crate::copy::write_all;
 use crate::fsverity::{digest_of, Digest, Hasher};
 use crate::quote;
-use crate::read::BUFFER_SIZE;
+use crate::read::{self, BUFFER_SIZE};
 use crate::staged::Staged;
 
 /// Files up to this size are hashed before they are written, which the store's may spare.
@@ -94,7 +94,6 @@ impl<'a> Unnamed<'a> {
         size: u64,
         accept: impl Fn(&Digest) -> Result<()>,
     ) -> Result<Digest> {
-        let ended = || anyhow!("ends within a file");
         let mut buffer = std::mem::take(&mut self.buffer);
         if size <= MEMORY_MAX {
             let size = usize::try_from(size).unwrap_or(0);
@@ -104,11 +103,8 @@ impl<'a> Unnamed<'a> {
                 buffer.resize(size, 0);
             }
             let content = buffer.get_mut(..size).unwrap_or_default();
-            let digest = match stream.read_exact(content) {
-                Ok(()) => self.put_if(content, accept),
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(ended()),
-                Err(error) => Err(error.into()),
-            };
+            let read = read::of_file(stream, content);
+            let digest = read.and_then(|()| self.put_if(content, accept));
             self.buffer = buffer;
             return digest;
         }
@@ -127,12 +123,7 @@ impl<'a> Unnamed<'a> {
                 .len()
                 .min(usize::try_from(left).unwrap_or(usize::MAX));
             let part = buffer.get_mut(..want).unwrap_or_default();
-            let part = match stream.read(part) {
-                Ok(0) => return Err(ended()),
-                Ok(count) => part.get(..count).unwrap_or_default(),
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error.into()),
-            };
+            read::of_file(stream, part)?;
             hasher.update(part);
             write_all(staged.file(), part).with_context(context)?;
             left = left.saturating_sub(part.len() as u64);

@@ -136,10 +136,7 @@ impl Tag {
         let repository = place.open()?;
         repository.expect_writable()?;
         match Image::open(&repository, &self.image) {
-            Ok(image) => {
-                image::name(&repository, &image.digest, &self.name)?;
-                fetched::unname(&repository, &self.name, false).map(drop)
-            }
+            Ok(image) => image::name(&repository, &image.digest, &self.name),
             Err(error) => match fetched::find(&repository, &self.image)? {
                 Some(digest) => fetched::name(&repository, &self.name, &digest),
                 None => Err(error),

@@ -11,7 +11,6 @@ use composefs_oci::source::{self, Source};
 use composefs_tools::quote;
 
 use crate::access::Access;
-use crate::fetched;
 use crate::place::Place;
 use crate::progress::Pulling;
 use crate::trust::Trust;
@@ -69,7 +68,6 @@ impl Options {
                 signers.as_deref(),
                 &progress,
             )?;
-            fetched::unname(&repository, name, false)?;
             origin::note(&repository, &digest, &reference)?;
             anyhow::Ok(digest)
         };

@@ -10,9 +10,8 @@ use clap::Args;
 use composefs_oci::image::{title, Image};
 use composefs_oci::signed::{kept, make, Held, Role, Seal, Subject};
 use composefs_repository::Repository;
-use composefs_sign::{Certificate, Message};
 use composefs_tools::fsverity::Digest;
-use composefs_tools::info::signature::{self, first_that_holds, Statement};
+use composefs_tools::info::signature::{self, Statement};
 use composefs_tools::info::signer::Signer;
 use composefs_tools::quote;
 
@@ -160,24 +159,6 @@ fn write(dir: &Path, digests: &[(Role, Digest)]) -> Result<()> {
 
 const NOT_SIGNED: &str = "it is not signed, or its signatures are not here";
 
-/// What the signature says with which an image was fetched.
-fn verify_fetched(
-    repository: &Repository,
-    digest: &Digest,
-    trusted: &[Certificate],
-) -> Result<Held> {
-    let signature = repository.signature(digest).context(NOT_SIGNED)?;
-    let message = Message::parse(&signature)?;
-    let digests = [*digest];
-    let (_, statement, verified) = first_that_holds(&message, &digests, trusted)?;
-    Ok(Held {
-        digest: *digest,
-        statement,
-        signer: verified.signer.clone(),
-        anchor: verified.anchor.clone(),
-    })
-}
-
 impl Verify {
     pub fn run(self, place: &Place, out: &mut dyn Write) -> Result<()> {
         let repository = place.open()?;
@@ -186,7 +167,8 @@ impl Verify {
         let verify = || {
             repository.object(&composefs)?;
             let Some(image) = &with_manifest else {
-                return verify_fetched(&repository, &composefs, &trusted);
+                let signature = repository.signature(&composefs).context(NOT_SIGNED)?;
+                return Held::of(composefs, &signature, &trusted);
             };
             let subject = Subject::of(&repository, image);
             let mut last = None;

@@ -8,6 +8,7 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{anyhow, bail, Context, Result};
 use composefs_tools::fsverity::{Algorithm, Digest};
+use composefs_tools::read;
 
 use super::disk::{
     info, HeaderAt, BLOCK_BITS, CHUNK_HEADER_SIZE, HEADER, HEADER_SIZE, INFO_SIZE, MAGIC,
@@ -117,13 +118,12 @@ impl Reader {
             }
         }
         let mut header = [0; CHUNK_HEADER_SIZE];
-        let mut len = 0;
-        while let Some(rest) = header.get_mut(len..).filter(|rest| !rest.is_empty()) {
-            match self.content.read(rest).context("is damaged")? {
-                0 if len == 0 => return Ok(None),
-                0 => bail!("is damaged: it ends within a chunk"),
-                count => len += count,
-            }
+        let (count, read) = read::up_to(&mut self.content, &mut header);
+        read.context("is damaged")?;
+        match count {
+            0 => return Ok(None),
+            CHUNK_HEADER_SIZE => {}
+            _ => bail!("is damaged: it ends within a chunk"),
         }
         let value = i64::from_le_bytes(header);
         if value < 0 {
