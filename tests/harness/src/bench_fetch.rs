@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The benchmark of fetching objects over a link: `composefs` beside podman and curl.
 
-use std::fs;
-
 use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::bench_pull::released;
-use crate::place;
-use crate::registry::{Tools, BENCH};
+use crate::registry::{Measured, Tools};
 
 /// Measures fetches over a link of 100 Mbit/s and 20 ms beside `podman pull` and curl
 ///
@@ -25,23 +22,12 @@ pub struct Options {
 pub fn run(options: &Options) -> Result<i32> {
     let ours = released()?;
     let tools = Tools::get()?;
-    let images = tools.updates()?;
-    let build = place::checkout("build");
-    fs::create_dir_all(&build)?;
-    let build = build.canonicalize()?;
-    let program = place::checkout(BENCH).canonicalize()?.join("fetch");
-    let status = tools
-        .command(&[], &program)?
-        .arg("--ours")
-        .arg(ours)
-        .arg("--images")
-        .arg(images)
-        .arg("--scratch")
-        .arg(&build)
-        .arg("--json")
-        .arg(build.join("bench-fetch.json"))
-        .args(["--rounds", &options.rounds.to_string()])
-        .status()
-        .context("cannot run unshare")?;
+    let measured = Measured {
+        ours,
+        images: tools.updates()?,
+        rounds: options.rounds,
+    };
+    let mut command = tools.bench("fetch", "bench-fetch", &measured)?;
+    let status = command.status().context("cannot run unshare")?;
     Ok(status.code().unwrap_or(1))
 }

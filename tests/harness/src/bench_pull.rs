@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 use clap::Args;
 
-use crate::registry::{Tools, BENCH};
+use crate::registry::{Measured, Tools, BENCH};
 use crate::suite::Suite;
 use crate::{cargo, module, note, peers, place, process, qemu, system, vm};
 
@@ -37,41 +37,24 @@ const DISK: u64 = 4 << 30;
 
 /// What a measurement takes.
 struct Bench {
-    ours: PathBuf,
     tools: Tools,
-    images: PathBuf,
-    rounds: String,
+    measured: Measured,
 }
 
 /// Runs the benchmark; its exit status.
 pub fn run(options: &Options) -> Result<i32> {
     let ours = released()?;
     let tools = Tools::get()?;
-    let bench = Bench {
+    let measured = Measured {
         ours,
         images: tools.images()?,
-        tools,
-        rounds: options.rounds.to_string(),
+        rounds: options.rounds,
     };
+    let bench = Bench { tools, measured };
     let cfsctl = peers::composefs_rs_as_released()?.join("host/cfsctl");
 
-    let build = place::checkout("build");
-    fs::create_dir_all(&build)?;
-    let build = build.canonicalize()?;
-    let program = place::checkout(BENCH).canonicalize()?.join("pull");
-    let mut command = bench.tools.command(&[], &program)?;
-    command
-        .arg("--ours")
-        .arg(&bench.ours)
-        .arg("--cfsctl")
-        .arg(cfsctl)
-        .arg("--images")
-        .arg(&bench.images)
-        .arg("--scratch")
-        .arg(&build)
-        .arg("--json")
-        .arg(build.join("bench-pull.json"))
-        .args(["--rounds", &bench.rounds]);
+    let mut command = bench.tools.bench("pull", "bench-pull", &bench.measured)?;
+    command.arg("--cfsctl").arg(cfsctl);
     if options.no_objects {
         command.arg("--no-objects");
     }
@@ -110,7 +93,8 @@ impl Bench {
             log: Some(place::build("bench-pull.log")?),
         };
         let script = "/opt/composefs/first-program";
-        let command = [script, "/dev/vdc", &self.rounds].map(OsString::from);
+        let rounds = self.measured.rounds.to_string();
+        let command = [script, "/dev/vdc", &rounds].map(OsString::from);
         note!("first program: running a guest (usually 2 minutes a round)");
         let mut said = Vec::new();
         let mut take = |line: &[u8]| said.extend_from_slice(line);
@@ -135,7 +119,7 @@ impl Bench {
             place::checkout("").join(module),
             payload.join("composefs.ko"),
         )?;
-        fs::copy(&self.ours, payload.join("bin/composefs"))?;
+        fs::copy(&self.measured.ours, payload.join("bin/composefs"))?;
         fs::copy(
             place::checkout("scripts/in-guest/first-program"),
             payload.join("first-program"),
@@ -153,7 +137,7 @@ impl Bench {
         // Hard links cost nothing.
         for (from, to) in [
             (self.tools.root(), tree.to_path_buf()),
-            (&self.images.join("small"), tree.join("images")),
+            (&self.measured.images.join("small"), tree.join("images")),
         ] {
             process::run(Command::new("cp").arg("-alT").arg(from).arg(to))?;
         }

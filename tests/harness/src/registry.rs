@@ -37,6 +37,16 @@ pub const PACKAGES: &[&str] = &[
 /// The programs' root.
 pub struct Tools(PathBuf);
 
+/// What a benchmark measures.
+pub struct Measured {
+    /// The command `composefs`.
+    pub ours: PathBuf,
+    /// What [`Tools::images`] or [`Tools::updates`] has made.
+    pub images: PathBuf,
+    /// How often.
+    pub rounds: u32,
+}
+
 impl Tools {
     /// Made first, if need be.
     pub fn get() -> Result<Self> {
@@ -82,6 +92,27 @@ impl Tools {
         let (before, after) = updates::roots()?;
         let what = "images of a Debian system and its upgrade, in a registry";
         self.make("registry-updates", what, "make-updates", &[&before, &after])
+    }
+
+    /// The `program` of a benchmark, told what it measures, to leave its figures in build/NAME.json, and
+    /// to have its stores below build/, on a disk.
+    pub fn bench(&self, program: &str, name: &str, measured: &Measured) -> Result<Command> {
+        let build = place::checkout("build");
+        fs::create_dir_all(&build)?;
+        let build = build.canonicalize()?;
+        let program = place::checkout(BENCH).canonicalize()?.join(program);
+        let mut command = self.command(&[], &program)?;
+        command
+            .arg("--ours")
+            .arg(&measured.ours)
+            .arg("--images")
+            .arg(&measured.images)
+            .arg("--scratch")
+            .arg(&build)
+            .arg("--json")
+            .arg(build.join(format!("{name}.json")))
+            .args(["--rounds", &measured.rounds.to_string()]);
+        Ok(command)
     }
 
     /// What one of the programs in [`BENCH`] makes of roots.

@@ -30,6 +30,17 @@ pub fn capture(command: &mut Command) -> Result<Output> {
         .with_context(|| format!("{:?}", command.get_program()))
 }
 
+/// Whether a program that must fail fails, and what it says.
+pub fn failure(command: &mut Command) -> Result<String> {
+    let result = capture(command)?;
+    if result.status.success() {
+        bail!("{command:?} worked");
+    }
+    Ok(String::from_utf8_lossy(&result.stderr)
+        .trim_end()
+        .to_owned())
+}
+
 /// The program refuses: its status is 1, and what it says is one line with these words.
 pub fn expect_refusal(command: &mut Command, words: &[&str]) -> Result<()> {
     let result = capture(command)?;

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
-use crate::command::{capture, output, run};
+use crate::command::{output, run};
 use crate::setup;
 use crate::verity::{digest, Algorithm};
 
@@ -242,15 +242,4 @@ pub fn reload_module(parameters: &[&str]) -> Result<()> {
     let module = setup::payload().join("composefs.ko");
     let mut command = Command::new("insmod");
     output(command.arg(module).args(parameters)).map(drop)
-}
-
-/// Whether a program that must fail fails, and what it says.
-pub fn failure(command: &mut Command) -> Result<String> {
-    let result = capture(command)?;
-    if result.status.success() {
-        bail!("{command:?} worked");
-    }
-    Ok(String::from_utf8_lossy(&result.stderr)
-        .trim_end()
-        .to_owned())
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{ensure, Context as _, Result};
-use composefs_selftests::command::{capture, expect_refusal, output, run};
+use composefs_selftests::command::{capture, expect_refusal, failure, output, run};
 use composefs_selftests::containers::{text, Containers};
 use composefs_selftests::mount::Mount;
 use composefs_selftests::mountinfo::mountinfo;
@@ -250,12 +250,8 @@ fn updated(context: &Context) -> Result<()> {
     let said = output(dry.arg("--dry-run"))?;
     let missing: usize = said.split(' ').next().context("nothing said")?.parse()?;
     ensure!((1..SAMES).contains(&missing), "{said}");
-    let fetched = capture(&mut context.fetch(&given, &[context.liar.address()])?)?;
-    let said = String::from_utf8_lossy(&fetched.stderr).into_owned();
-    ensure!(
-        !fetched.status.success() && said.contains("is not asked again"),
-        "{said}"
-    );
+    let said = failure(&mut context.fetch(&given, &[context.liar.address()])?)?;
+    ensure!(said.contains("is not asked again"), "{said}");
     context.runs("v1")?;
     output(&mut context.fetch(&given, &sources)?)?;
     context.runs("v2")
@@ -346,8 +342,7 @@ fn mirrors_tampered_with(context: &Context) -> Result<()> {
             fs::copy(given, copy)?;
         }
         change(&copies[tampered])?;
-        let refused = capture(&mut context.fetch(&copies, &honest)?)?;
-        ensure!(!refused.status.success(), "it was fetched");
+        failure(&mut context.fetch(&copies, &honest)?)?;
         context.has_nothing()?;
     }
     // That of another version.
@@ -388,16 +383,11 @@ fn machine_tampered_with(context: &Context) -> Result<()> {
     fs::remove_file(&kept)?;
     context.is_not_mounted(&["require_signatures"])?;
     fs::copy(other, &kept)?;
-    let refused = capture(&mut context.mount()?)?;
-    ensure!(
-        !refused.status.success(),
-        "mounted with another's signature"
-    );
+    failure(&mut context.mount()?).context("with another's signature")?;
 
     again()?;
     exchange(&object(&context.digests[1]))?;
-    let refused = capture(&mut context.mount()?)?;
-    ensure!(!refused.status.success(), "another image was mounted");
+    failure(&mut context.mount()?).context("another image")?;
 
     again()?;
     output(&mut context.mount()?)?;

@@ -10,13 +10,12 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content, expect_content};
-use composefs_selftests::command::output;
+use composefs_selftests::command::{failure, output};
 use composefs_selftests::fs_context::FsContext;
 use composefs_selftests::image::Image;
 use composefs_selftests::kernel_log::of_failing_open;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::setup;
-use composefs_selftests::signing::failure;
 use composefs_selftests::tap::{self, note, Case};
 use rustix::io::Errno;
 use rustix::thread::{capabilities, set_capabilities, CapabilitySet};

@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content};
-use composefs_selftests::command::run;
+use composefs_selftests::command::{failure, run};
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::fs_context::Refusal;
 use composefs_selftests::image::{build, build_composefs_rs, from_dump, Image};
@@ -18,7 +18,6 @@ use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::overlay::Overlay;
 use composefs_selftests::python;
 use composefs_selftests::setup;
-use composefs_selftests::signing::failure;
 use composefs_selftests::tap::{self, Case};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::verity::{hex_digest, object_path, Algorithm};

@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
-use composefs_selftests::command::{output, run};
+use composefs_selftests::command::{failure, output, run};
 use composefs_selftests::image::Image;
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::Request;
 use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::signing::{
-    add_key, failure, formatted_digest, keyring_lines, reload_module, Pki, AUTHORITY, KEYRING,
-    QUICK, SIGNER,
+    add_key, formatted_digest, keyring_lines, reload_module, Pki, AUTHORITY, KEYRING, QUICK, SIGNER,
 };
 use composefs_selftests::tap::{self, note, Case};
 use composefs_selftests::verity::Algorithm;
