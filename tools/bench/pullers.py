@@ -49,14 +49,27 @@ class Composefs(Puller):
         super().__init__(store)
         self.command = [program, "--repo", store]
 
+    def run(self, *words):
+        """Runs a command of it that has to succeed; what it printed."""
+        return run(*self.command, *words).strip()
+
     def make(self):
-        run(*self.command, "init", "--algorithm", "sha256")
+        self.run("init", "--algorithm", "sha256")
+
+    def pulling(self, address, image):
+        """What pulls an image."""
+        return [*self.command, "pull", "--tls-verify=false", f"docker://{address}/{image}", image]
 
     def pull(self, address, image):
-        return measure([*self.command, "pull", "--tls-verify=false", f"docker://{address}/{image}", image])
+        return measure(self.pulling(address, image))
 
     def digest(self, image):
-        return run(*self.command, "digest", image)
+        return self.run("digest", image)
+
+    def collect(self, image):
+        """Removes an image, and what nothing else needs."""
+        self.run("untag", image)
+        self.run("gc")
 
 
 class Cfsctl(Puller):

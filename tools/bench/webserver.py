@@ -1,11 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Debian's nginx, at one end of a link."""
 
-import subprocess
-import sys
-import time
-
 from link import ADDRESSES, SERVER, at
+from server import Server
 
 PORT = 8080
 CONFIG = """
@@ -20,27 +17,12 @@ http {{
 """
 
 
-class WebServer:
-    """Hands out what is below `root`, while it is a context; `address` says where."""
+class WebServer(Server):
+    """Hands out what is below `root`; `address` says where."""
 
     def __init__(self, root, work):
         self.address = f"http://{ADDRESSES[SERVER]}:{PORT}"
-        self.work = work
-        self.config = work / "nginx.conf"
-        self.config.write_text(CONFIG.format(work=work, root=root, port=PORT))
-        self.server = None
-
-    def __enter__(self):
-        command = ["nginx", "-p", self.work, "-e", "stderr", "-c", self.config]
-        self.server = subprocess.Popen([*at(SERVER, ["setpriv", "--pdeathsig", "TERM"]), *map(str, command)])
-        for _ in range(100):
-            asked = at(SERVER, ["curl", "--silent", "--output", "/dev/null", self.address])
-            if subprocess.run(asked).returncode == 0:
-                return self
-            time.sleep(0.1)
-        self.__exit__()
-        sys.exit("nginx does not answer")
-
-    def __exit__(self, *_):
-        self.server.terminate()
-        self.server.wait()
+        config = work / "nginx.conf"
+        config.write_text(CONFIG.format(work=work, root=root, port=PORT))
+        command = ["nginx", "-p", work, "-e", "stderr", "-c", config]
+        super().__init__(command, self.address, work, within=at(SERVER, []))

@@ -118,7 +118,7 @@ impl Tools {
     /// What one of the programs in [`BENCH`] makes of roots.
     fn make(&self, name: &str, what: &str, maker: &str, roots: &[&Path]) -> Result<PathBuf> {
         let mut inputs = vec![self.0.display().to_string()];
-        for file in [maker, "layout.py", "registry.py"] {
+        for file in [maker, "layout.py", "registry.py", "server.py"] {
             inputs.push(fs::read_to_string(place::checkout(BENCH).join(file))?);
         }
         inputs.extend(roots.iter().map(|root| root.display().to_string()));
