@@ -1,23 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! All tests: static checks, those on the host, the build as a part of a kernel tree, and the
-//! programs in guests.
+//! programs in guests (see `programs`).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 use clap::{Args, ValueEnum};
 
 use crate::jobs::{self, Jobs};
-use crate::kernel::Kernel;
 use crate::process::Log;
+use crate::programs::{Guest, LARGE, TOOLS};
 use crate::suite::Suite;
-use crate::tap::{Counts, Report};
-use crate::{
-    cargo, containers, guest, libtest, machine, note, overlay, payload, peers, place, qemu, vm,
-};
+use crate::tap::Counts;
+use crate::{cargo, forms, libtest, machine, note, overlay, peers, place};
 
 /// Where all that failed stands again, below the directory of logs.
 const FAILURES: &str = "failures";
@@ -45,6 +43,9 @@ pub struct Options {
     /// Only those in a guest; PROGRAMs narrow them down
     #[arg(long)]
     guest: bool,
+    /// Only large images, from registries to mounts: on the host and in a guest (hours)
+    #[arg(long, conflicts_with_all = ["lint", "host", "tree", "guest", "suite"])]
+    images: bool,
     /// Whose kernel the guest runs, and nothing else [default: trixie]
     #[arg(long)]
     suite: Option<Suite>,
@@ -67,11 +68,15 @@ enum Part {
     Tree,
     Host,
     Guest,
+    Driver,
+    Tools,
     Older,
+    Forms,
+    Large,
 }
 
-/// The emulated guest keeps one processor busy, and the rest another.
-const LANES: [&str; 2] = ["lint,tree,host,older", "guest"];
+/// An emulated guest keeps one processor busy: two lanes, which take about the same time.
+const LANES: [&str; 2] = ["lint,tree,host,older,tools", "driver"];
 
 /// What the older kernel is tried with: it differs in what the driver is built on, and what that
 /// does shows here.
@@ -165,6 +170,8 @@ impl Run {
             vec![Part::Host]
         } else if options.tree {
             vec![Part::Tree]
+        } else if options.images {
+            vec![Part::Forms, Part::Large]
         } else if options.guest || options.suite.is_some() {
             vec![Part::Guest]
         } else if options.programs.is_empty() {
@@ -172,13 +179,29 @@ impl Run {
         } else {
             bail!("PROGRAM is for --guest");
         };
+        let guest = Guest {
+            suite,
+            programs: &programs,
+            but: &[],
+            module: options.module.clone(),
+        };
         for part in parts {
             self.counts += match part {
                 Part::Lint => self.lint()?,
                 Part::Tree => self.tree()?,
                 Part::Host => self.host()?,
-                Part::Guest => self.guest(suite, &programs, options.module.clone())?,
-                Part::Older => self.guest(Suite::Forky, OLDER, None)?,
+                Part::Guest => self.guest("guest", &guest)?,
+                Part::Driver => self.guest("driver", &guest.without(TOOLS))?,
+                Part::Tools => self.guest("tools", &guest.with(TOOLS))?,
+                Part::Older => self.guest(
+                    "older",
+                    &Guest {
+                        suite: Suite::Forky,
+                        ..guest.with(OLDER)
+                    },
+                )?,
+                Part::Forms => self.forms()?,
+                Part::Large => self.guest("large", &guest.with(LARGE))?,
             };
         }
         Ok(())
@@ -295,133 +318,13 @@ impl Run {
         Ok(counts)
     }
 
-    /// The programs that match any of the patterns, on that suite's kernel.
-    fn guest(&self, suite: Suite, patterns: &[&str], module: Option<PathBuf>) -> Result<Counts> {
-        let logs = self.logs.join(suite.name());
-        fs::create_dir_all(&logs)?;
-        let payload = logs.join("payload");
-        guest::root_image()?;
-        payload::make(&payload::Options {
-            tests: true,
-            bench: false,
-            suite,
-            module,
-            part: None,
-            dir: payload.clone(),
-        })?;
-        let programs = matching(&payload.join("tests"), patterns)?;
-        if programs.is_empty() {
-            bail!("no test program {}", patterns.join(" "));
-        }
-        let kernel = Kernel::of(suite)?.release;
-        let usually = if programs.len() > 8 {
-            "12 minutes"
-        } else {
-            "2 minutes"
-        };
-        note!("guest tests: running on {kernel} (usually {usually})");
+    fn guest(&self, name: &str, guest: &Guest) -> Result<Counts> {
+        guest.run(name, &self.logs.join(name), &mut |line| self.tell(&line))
+    }
 
-        // For one program, and for the whole guest, in seconds. Who gives numbers gives large ones.
-        let has_numbers = programs.iter().any(|name| name.contains(' '));
-        let (limit, whole) = match suite {
-            _ if has_numbers => (10_800, 21_600),
-            Suite::Debug => (3600, 10_800),
-            _ => (900, 3600),
-        };
-        // What needs the programs there is skipped without: they take too long in that kernel.
-        let disks = match suite {
-            Suite::Debug => Vec::new(),
-            _ => vec![format!("{}:ro", containers::disk()?.display())],
-        };
-        let mut command = vec!["/opt/composefs/run-tests".into(), limit.to_string().into()];
-        let path = |name: &String| format!("/opt/composefs/tests/{name}").into();
-        command.extend(programs.iter().map(path));
-        let options = vm::Options {
-            payload: Some(payload.clone()),
-            timeout: Some(whole),
-            machine: qemu::Machine {
-                memory: "3G".into(),
-                blank_disk: vec![4 << 30],
-                disks,
-                ..Default::default()
-            },
-            suite,
-            log: Some(logs.join("console.log")),
-        };
-        let mut tap = File::create(logs.join("guest.tap"))?;
-        let mut tell = |line: String| self.tell(&line);
-        let mut report = Report::new(&mut tell);
-        let status = {
-            let mut take = |line: &[u8]| {
-                let _ = tap.write_all(line);
-                report.line(String::from_utf8_lossy(line).trim_end_matches('\n'));
-            };
-            vm::run(&options, &vm::Program::Command(command), &mut take)?
-        };
-        let mut counts = report.finish();
-        fs::remove_dir_all(payload)?;
-        println!("guest: {counts} on {kernel}");
-        if status != 0 {
-            self.tell(&format!(
-                "guest: FAILED: status {status}: see above, and build/test/{suite}/console.log"
-            ));
-            counts.failed += 1;
-        }
+    fn forms(&self) -> Result<Counts> {
+        let counts = forms::run(&mut |line| self.tell(&line))?;
+        println!("forms: {counts}");
         Ok(counts)
-    }
-}
-
-/// The names in a directory that match any of the patterns, in their order, each with what follows
-/// a blank in its pattern.
-fn matching(dir: &Path, patterns: &[&str]) -> Result<Vec<String>> {
-    let mut programs = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let fitting = |pattern: &&str| {
-            let end = pattern.find(' ').unwrap_or(pattern.len());
-            let (pattern, arguments) = pattern.split_at(end);
-            matches(&name, pattern).then(|| format!("{name}{arguments}"))
-        };
-        programs.extend(patterns.iter().find_map(fitting));
-    }
-    programs.sort();
-    Ok(programs)
-}
-
-/// Whether a name matches a pattern with `*`, and `[!x]` for any character but those.
-fn matches(name: &str, pattern: &str) -> bool {
-    if let Some(rest) = pattern.strip_prefix('*') {
-        let mut tails = name.char_indices().map(|(at, _)| at).chain([name.len()]);
-        return tails.any(|at| name.get(at..).is_some_and(|tail| matches(tail, rest)));
-    }
-    if let Some((but, rest)) = pattern
-        .strip_prefix("[!")
-        .and_then(|rest| rest.split_once(']'))
-    {
-        let mut tail = name.chars();
-        return tail.next().is_some_and(|first| !but.contains(first))
-            && matches(tail.as_str(), rest);
-    }
-    match (pattern.chars().next(), name.chars().next()) {
-        (None, None) => true,
-        (Some(a), Some(b)) if a == b => {
-            let behind = |text: &str| text.get(a.len_utf8()..).unwrap_or_default().to_owned();
-            matches(&behind(name), &behind(pattern))
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_match_names() {
-        assert!(
-            matches("t_read", "t_read") && matches("t_read", "t_*") && matches("t_mounts", "t_m*s")
-        );
-        assert!(!matches("t_readdir", "t_read") && !matches("alloc", "t_*"));
-        assert!(matches("t_files", "t_[!cdew]*") && !matches("t_compare", "t_[!cdew]*"));
     }
 }
