@@ -14,6 +14,7 @@ use crate::{
     trust, uuid,
     vfs::{
         context::{errorf, Log, Param, Parsed},
+        credential,
         filesystem::FileSystem,
         frozen_file::FrozenFile,
         log::RateLimit,
@@ -106,6 +107,8 @@ impl FileSystem for Composefs {
         let new = NewSuper {
             magic: MAGIC,
             uuid,
+            // Whoever gets a mount may change its flags, but not who has made it.
+            has_devices: credential::may_make_devices(),
             stack_depth: depth.max(above),
             root: inode::read_root(&this)?,
             data: KBox::new(this, GFP_KERNEL_ACCOUNT)?,

@@ -43,8 +43,8 @@ pub(crate) struct Wanted<'a> {
 }
 
 impl Store {
-    /// The store at `basedirs`, which is accessed with the credentials of the current task; and how
-    /// high that stands which reads from it. What objects must prove is `asked`, if that was said.
+    /// The store at `basedirs`, in which objects are read as the current task may; and how high that
+    /// stands which reads from it. What objects must prove is `asked`, if that was said.
     ///
     /// Where no object can prove anything, and nobody has said that it must, it need not: a mount
     /// on which each open fails is of no use.
@@ -79,7 +79,7 @@ impl Store {
 
         let mut this = Self {
             basedirs: directories,
-            credential: credential::current(),
+            credential: credential::current_to_read()?,
             level: Level::new(asked.unwrap_or(Verity::On)),
             registered,
         };

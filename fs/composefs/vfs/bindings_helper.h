@@ -20,6 +20,7 @@
 /* Flags that bindgen cannot evaluate. */
 const unsigned int RUST_VFS_SB_RDONLY = SB_RDONLY;
 const unsigned int RUST_VFS_SB_NOATIME = SB_NOATIME;
+const unsigned int RUST_VFS_SB_I_NODEV = SB_I_NODEV;
 const unsigned int RUST_VFS_SB_POSIXACL = SB_POSIXACL;
 const int RUST_VFS_O_EXEC = __FMODE_EXEC;
 const unsigned int RUST_VFS_FMODE_OPENED = (__force unsigned int)FMODE_OPENED;

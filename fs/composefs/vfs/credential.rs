@@ -6,7 +6,7 @@
 
 use super::bindings;
 use core::ptr::NonNull;
-use kernel::{cred::Credential, sync::aref::ARef};
+use kernel::{cred::Credential, prelude::*, sync::aref::ARef};
 
 /// The subjective credentials of the current task, kept to act on its behalf later.
 pub(crate) fn current() -> ARef<Credential> {
@@ -16,6 +16,28 @@ pub(crate) fn current() -> ARef<Credential> {
         let cred = bindings::rust_vfs_current_cred().cast_mut();
         ARef::from_raw(NonNull::new_unchecked(cred.cast()))
     }
+}
+
+/// Those with which the current task may read files: without capabilities, unless it is root. It may
+/// have them to mount, for somebody else who has none.
+///
+/// # Errors
+///
+/// [`ENOMEM`].
+pub(crate) fn current_to_read() -> Result<ARef<Credential>> {
+    // SAFETY: As for `current()`; a null pointer comes with no reference.
+    unsafe {
+        let cred = bindings::rust_vfs_current_cred_to_read().cast_mut();
+        NonNull::new(cred.cast())
+            .map(|cred| ARef::from_raw(cred))
+            .ok_or(ENOMEM)
+    }
+}
+
+/// Whether the current task could make device nodes.
+pub(crate) fn may_make_devices() -> bool {
+    // SAFETY: There are no preconditions.
+    unsafe { bindings::rust_vfs_may_make_devices() }
 }
 
 /// Runs `f` with the current task acting with `credential`.

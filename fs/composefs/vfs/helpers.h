@@ -84,6 +84,8 @@ void rust_vfs_fc_warn(struct fs_context *fc, const char *msg);
 
 /* credential.c */
 const struct cred *rust_vfs_current_cred(void);
+const struct cred *rust_vfs_current_cred_to_read(void);
+bool rust_vfs_may_make_devices(void);
 const struct cred *rust_vfs_override_creds(const struct cred *cred);
 void rust_vfs_revert_creds(const struct cred *cred);
 

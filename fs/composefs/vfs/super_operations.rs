@@ -37,6 +37,9 @@ pub(super) unsafe fn fill<T: Operations>(
     // SAFETY: `sb` is this task's to set up.
     unsafe {
         (*sb).s_flags |= FLAGS as c_ulong;
+        if !new.has_devices {
+            (*sb).s_iflags |= bindings::RUST_VFS_SB_I_NODEV as c_ulong;
+        }
         (*sb).s_op = &Tables::<T>::TABLE;
         (*sb).s_xattr = xattr::handlers::<T>();
         (*sb).s_export_op = export::table::<T>();

@@ -78,6 +78,8 @@ pub(crate) struct NewSuper<T: FileSystem> {
     pub(crate) magic: u32,
     /// What tells it from others, also when it is mounted again.
     pub(crate) uuid: [u8; 16],
+    /// Whether its device nodes are devices, whatever the flags of a mount say.
+    pub(crate) has_devices: bool,
     /// How high it stands on other file systems.
     pub(crate) stack_depth: StackDepth,
     /// The number of the root directory, and what it is.

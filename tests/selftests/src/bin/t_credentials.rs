@@ -8,7 +8,7 @@ use std::os::unix::fs::{chown, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{ensure, Context as _, Result};
+use anyhow::{anyhow, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content, expect_content};
 use composefs_selftests::command::{failure, output};
 use composefs_selftests::fs_context::FsContext;
@@ -18,7 +18,8 @@ use composefs_selftests::mount::Mount;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
 use rustix::io::Errno;
-use rustix::thread::{capabilities, set_capabilities, CapabilitySet};
+use rustix::process::Uid;
+use rustix::thread::{capabilities, set_capabilities, set_thread_res_uid, CapabilitySet};
 
 /// The file whose object suffers, and one that is left alone.
 const FILE: &str = "external-8192";
@@ -240,6 +241,33 @@ fn begun_by_another(context: &mut Context) -> Result<()> {
     })
 }
 
+/// Who is not root may read what that user may, whatever it took to mount: a service has capabilities
+/// for that, and its callers have none.
+fn capabilities_of_users(context: &mut Context) -> Result<()> {
+    let object = context.image.object(&content(FILE));
+    let set = |mode| fs::set_permissions(&object, PermissionsExt::from_mode(mode));
+    set(0o600)?;
+    let request = context.image.request();
+    let (target, path) = (context.target(), object.clone());
+    setup::create_dir(&target)?;
+    // Credentials are a thread's.
+    let mount = std::thread::spawn(move || {
+        let some = CapabilitySet::SYS_ADMIN | CapabilitySet::DAC_READ_SEARCH;
+        set_thread_res_uid(None, Uid::from_raw(1000), None)?;
+        let mut sets = capabilities(None)?;
+        sets.effective = some;
+        set_capabilities(None, sets)?;
+        fs::read(path)?;
+        Ok::<_, anyhow::Error>(request.at(&target)?)
+    });
+    let mount = mount.join().map_err(|_| anyhow!("the thread died"))??;
+    let result = context.is_closed(&mount);
+    expect_content(mount.root(), OTHER)?;
+    mount.unmount()?;
+    set(0o644)?;
+    result
+}
+
 const CASES: &[Case<Context>] = &[
     ("an object that the mounter may not read", objects),
     ("an object that only the mounter may read", others_rights),
@@ -248,6 +276,7 @@ const CASES: &[Case<Context>] = &[
     ("a signature that the mounter may not read", signature),
     ("a basedir that the mounter may not reach", basedir),
     ("a mount that another has begun", begun_by_another),
+    ("capabilities of who is not root", capabilities_of_users),
 ];
 
 fn main() -> ExitCode {
