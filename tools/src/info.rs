@@ -2,7 +2,7 @@
 //! The command `composefs-info`.
 
 mod action;
-mod dump;
+pub mod dump;
 pub mod ls;
 mod objects;
 mod sign;

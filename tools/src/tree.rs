@@ -350,6 +350,21 @@ impl Tree {
         list.set(&mut self.pool, &mut self.bytes, name, value)
     }
 
+    /// Takes away the xattrs of a node whose names are not to be kept.
+    pub fn retain_xattrs(&mut self, id: NodeId, mut keep: impl FnMut(&[u8]) -> bool) {
+        let range = self.nodes[id as usize].xattrs;
+        let start = range.start as usize;
+        let mut kept = start;
+        for at in start..start + usize::from(range.len) {
+            let xattr = self.xattr_ids[at];
+            if keep(self.pool.name(&self.bytes, xattr)) {
+                self.xattr_ids[kept] = xattr;
+                kept += 1;
+            }
+        }
+        self.nodes[id as usize].xattrs.len = (kept - start) as u16;
+    }
+
     /// Gives a node the xattrs of `list`.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use composefs_format::Verity;
+use composefs_format::{Digest, Verity};
 use composefs_ioctls::mount::mount_setattr_idmap;
 use rustix::mount::MountAttrFlags;
 
@@ -37,8 +37,7 @@ pub fn configure(context: &Context, options: &Options, level: Option<Verity>) ->
         ("image_digest", &options.image_digest),
     ] {
         if let Some(digest) = digest {
-            let text = format!("{}:{digest}", digest.algorithm().name());
-            context.text(key, text.as_bytes())?;
+            set_digest(context, key, digest)?;
         }
     }
     if let Some(path) = &options.signature {
@@ -52,6 +51,12 @@ pub fn configure(context: &Context, options: &Options, level: Option<Verity>) ->
         context.text(key, value)?;
     }
     Ok(())
+}
+
+/// Sets an option to a digest.
+pub fn set_digest(context: &Context, key: &str, digest: &Digest) -> Result<(), Error> {
+    let text = format!("{}:{digest}", digest.algorithm().name());
+    context.text(key, text.as_bytes())
 }
 
 fn finish(context: &Context, options: &Options) -> Result<OwnedFd, Error> {

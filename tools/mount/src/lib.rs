@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 mod context;
+pub mod detached;
 mod driver;
 mod error;
 mod image;
@@ -12,14 +13,14 @@ pub mod options;
 mod overlay;
 mod remount;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::CWD;
 
 pub use error::Error;
 use error::Step;
-use options::{Driver, Options};
+use options::{Driver, Options, Upper};
 pub use overlay::writable;
 pub use remount::remount;
 
@@ -39,11 +40,26 @@ pub fn mount(image: impl AsFd, options: &Options, target: &Path) -> Result<(), E
     match (lower, options.driver) {
         (Some(lower), _) => match &options.upper {
             Some(upper) => overlay::above(&lower, upper, options, target),
-            None => context::attach(&lower, CWD, target)
-                .step(|| format!("cannot mount at {}", target.display())),
+            None => attach(&lower, target),
         },
         (None, Driver::Kernel) => Err(Error::NoDriver("composefs.driver=kernel")),
         (None, _) if options.signature.is_some() => Err(Error::NoDriver("signature=")),
         (None, _) => overlay::instead(image, header, options, target),
     }
+}
+
+/// Puts a mount that somebody else made at the directory `target`, or above it `upper`, which can be
+/// written to. For that one needs no privilege but in a user namespace of one's own.
+///
+/// # Errors
+/// Whatever the kernel refuses.
+pub fn attach_for_user(mount: &OwnedFd, upper: Option<&Upper>, target: &Path) -> Result<(), Error> {
+    match upper {
+        Some(upper) => overlay::above_for_user(mount, upper, target),
+        None => attach(mount, target),
+    }
+}
+
+fn attach(mount: &OwnedFd, target: &Path) -> Result<(), Error> {
+    context::attach(mount, CWD, target).step(|| format!("cannot mount at {}", target.display()))
 }

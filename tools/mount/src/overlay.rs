@@ -15,7 +15,7 @@ use rustix::io::Errno;
 use rustix::mount::{unmount, MountAttrFlags, MountFlags, UnmountFlags};
 use tempfile::TempDir;
 
-use crate::context::{attach, Context};
+use crate::context::{attach, open_path, Context};
 use crate::error::{Error, Step};
 use crate::image::Header;
 use crate::options::{Options, Proof, Upper};
@@ -36,19 +36,44 @@ pub fn above(
     finish(&context, options, target)
 }
 
+/// The same for whoever is root in a user namespace only, of a mount that somebody else made.
+pub fn above_for_user(lower: &OwnedFd, upper: &Upper, target: &Path) -> Result<(), Error> {
+    // overlayfs takes it only from among the user's own mounts.
+    let at = || format!("cannot mount at {}", target.display());
+    attach(lower, CWD, target).step(at)?;
+    let overlay = open_path(target).and_then(|lower| {
+        let context = plain()?;
+        context.file("lowerdir+", &lower)?;
+        set_upper(&context, Some(upper))?;
+        // Its own attributes are for root alone elsewhere.
+        context.flag("userxattr")?;
+        context.create()?;
+        context.mount(MountAttrFlags::empty())
+    });
+    // From here on only the overlay has it.
+    unmount(target, UnmountFlags::DETACH)
+        .step(|| format!("cannot unmount {}", target.display()))?;
+    attach(&overlay?, CWD, target).step(at)
+}
+
 /// A layer that can be written to, `upper`, above the directory `lower`; a mount that is nowhere
 /// yet. `work` is for overlayfs's own use, on the same file system.
 ///
 /// # Errors
 /// Whatever overlayfs refuses.
 pub fn writable(lower: impl AsFd, upper: impl AsFd, work: impl AsFd) -> Result<OwnedFd, Error> {
-    let context = Context::open("overlay")?.ok_or(Error::NoDriver("mounting without overlayfs"))?;
-    context.text("source", SOURCE)?;
+    let context = plain()?;
     context.file("lowerdir+", lower)?;
     context.file("upperdir", upper)?;
     context.file("workdir", work)?;
     context.create()?;
     context.mount(MountAttrFlags::empty())
+}
+
+fn plain() -> Result<Context, Error> {
+    let context = Context::open("overlay")?.ok_or(Error::NoDriver("mounting without overlayfs"))?;
+    context.text("source", SOURCE)?;
+    Ok(context)
 }
 
 /// EROFS for the metadata of `image`, and overlayfs for the content of its files, at `target`.
@@ -139,8 +164,7 @@ fn layers(metadata: &Path, options: &Options, target: &Path) -> Result<(), Error
 }
 
 fn open() -> Result<Context, Error> {
-    let context = Context::open("overlay")?.ok_or(Error::NoDriver("mounting without overlayfs"))?;
-    context.text("source", SOURCE)?;
+    let context = plain()?;
     context.text("metacopy", b"on")?;
     context.text("redirect_dir", b"on")?;
     Ok(context)

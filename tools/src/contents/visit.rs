@@ -38,6 +38,11 @@ impl<'a> Filter<'a> {
         }
     }
 
+    /// None: everything is looked at.
+    pub fn none() -> Self {
+        Self { names: None }
+    }
+
     /// A filter of these names, which lets nothing pass if there are none.
     pub fn only(names: Vec<&'a [u8]>) -> Self {
         Self { names: Some(names) }
