@@ -22,6 +22,8 @@ mod repository;
 mod signature;
 #[cfg(feature = "repository")]
 mod stream;
+#[cfg(feature = "service")]
+mod varlink;
 
 /// A target: its name, what it does with an input, and how inputs are changed.
 pub struct Target {
@@ -81,6 +83,12 @@ pub const TARGETS: &[Target] = &[
         name: "stream",
         run: stream::stream,
         mutate: mutate::stream,
+    },
+    #[cfg(feature = "service")]
+    Target {
+        name: "varlink",
+        run: varlink::varlink,
+        mutate: mutate::text,
     },
 ];
 

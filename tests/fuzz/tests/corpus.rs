@@ -34,7 +34,7 @@ fn run(name: &str) {
     corpus.extend(match name {
         "dump" => files(&format!("{TESTS}/images"), |path| path.ends_with(".dump")),
         "signature" => files(&format!("{TESTS}/signatures"), |_| true),
-        "layer" | "stream" => Vec::new(),
+        "layer" | "stream" | "varlink" => Vec::new(),
         _ => files(&format!("{TESTS}/images"), |path| path.ends_with(".img")),
     });
     for input in &corpus {
@@ -93,4 +93,9 @@ fn layer() {
 #[test]
 fn stream() {
     run("stream");
+}
+
+#[test]
+fn varlink() {
+    run("varlink");
 }

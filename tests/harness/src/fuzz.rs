@@ -43,6 +43,7 @@ enum Target {
     Signature,
     Layer,
     Stream,
+    Varlink,
 }
 
 /// The version of cargo-fuzz.
