@@ -7,6 +7,7 @@ mod command;
 mod fetched;
 mod place;
 mod progress;
+mod service;
 mod trust;
 
 use std::process::ExitCode;

@@ -13,6 +13,8 @@ use composefs_tools::verity::Obstacle;
 
 /// The system's.
 const SYSTEM: &str = "/var/lib/composefs";
+/// What it is in.
+const AROUND: &str = "/var/lib";
 /// Whoever is not root has one below this, or below the home directory.
 const DATA: &str = "XDG_DATA_HOME";
 const DATA_OF_HOME: &str = ".local/share";
@@ -33,7 +35,7 @@ impl Place {
         if let Some(path) = &self.repo {
             return Ok(path.clone());
         }
-        if rustix::process::geteuid().is_root() {
+        if is_root() {
             return Ok(SYSTEM.into());
         }
         let data = path_or_in_home(DATA, DATA_OF_HOME);
@@ -55,6 +57,13 @@ impl Place {
         }
         Repository::open(&path)
     }
+}
+
+/// Whether this is the system's root, and not a user who is root in a namespace of their own.
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let is_ours = |around: std::fs::Metadata| around.uid() == 0;
+    rustix::process::geteuid().is_root() && std::fs::metadata(AROUND).is_ok_and(is_ours)
 }
 
 /// Makes a repository. That it cannot be what was wanted is said once.

@@ -14,6 +14,8 @@ use crate::objects::{digest_of_path, parse_digest};
 const TYPE: &str = "composefs";
 /// The options that say of which image a mount is: `digest=sha256:HEX`, where it was asked for.
 const DIGESTS: [&str; 2] = ["digest=", "image_digest="];
+/// How files in memory are shown, before their names.
+const IN_MEMORY: &str = "/memfd:";
 /// What mounts images where the kernel has no composefs.
 const OVERLAY: &str = "overlay";
 
@@ -55,8 +57,12 @@ impl<'a> Line<'a> {
                 let hex = digest.split_once(':').map_or(digest, |(_, hex)| hex);
                 parse_digest(hex, algorithm)
             }
-            // Without fs-verity there is only the name of the file.
-            None => digest_of_path(self.source, algorithm),
+            // Without fs-verity there is only the name of the file; what the mount service made anew
+            // is named after what it made it of.
+            None => match self.source.strip_prefix(IN_MEMORY) {
+                Some(name) => parse_digest(name.split('\\').next()?, algorithm),
+                None => digest_of_path(self.source, algorithm),
+            },
         }
     }
 
@@ -156,6 +162,11 @@ mod tests {
         let source = format!("/r/objects/ab/{}", "ab".repeat(31));
         assert_eq!(
             found(&line("composefs", &source, "x"), Algorithm::Sha256).as_deref(),
+            Some(&*hex)
+        );
+        let made_anew = format!("/memfd:{hex}\\040(deleted)");
+        assert_eq!(
+            found(&line("composefs", &made_anew, "x"), Algorithm::Sha256).as_deref(),
             Some(&*hex)
         );
         assert_eq!(

@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -17,6 +17,7 @@ use rustix::mount::{unmount, UnmountFlags};
 
 use crate::fetched;
 use crate::place::Place;
+use crate::service;
 
 /// Mount an image
 #[derive(Args, Debug)]
@@ -71,18 +72,47 @@ impl Options {
             true => fetched::signatures(&repository, with_manifest.as_ref(), &digest),
             false => Ok(Vec::new()),
         };
-        let mut mounted = None;
-        for signature in signatures.with_context(context)? {
-            let signature = in_memory(&signature).with_context(context)?;
-            options.signature = Some(format!("/proc/self/fd/{}", signature.as_raw_fd()).into());
-            match composefs_mount::mount(&image, &options, &self.target) {
-                Err(error) if is_of_signature(&error) => mounted = Some(Err(error)),
-                done => return done.with_context(context),
+        let signatures: std::io::Result<Vec<_>> = signatures
+            .with_context(context)?
+            .iter()
+            .map(|signature| in_memory(signature))
+            .collect();
+        let signatures = signatures.with_context(context)?;
+        match mount(&image, &mut options, &signatures, &self.target) {
+            Err(error) if error.errno() == Errno::PERM && service::is_there() => {
+                let wanted = service::Wanted {
+                    image: &image,
+                    digest: &digest,
+                    objects: &repository.objects_path(),
+                    is_secure: repository.is_secure(),
+                    signatures: &signatures,
+                };
+                wanted.mount(options.upper.as_ref(), &self.target)
             }
+            mounted => Ok(mounted?),
         }
-        let mounted =
-            mounted.unwrap_or_else(|| composefs_mount::mount(&image, &options, &self.target));
-        mounted.with_context(context)
+        .with_context(context)
+    }
+}
+
+/// Mounts it with the first signature that the kernel takes, if there is any.
+fn mount(
+    image: &File,
+    options: &mut Mount,
+    signatures: &[File],
+    target: &Path,
+) -> Result<(), composefs_mount::Error> {
+    let mut refused = None;
+    for signature in signatures {
+        options.signature = Some(format!("/proc/self/fd/{}", signature.as_raw_fd()).into());
+        match composefs_mount::mount(image, options, target) {
+            Err(error) if is_of_signature(&error) => refused = Some(error),
+            done => return done,
+        }
+    }
+    match refused {
+        Some(error) => Err(error),
+        None => composefs_mount::mount(image, options, target),
     }
 }
 
