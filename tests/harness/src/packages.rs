@@ -57,8 +57,9 @@ const PACKAGES: &[&str] = &[
 const OF_BACKPORTS: &str = "linux-base/trixie-backports";
 
 /// The C tools, which ours replace, and a program that uses their library; trixie has none. And one
-/// that runs containers, with what it asks systemd by for their control groups.
-const C_TOOLS: [&str; 4] = ["composefs", "ostree", "podman", "dbus"];
+/// that runs containers, with what it asks systemd by for their control groups, and what maps several
+/// owners for it.
+const C_TOOLS: [&str; 5] = ["composefs", "ostree", "podman", "dbus", "uidmap"];
 
 /// The size of the disk, in bytes.
 const DISK: u64 = 16 << 30;

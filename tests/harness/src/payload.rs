@@ -117,6 +117,7 @@ fn programs(options: &Options) -> Result<()> {
     fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
         copy_programs("composefs-boot", profile, &bin)?;
+        copy_programs("composefs-mountd", profile, &bin)?;
         // What it pulls there is small.
         copy_all(
             &cargo::programs_for_debian("composefs-command", "guest")?,
