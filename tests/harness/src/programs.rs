@@ -16,9 +16,14 @@ use crate::{containers, guest, note, payload, qemu, vm};
 /// that of the others.
 pub const TOOLS: &[&str] = &[
     "t_at_once",
+    "t_c_library",
     "t_chain",
+    "t_compare",
     "t_fetch",
+    "t_interop",
     "t_kills",
+    "t_mountd",
+    "t_mountd_attacks",
     "t_registry",
     "t_repository",
     "t_sealed",

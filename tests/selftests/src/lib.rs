@@ -22,6 +22,7 @@ pub mod kernel_log;
 pub mod layers;
 pub mod memory;
 pub mod mount;
+pub mod mount_service;
 pub mod mountinfo;
 pub mod nfs;
 pub mod nginx;

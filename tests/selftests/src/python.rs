@@ -15,9 +15,27 @@ const PRELUDE: &str = include_str!("../python/prelude.py");
 /// Runs a script, which finds `arguments` in `argument`; what it prints, or an error with the
 /// exception that ended it.
 pub fn run<S: AsRef<OsStr>>(script: &str, arguments: &[S]) -> Result<String> {
-    let script = format!("{PRELUDE}{script}");
     let mut python = Command::new("python3");
-    let result = capture(python.args(["-I", "-c", &script]).args(arguments))?;
+    output(with_script(&mut python, script).args(arguments))
+}
+
+/// A script to be run by a user who is not root; arguments are to be added.
+pub fn command_as(user: u32, script: &str) -> Command {
+    let mut python = Command::new("setpriv");
+    python
+        .args([format!("--reuid={user}"), format!("--regid={user}")])
+        .args(["--clear-groups", "python3"]);
+    with_script(&mut python, script);
+    python
+}
+
+fn with_script<'a>(python: &'a mut Command, script: &str) -> &'a mut Command {
+    python.args(["-I", "-c", &format!("{PRELUDE}{script}")])
+}
+
+/// What a script prints, or an error with the exception that ended it.
+pub fn output(python: &mut Command) -> Result<String> {
+    let result = capture(python)?;
     if !result.status.success() {
         bail!("{}", String::from_utf8_lossy(&result.stderr).trim_end());
     }
