@@ -5,7 +5,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use composefs_mountd::conversation::{Conversation, Next};
+use composefs_mountd::conversation::{runtime, Conversation, Next};
 
 /// More than a connection is heard of, and less than the kernel keeps.
 const MAX: usize = 80 * 1024;
@@ -16,12 +16,7 @@ pub(crate) fn varlink(bytes: &[u8]) {
     let (mut caller, service) = UnixStream::pair().expect("sockets");
     caller.write_all(bytes).expect("room");
     caller.shutdown(Shutdown::Write).expect("socket");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
-        .expect("runtime");
-    runtime.block_on(async {
+    runtime().expect("runtime").block_on(async {
         let mut conversation = Conversation::new(service).expect("conversation");
         for _ in 0..=bytes.len() {
             match conversation.next().await {

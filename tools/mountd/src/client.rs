@@ -8,6 +8,7 @@ use anyhow::{anyhow, Context, Result};
 use serde::Serialize;
 use zlink::Call;
 
+use crate::conversation::runtime;
 use crate::interface::{Error, MountImage, Mounted};
 
 /// What is asked for: open files, as [`MountImage`] has them.
@@ -57,10 +58,7 @@ pub fn mount(socket: &Path, request: &Request) -> Result<OwnedFd> {
         no_exec: None,
     };
     let call = Call::new(Method::MountImage(parameters));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .build()?;
-    runtime.block_on(async {
+    runtime()?.block_on(async {
         let mut connection = zlink::unix::connect(socket)
             .await
             .with_context(|| format!("cannot call the mount service at {}", socket.display()))?;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is said on a connection, and answered.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::Value;
+use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use zlink::connection::Credentials;
 use zlink::{Connection, Reply};
@@ -18,6 +20,17 @@ use crate::request::{Request, Said};
 
 /// How long a caller may take to say something, or to hear it.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What a conversation, of either side, runs in: this thread alone.
+///
+/// # Errors
+/// If the kernel lacks something.
+pub fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        .build()
+}
 
 /// A connection to a caller.
 #[derive(Debug)]
@@ -37,7 +50,7 @@ pub enum Next {
 }
 
 impl Conversation {
-    /// A conversation on an open connection, in a runtime of tokio's.
+    /// A conversation on an open connection, in a [`runtime`].
     ///
     /// # Errors
     /// If it is no connection.

@@ -8,12 +8,11 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
 use rustix::process::{set_dumpable_behavior, DumpableBehavior};
-use tokio::runtime::Runtime;
 
 use crate::caller::{end_with_service, Caller};
 use crate::config::Config;
 use crate::control::Control;
-use crate::conversation::{Conversation, Next};
+use crate::conversation::{runtime, Conversation, Next};
 use crate::descriptors::Descriptors;
 use crate::grant::grant;
 use crate::interface::{Error, Mounted};
@@ -59,13 +58,6 @@ fn prepare() {
     // Without them it is only less safe for the caller.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-}
-
-fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_io()
-        .enable_time()
-        .build()
 }
 
 async fn serve(config: &Config, stream: UnixStream, control: &Control) -> Result<()> {
