@@ -24,11 +24,18 @@ def hear(connection):
         said += part
     return json.loads(said[:-1]), fds
 
+def message(method, parameters):
+    return json.dumps({"method": method, "parameters": parameters}).encode() + b"\0"
+
+# Asks for a mount of an image with one store in a namespace, which are sent along in that order.
+PLAIN = message(METHOD + "MountImage", {
+    "imageFileDescriptor": 0, "basedirFileDescriptors": [1], "userNamespaceFileDescriptor": 2,
+})
+
 def request(method, parameters, fds=(), connection=None):
     connection = connection or connect()
-    message = json.dumps({"method": method, "parameters": parameters}).encode() + b"\0"
     try:
-        say(connection, message, fds)
+        say(connection, message(method, parameters), fds)
     except BrokenPipeError:
         # It may have answered before.
         pass

@@ -4,11 +4,9 @@
 
 hanging, image, store = argument[1:]
 image, stores, ours = read_only(image), [read_only(store)], namespace()
-parameters = {"imageFileDescriptor": 0, "basedirFileDescriptors": [1], "userNamespaceFileDescriptor": 2}
-message = json.dumps({"method": METHOD + "MountImage", "parameters": parameters}).encode() + b"\0"
 waiting = [connect() for _ in range(2)]
 for connection in waiting:
-    say(connection, message, [read_only(hanging), *stores, ours])
+    say(connection, PLAIN, [read_only(hanging), *stores, ours])
 os.close(granted(ask(image, stores, ours)))
 print("hangs", flush=True)
 sys.stdin.readline()

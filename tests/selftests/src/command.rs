@@ -64,8 +64,15 @@ where
 
 /// A program and its arguments, to be run by a user without any rights.
 pub fn as_nobody(arguments: &[&str]) -> Command {
+    as_user(65534, arguments)
+}
+
+/// The same by a user of this number.
+pub fn as_user(user: u32, arguments: &[&str]) -> Command {
     let mut command = Command::new("setpriv");
-    let user = ["--reuid=65534", "--regid=65534", "--clear-groups"];
-    command.args(user).args(arguments);
+    command
+        .args([format!("--reuid={user}"), format!("--regid={user}")])
+        .arg("--clear-groups")
+        .args(arguments);
     command
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{bail, Result};
 
-use crate::command::capture;
+use crate::command::{as_user, capture};
 
 /// What scripts have at hand: `call()` for functions of the C library, which raises `OSError` where
 /// they return -1, and `fails()` for what must.
@@ -21,10 +21,7 @@ pub fn run<S: AsRef<OsStr>>(script: &str, arguments: &[S]) -> Result<String> {
 
 /// A script to be run by a user who is not root; arguments are to be added.
 pub fn command_as(user: u32, script: &str) -> Command {
-    let mut python = Command::new("setpriv");
-    python
-        .args([format!("--reuid={user}"), format!("--regid={user}")])
-        .args(["--clear-groups", "python3"]);
+    let mut python = as_user(user, &["python3"]);
     with_script(&mut python, script);
     python
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
-use composefs_selftests::command::{failure, output, run};
+use composefs_selftests::command::{as_user, failure, output, run};
 use composefs_selftests::image::Image;
 use composefs_selftests::kernel_log::KernelLog;
 use composefs_selftests::mount::Request;
@@ -144,18 +144,7 @@ fn is_roots(context: &mut Context) -> Result<()> {
     )?;
     let number = keyring_lines()?.concat();
     let number = number.split(' ').next().unwrap_or("").to_owned();
-    let user = |script: &str| {
-        let mut command = Command::new("setpriv");
-        command.args([
-            "--reuid=1000",
-            "--regid=1000",
-            "--clear-groups",
-            "sh",
-            "-c",
-            script,
-        ]);
-        command
-    };
+    let user = |script: &str| as_user(1000, &["sh", "-c", script]);
     let add = format!("keyctl padd asymmetric '' 0x{number} <{}", der.display());
     for script in [
         &add,

@@ -6,10 +6,10 @@
 use std::fs;
 use std::os::unix::fs::{chown, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{ensure, Result};
-use composefs_selftests::command::{output, run};
+use composefs_selftests::command::{as_user, output, run};
 use composefs_selftests::image::{self, Image};
 use composefs_selftests::mount_service::MountService;
 use composefs_selftests::one_layer::{self, By};
@@ -169,15 +169,7 @@ fn by_command(context: &mut Context) -> Result<()> {
     run("chown", [Path::new("-R"), Path::new("1000:1000"), &home])?;
     let path = format!("{}:/usr/bin:/bin", setup::payload().join("bin").display());
     output(
-        Command::new("setpriv")
-            .args([
-                "--reuid=1000",
-                "--regid=1000",
-                "--clear-groups",
-                "sh",
-                "-c",
-                script,
-            ])
+        as_user(USER, &["sh", "-c", script])
             .current_dir(&home)
             .env("HOME", &home)
             .env("PATH", path)

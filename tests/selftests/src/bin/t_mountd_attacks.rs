@@ -5,11 +5,11 @@
 use std::fs;
 use std::os::unix::fs::{chown, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Result};
-use composefs_selftests::command::run;
+use composefs_selftests::command::{as_user, run};
 use composefs_selftests::containers::text;
 use composefs_selftests::image::{self, Image};
 use composefs_selftests::mount_service::MountService;
@@ -178,12 +178,10 @@ fn objects_of_others(context: &mut Context) -> Result<()> {
 
 /// A process of another user's, in a user namespace of its own.
 fn process_of_other() -> Result<Child> {
-    let mut child = Command::new("setpriv");
-    child
-        .args([format!("--reuid={OTHER}"), format!("--regid={OTHER}")])
-        .args(["--clear-groups", "unshare", "--user", "--map-root-user"])
-        .args(["sh", "-c", "echo; exec sleep 1000"])
-        .stdout(Stdio::piped());
+    let unshare = ["unshare", "--user", "--map-root-user"];
+    let program = ["sh", "-c", "echo; exec sleep 1000"];
+    let mut child = as_user(OTHER, &[&unshare[..], &program].concat());
+    child.stdout(Stdio::piped());
     let mut child = child.spawn()?;
     let mut line = [0];
     std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut line)?;
@@ -295,10 +293,7 @@ fn killed(context: &mut Context) -> Result<()> {
     let script = r#"
 image, stores, ours = read_only(argument[1]), [read_only(argument[2])], namespace()
 connection = connect()
-message = json.dumps({"method": METHOD + "MountImage", "parameters": {
-    "imageFileDescriptor": 0, "basedirFileDescriptors": [1], "userNamespaceFileDescriptor": 2,
-}}).encode() + b"\0"
-say(connection, message, [image, *stores, ours])
+say(connection, PLAIN, [image, *stores, ours])
 print("said", flush=True)
 try:
     reply, fds = hear(connection)
