@@ -13,7 +13,11 @@ def attributes(node):
 
 def serve(device):
     while True:
-        message = os.read(device, 1 << 20)
+        try:
+            message = os.read(device, 1 << 20)
+        except OSError as error:
+            assert error.errno in (errno.ENODEV, errno.ECONNABORTED), error
+            return
         length, opcode, unique, node = struct.unpack_from("<IIQQ", message)
         error, answer = 0, b""
         if opcode == INIT:
@@ -36,8 +40,11 @@ def serve(device):
 device = os.open("/dev/fuse", os.O_RDWR)
 options = b"fd=%d,rootmode=40000,user_id=1000,group_id=1000,allow_other" % device
 call("mount", b"hanging", os.fsencode(target), b"fuse", 0, options)
-threading.Thread(target=serve, args=(device,), daemon=True).start()
+server = threading.Thread(target=serve, args=(device,), daemon=True)
+server.start()
 print("mounted", flush=True)
 sys.stdin.readline()
 # Whoever waits for an answer gets an error now, even who could not be killed.
 call("umount2", os.fsencode(target), 1)
+# An interpreter that ends while a thread has something to say aborts.
+server.join()
