@@ -19,9 +19,14 @@ pub struct Row {
 impl Row {
     /// Ours as a multiple of `other`'s; `None` if either is not known.
     pub fn ratio(&self, other: System) -> Option<f64> {
-        let ours = self.values.get(&System::Composefs)?;
-        let theirs = self.values.get(&other).filter(|theirs| **theirs != 0.0)?;
-        Some(ours / theirs)
+        self.ratio_of(System::Composefs, other)
+    }
+
+    /// That of one as a multiple of that of another; `None` if either is not known.
+    pub fn ratio_of(&self, one: System, other: System) -> Option<f64> {
+        let one = self.values.get(&one)?;
+        let other = self.values.get(&other).filter(|other| **other != 0.0)?;
+        Some(one / other)
     }
 }
 
@@ -96,7 +101,8 @@ mod tests {
         assert_eq!(
             figures.to_json(),
             "{\n  \"open\": {\"composefs\": 12.5, \"overlay_erofs\": null, \"erofs\": null, \
-             \"ext4\": 10, \"unit\": \"instructions\"}\n}\n"
+             \"ext4\": 10, \"by_service\": null, \"composefs_fuse\": null, \
+             \"unit\": \"instructions\"}\n}\n"
         );
         let row = figures.get("open").context("open")?;
         assert_eq!(row.ratio(System::Ext4), Some(1.25));

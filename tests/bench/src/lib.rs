@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The benchmark of the composefs driver: what each operation costs, beside composefs 1.0.8 (EROFS
-//! and overlayfs), EROFS alone and plain ext4, on the same tree.
+//! and overlayfs), EROFS alone and plain ext4, on the same tree; and as users have it, beside the FUSE
+//! server of composefs-rs.
 //!
 //! `composefs-bench` runs in a guest whose CPU executes one instruction per nanosecond, and prints
 //! one line for each figure; see [`figure`]. `bench-report` turns those lines into a table, JSON
@@ -21,4 +22,5 @@ pub mod recorder;
 pub mod system;
 pub mod threads;
 pub mod tree;
+pub mod unprivileged;
 pub mod walking;

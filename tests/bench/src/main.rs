@@ -16,7 +16,7 @@ use composefs_bench::recorder::Recorder;
 use composefs_bench::system::{self, Subject, System};
 use composefs_bench::tree::Paths;
 use composefs_bench::{
-    growth as growing, memory, mounting, opening, profile, reading, threads, walking,
+    growth as growing, memory, mounting, opening, profile, reading, threads, unprivileged, walking,
 };
 use composefs_selftests::setup::drop_caches;
 
@@ -54,7 +54,7 @@ const TARGET: &str = "/mnt";
 fn all(disk: &Path, device: &str, mounts: &Path) -> Result<()> {
     let subject = subject(disk, &disk.join("objects"), TARGET.into())?;
     let paths = Paths::collect(&subject.tree, Path::new(""))?;
-    for system in System::ALL {
+    for system in System::BY_ROOT {
         let recorder = Recorder::new(system);
         drop_caches()?;
         subject.mount(system)?;
@@ -68,7 +68,7 @@ fn all(disk: &Path, device: &str, mounts: &Path) -> Result<()> {
         subject.unmount()?;
         mounting::measure(&recorder, &subject, Some(mounts))?;
     }
-    Ok(())
+    unprivileged::measure(&subject, &paths, device)
 }
 
 /// Trees of metadata: `growth/NAME`, each with an image; from the smallest on.
@@ -78,7 +78,7 @@ fn growth(disk: &Path, device: &str) -> Result<()> {
     names.sort_by_key(|name| fs::metadata(name.path().join("image")).map_or(0, |data| data.len()));
     for name in names {
         let subject = subject(&name.path(), &disk.join("objects"), TARGET.into())?;
-        for system in System::ALL {
+        for system in System::BY_ROOT {
             // The largest tree would take too long to make of files.
             if system == System::Ext4 && !subject.tree.exists() {
                 continue;
@@ -124,7 +124,7 @@ fn contended(disk: &Path) -> Result<()> {
 /// Profiles one system, or all of them.
 fn profile_all(disk: &Path, only: Option<System>) -> Result<()> {
     let subject = subject(disk, &disk.join("objects"), TARGET.into())?;
-    for system in System::ALL {
+    for system in System::BY_ROOT {
         if only.is_none_or(|only| only == system) {
             profile::run(&subject, system)?;
         }

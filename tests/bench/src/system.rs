@@ -4,11 +4,12 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use composefs_selftests::fs_context::FsContext;
 use composefs_selftests::{command, setup};
 use rustix::mount::{mount_bind, unmount, UnmountFlags};
 
+/// One of the systems that are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum System {
     /// The driver.
@@ -19,10 +20,24 @@ pub enum System {
     Erofs,
     /// The tree as it is, without fs-verity.
     Ext4,
+    /// The driver, by composefs-mountd, as users have it.
+    Service,
+    /// The FUSE server of composefs-rs, which users have where there is no service.
+    Fuse,
 }
 
 impl System {
-    pub const ALL: [Self; 4] = [Self::Composefs, Self::Overlay, Self::Erofs, Self::Ext4];
+    /// What root mounts.
+    pub const BY_ROOT: [Self; 4] = [Self::Composefs, Self::Overlay, Self::Erofs, Self::Ext4];
+
+    pub const ALL: [Self; 6] = [
+        Self::Composefs,
+        Self::Overlay,
+        Self::Erofs,
+        Self::Ext4,
+        Self::Service,
+        Self::Fuse,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -30,6 +45,8 @@ impl System {
             Self::Overlay => "overlay_erofs",
             Self::Erofs => "erofs",
             Self::Ext4 => "ext4",
+            Self::Service => "by_service",
+            Self::Fuse => "composefs_fuse",
         }
     }
 
@@ -56,6 +73,7 @@ pub struct Subject {
 }
 
 impl Subject {
+    /// Mounts what root mounts by itself.
     pub fn mount(&self, system: System) -> Result<()> {
         setup::create_dir(&self.target)?;
         match system {
@@ -74,6 +92,7 @@ impl Subject {
                 self.mount_erofs(&self.image, &self.target)?;
             }
             System::Ext4 => mount_bind(&self.tree, &self.target).context("bind mount")?,
+            System::Service | System::Fuse => bail!("{} takes a server", system.name()),
         }
         Ok(())
     }

@@ -144,6 +144,10 @@ fn programs(options: &Options) -> Result<()> {
     }
     if options.bench {
         note!("benchmark: building (usually 1 minute)");
+        copy_programs("composefs-mountd", profile, &bin)?;
+        fs::create_dir_all(dir.join("peers"))?;
+        let peers = peers::composefs_rs_as_released()?;
+        copy_tree(&peers.join("bin/cfsctl"), &dir.join("peers"))?;
         copy_programs("composefs-bench", "release", &dir.join("bench"))?;
         let prepare = "bench-prepare";
         fs::copy(

@@ -32,12 +32,12 @@ const RS_VERSION: &str = "0.9.4";
 /// and composefs-info when called so; and for any host `host/cfsctl`, and `host/image-of-dump` of
 /// tests/peers.
 pub fn composefs_rs() -> Result<PathBuf> {
-    make_composefs_rs("peers", "5 minutes", SOON)
+    make_composefs_rs("peers", "5 minutes", "pre-6.15,oci", SOON)
 }
 
-/// The same, optimised as those who made it do it: for comparisons of speed.
+/// The same, optimised as those who made it do it, with the FUSE server: for comparisons of speed.
 pub fn composefs_rs_as_released() -> Result<PathBuf> {
-    make_composefs_rs("peers-released", "8 minutes", &[])
+    make_composefs_rs("peers-with-fuse", "8 minutes", "pre-6.15,oci,fuse", &[])
 }
 
 /// Not optimised for long: what it makes of the tests' trees is soon made.
@@ -48,7 +48,12 @@ const SOON: &[&str] = &[
     "CARGO_PROFILE_RELEASE_DEBUG=0",
 ];
 
-fn make_composefs_rs(name: &str, usually: &'static str, profile: &[&str]) -> Result<PathBuf> {
+fn make_composefs_rs(
+    name: &str,
+    usually: &'static str,
+    features: &str,
+    profile: &[&str],
+) -> Result<PathBuf> {
     // Its crates need a cargo that is newer than trixie's; and the guest is forky.
     let toolchain = Toolchain::of(Suite::Forky)?;
     let ours = place::checkout("tests/peers");
@@ -63,7 +68,7 @@ fn make_composefs_rs(name: &str, usually: &'static str, profile: &[&str]) -> Res
         inputs,
     };
     artifact.get(|dir, log| {
-        // Only what makes images and pulls them, without the crates for ostree and FUSE.
+        // Without the crates for ostree.
         let target = dir.join("target");
         let install = || -> Result<Command> {
             let mut command = toolchain.command(&[dir], "env")?;
@@ -80,7 +85,7 @@ fn make_composefs_rs(name: &str, usually: &'static str, profile: &[&str]) -> Res
             RS_VERSION,
             "--no-default-features",
             "--features",
-            "pre-6.15,oci",
+            features,
         ]))?;
         log.run(install()?.arg("--path").arg(&ours))?;
         fs::remove_dir_all(target)?;
