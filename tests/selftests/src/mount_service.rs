@@ -114,6 +114,18 @@ impl MountService {
         python
     }
 
+    /// The most memory that it has had, in bytes.
+    ///
+    /// # Errors
+    /// If the kernel does not say so.
+    pub fn peak_memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let lines = &mut status.lines();
+        let line = lines.find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.split_whitespace().next());
+        Ok(kilobytes.context("no VmHWM")?.parse::<u64>()? * 1024)
+    }
+
     /// It is still the one that was started, and serves.
     ///
     /// # Errors
