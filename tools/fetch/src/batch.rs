@@ -21,8 +21,10 @@ const BATCH_BYTES: u64 = 16 << 20;
 pub(crate) enum Trouble {
     /// The source has it not, and never said that it has.
     Absent,
-    /// Because of its source.
+    /// Because of its source, which fails.
     Source(Error),
+    /// Because of its source, which gave something else.
+    Lie(Error),
     /// Somebody else was sooner.
     Overtaken,
     /// Because of us.
@@ -77,7 +79,7 @@ impl<'a> Batch<'a> {
                 return Err(Trouble::Overtaken);
             }
             return Err(match content.is_broken || is_wrong.get() {
-                true if is_wrong.get() => Trouble::Source(error),
+                true if is_wrong.get() => Trouble::Lie(error),
                 true => Trouble::Source(error.context(format!("object {}", wanted.digest))),
                 false => Trouble::Here(error),
             });
@@ -92,14 +94,16 @@ impl<'a> Batch<'a> {
 
     /// A source that sends more than what is wanted wants to be read for ever.
     pub fn expect_end(&self, wanted: &Wanted, mut stream: impl Read) -> Result<(), Trouble> {
+        let about = || format!("object {}", wanted.digest);
         let error = match stream.read(&mut [0]) {
             Ok(0) => return Ok(()),
-            Ok(_) => anyhow!("is longer than it should be"),
-            Err(error) => error.into(),
+            Ok(_) => {
+                let error = anyhow!("is longer than it should be");
+                return Err(Trouble::Lie(error.context(about())));
+            }
+            Err(error) => error,
         };
-        Err(Trouble::Source(
-            error.context(format!("object {}", wanted.digest)),
-        ))
+        Err(Trouble::Source(Error::from(error).context(about())))
     }
 
     /// Names them.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Fetching: several objects of several sources at a time.
 
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::{bail, Error, Result};
@@ -9,6 +9,7 @@ use composefs_repository::Repository;
 use composefs_tools::fsverity::object_path;
 use composefs_tools::lock::lock;
 
+use crate::asked::Asked;
 use crate::batch::{Batch, Trouble};
 use crate::layout::Layout;
 use crate::missing::Wanted;
@@ -37,46 +38,8 @@ pub fn fetch(
     bytes_per_second: Option<u64>,
     watch: &dyn Watch,
 ) -> Result<()> {
-    repository.expect_writable()?;
-    if sources.len() > SOURCES_MAX {
-        bail!("there can be {SOURCES_MAX} sources at most");
-    }
-    let rate = bytes_per_second.map(Rate::new);
-    let all = Fetching {
-        repository,
-        wanted,
-        queue: Queue::new(wanted.len(), sources.len()),
-        rate: rate.as_ref(),
-        watch,
-        failure: Mutex::new(None),
-    };
-    let askeds: Vec<_> = sources
-        .iter()
-        .enumerate()
-        .map(|(number, source)| Asked {
-            number,
-            source: &**source,
-            layout: OnceLock::new(),
-        })
-        .collect();
-    thread::scope(|scope| {
-        for asked in &askeds {
-            for _ in 0..asked.source.parallel().min(wanted.len()) {
-                let all = &all;
-                scope.spawn(move || {
-                    if let Err(error) = all.ask(asked) {
-                        lock(&all.failure).get_or_insert(error);
-                        all.queue.stop();
-                    }
-                });
-            }
-        }
-    });
-    if let Some(failure) = lock(&all.failure).take() {
-        return Err(failure);
-    }
-    repository.expect_protected()?;
-    let rest = all.queue.rest();
+    let fetcher = Fetcher::new(repository, wanted, sources, bytes_per_second)?;
+    let rest = fetcher.round((0..wanted.len()).collect(), watch)?;
     match rest.first().and_then(|&number| wanted.get(number)) {
         None => Ok(()),
         Some(first) if rest.len() == 1 => bail!("no source has object {}", first.digest),
@@ -88,6 +51,78 @@ pub fn fetch(
     }
 }
 
+/// Sources that may be asked again and again, and what is known of them.
+pub struct Fetcher<'a> {
+    repository: &'a Repository,
+    wanted: &'a [Wanted],
+    askeds: Vec<Asked<'a>>,
+    rate: Option<Rate>,
+}
+
+impl<'a> Fetcher<'a> {
+    /// Of objects that may be `wanted`, at no more than `bytes_per_second` if that is said.
+    ///
+    /// # Errors
+    /// If there are too many sources, or the repository can only be read.
+    pub fn new(
+        repository: &'a Repository,
+        wanted: &'a [Wanted],
+        sources: &'a [Box<dyn Source>],
+        bytes_per_second: Option<u64>,
+    ) -> Result<Self> {
+        repository.expect_writable()?;
+        if sources.len() > SOURCES_MAX {
+            bail!("there can be {SOURCES_MAX} sources at most");
+        }
+        let askeds = sources.iter().enumerate();
+        Ok(Self {
+            repository,
+            wanted,
+            askeds: askeds
+                .map(|(number, source)| Asked::new(number, &**source))
+                .collect(),
+            rate: bytes_per_second.map(Rate::new),
+        })
+    }
+
+    /// Fetches the wanted objects with these numbers, which are each greater than the one before, and
+    /// gives back those that no source has. Sources that have failed are not asked for a while, and
+    /// those that gave something wrong never again. Several rounds may go on at the same time.
+    ///
+    /// # Errors
+    /// If something cannot be written. What could be had is in the repository then.
+    pub fn round(&self, numbers: Vec<Number>, watch: &dyn Watch) -> Result<Vec<Number>> {
+        let count = numbers.len();
+        let all = Fetching {
+            repository: self.repository,
+            wanted: self.wanted,
+            queue: Queue::new(numbers, self.askeds.len()),
+            rate: self.rate.as_ref(),
+            watch,
+            failure: Mutex::new(None),
+        };
+        thread::scope(|scope| {
+            for asked in self.askeds.iter().filter(|asked| asked.may_be_asked()) {
+                for _ in 0..asked.source.parallel().min(count) {
+                    let all = &all;
+                    scope.spawn(move || {
+                        if let Err(error) = all.ask(asked) {
+                            lock(&all.failure).get_or_insert(error);
+                            all.queue.stop();
+                        }
+                    });
+                }
+            }
+        });
+        if let Some(failure) = lock(&all.failure).take() {
+            return Err(failure);
+        }
+        self.repository.expect_protected()?;
+        Ok(all.queue.rest())
+    }
+}
+
+/// What is fetched together.
 pub(crate) struct Fetching<'a> {
     pub repository: &'a Repository,
     pub wanted: &'a [Wanted],
@@ -98,23 +133,15 @@ pub(crate) struct Fetching<'a> {
     failure: Mutex<Option<Error>>,
 }
 
-/// A source, and what is known of it.
-pub(crate) struct Asked<'a> {
-    pub number: usize,
-    pub source: &'a dyn Source,
-    /// `None` if that cannot be found out.
-    layout: OnceLock<Option<Layout>>,
-}
-
 impl Fetching<'_> {
     /// Asks one source, until there is nothing left that it may have.
     fn ask(&self, asked: &Asked) -> Result<()> {
-        let Some(layout) = asked.layout.get_or_init(|| self.layout(asked)) else {
+        let Some(layout) = self.layout(asked) else {
             return Ok(());
         };
         let mut batch = Batch::new(self);
         while let Some(objects) = self.queue.take(asked.number, &|first| layout.near(first)) {
-            match layout {
+            match &*layout {
                 Layout::Objects => {
                     for object in objects {
                         let put = self.ask_for_object(asked, object, &mut batch);
@@ -127,21 +154,29 @@ impl Fetching<'_> {
         batch.publish()
     }
 
-    fn layout(&self, asked: &Asked) -> Option<Layout> {
-        let is_over = || self.queue.is_over();
-        match Layout::of(asked.source, self.wanted, &is_over) {
-            Ok(layout) => {
-                if let Layout::Packs(packs) = &layout {
-                    let absent = packs.absent(self.wanted.len());
-                    self.queue.rule_out(asked.number, absent);
+    /// How the source has its objects; `None` if that cannot be found out.
+    fn layout(&self, asked: &Asked) -> Option<Arc<Layout>> {
+        let mut known = lock(&asked.layout);
+        let layout = match &*known {
+            Some(layout) => layout.clone(),
+            // Another thread was in here, and could not.
+            None if self.queue.is_left(asked.number) => return None,
+            None => {
+                let is_over = || self.queue.is_over();
+                match Layout::of(asked.source, self.wanted, &is_over) {
+                    Ok(layout) => known.insert(Arc::new(layout)).clone(),
+                    Err(error) => {
+                        self.leave(asked, &error);
+                        return None;
+                    }
                 }
-                Some(layout)
             }
-            Err(error) => {
-                self.leave(asked, &error);
-                None
-            }
+        };
+        if let Layout::Packs(packs) = &*layout {
+            self.queue
+                .rule_out(asked.number, |number| packs.lacks(number));
         }
+        Some(layout)
     }
 
     fn ask_for_object(
@@ -166,12 +201,16 @@ impl Fetching<'_> {
     /// Notes what became of an object that was asked for.
     pub fn settle(&self, asked: &Asked, object: Number, put: Result<(), Trouble>) -> Result<()> {
         match put {
-            Ok(()) => self.queue.done(object),
+            Ok(()) => {
+                asked.recover();
+                self.queue.done(object);
+            }
             Err(trouble) => {
                 self.queue.give_back(object);
                 match trouble {
                     Trouble::Absent | Trouble::Overtaken => {}
                     Trouble::Source(error) => self.leave(asked, &error),
+                    Trouble::Lie(error) => self.leave_for_good(asked, &error),
                     Trouble::Here(error) => return Err(error),
                 }
             }
@@ -179,9 +218,19 @@ impl Fetching<'_> {
         Ok(())
     }
 
+    /// The source is not asked again in this round, and for a while.
     pub fn leave(&self, asked: &Asked, why: &Error) {
         // What was not to be read to its end is no news of the source.
         if !self.queue.is_over() && self.queue.leave(asked.number) {
+            asked.rest();
+            self.watch.leave(asked.source.name(), why);
+        }
+    }
+
+    /// The source gave something wrong.
+    pub fn leave_for_good(&self, asked: &Asked, why: &Error) {
+        asked.never_again();
+        if self.queue.leave(asked.number) {
             self.watch.leave(asked.source.name(), why);
         }
     }

@@ -180,9 +180,9 @@ impl Packs {
         self.runs = runs;
     }
 
-    /// Those of so many wanted objects that are in none of them.
-    pub fn absent(&self, wanted: usize) -> impl Iterator<Item = Number> + '_ {
-        (0..wanted).filter(|number| !self.places.contains_key(number))
+    /// Whether a wanted object is in none of them.
+    pub fn lacks(&self, number: Number) -> bool {
+        !self.places.contains_key(&number)
     }
 
     /// The frames that are asked for together with that of an object.

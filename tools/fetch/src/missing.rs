@@ -34,6 +34,19 @@ pub fn objects(repository: &Repository, image: File) -> Result<Vec<Wanted>> {
     Ok(wanted)
 }
 
+/// All objects of an image, each once, in the order in which the image has them.
+///
+/// # Errors
+/// As of [`objects`].
+pub fn of_image(repository: &Repository, image: File) -> Result<Vec<Wanted>> {
+    let mut wanted = Vec::new();
+    visit(repository.algorithm(), image, &mut |object| {
+        wanted.push(object);
+        Ok(())
+    })?;
+    Ok(wanted)
+}
+
 /// Calls `each` with the objects of an image, each once.
 ///
 /// # Errors

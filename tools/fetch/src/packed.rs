@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, Result};
 use composefs_tools::fsverity::Digest;
 
+use crate::asked::Asked;
 use crate::batch::{Batch, Trouble};
-use crate::fetch::{Asked, Fetching};
+use crate::fetch::Fetching;
 use crate::layout::{Frame, Packs};
 use crate::pack::{self, frame};
 use crate::queue::Number;
@@ -58,6 +59,10 @@ pub(crate) fn ask(
     match result {
         Err(Trouble::Source(error)) => {
             all.leave(asked, &error);
+            Ok(())
+        }
+        Err(Trouble::Lie(error)) => {
+            all.leave_for_good(asked, &error);
             Ok(())
         }
         Err(Trouble::Here(error)) => Err(error),
@@ -109,7 +114,10 @@ impl Asking<'_, '_, '_> {
             };
             content.skip_to(at).map_err(damaged)?;
             match self.batch.put(number, wanted, &mut content) {
-                Ok(()) => self.all.queue.done(number),
+                Ok(()) => {
+                    self.asked.recover();
+                    self.all.queue.done(number);
+                }
                 Err(Trouble::Overtaken) => self.all.queue.give_back(number),
                 Err(trouble) => return Err(trouble),
             }

@@ -40,20 +40,25 @@ impl Entry {
     }
 }
 
+/// The place of an entry among those of a queue.
+type Place = usize;
+
 /// What is left to be looked at for a source.
 #[derive(Clone, Default)]
 struct Left {
     /// The first that was not.
-    next: Number,
+    next: Place,
     /// Those that somebody else was at when they were, and did not give.
-    returned: Vec<Number>,
+    returned: Vec<Place>,
 }
 
 struct Inner {
+    /// The numbers of the entries, in their order.
+    numbers: Vec<Number>,
     entries: Vec<Entry>,
     sources: Vec<Left>,
     /// Those that somebody is at.
-    taken: Vec<Number>,
+    taken: Vec<Place>,
     /// A bit for each source that is not asked for anything any more.
     left: u64,
     /// How many are not here.
@@ -61,15 +66,17 @@ struct Inner {
     is_stopped: bool,
 }
 
-/// All that are wanted.
+/// Those that are wanted together.
 pub struct Queue {
     inner: Mutex<Inner>,
     changed: Condvar,
 }
 
 impl Queue {
-    /// So many objects, of so many sources, [`SOURCES_MAX`] at most.
-    pub fn new(objects: usize, sources: usize) -> Self {
+    /// The objects with these numbers, which are each greater than the one before, of so many
+    /// sources, [`SOURCES_MAX`] at most.
+    pub fn new(numbers: Vec<Number>, sources: usize) -> Self {
+        let objects = numbers.len();
         let entry = Entry {
             is_here: false,
             takers: 0,
@@ -78,6 +85,7 @@ impl Queue {
         };
         Self {
             inner: Mutex::new(Inner {
+                numbers,
                 entries: vec![entry; objects],
                 sources: vec![Left::default(); sources],
                 taken: Vec::new(),
@@ -98,13 +106,17 @@ impl Queue {
             if inner.is_stopped || inner.left & bit(source) != 0 {
                 return None;
             }
-            if let Some(number) = inner.find(source) {
-                inner.take(number, source);
+            if let Some((place, number)) = inner.find(source) {
+                inner.take(place, source);
                 let mut taken = vec![number];
                 for number in near(number) {
-                    let entry = inner.entries.get(number);
-                    if entry.is_some_and(|entry| entry.is_free_for(source)) {
-                        inner.take(number, source);
+                    let place = inner.place(number);
+                    let is_free = |place: &Place| {
+                        let entry = inner.entries.get(*place);
+                        entry.is_some_and(|entry| entry.is_free_for(source))
+                    };
+                    if let Some(place) = place.filter(is_free) {
+                        inner.take(place, source);
                         taken.push(number);
                     }
                 }
@@ -119,10 +131,11 @@ impl Queue {
     }
 
     /// The source has none of these, and is not to be asked for them.
-    pub fn rule_out(&self, source: usize, numbers: impl IntoIterator<Item = Number>) {
+    pub fn rule_out(&self, source: usize, is_absent: impl Fn(Number) -> bool) {
         let mut inner = lock(&self.inner);
-        for number in numbers {
-            if let Some(entry) = inner.entries.get_mut(number) {
+        let inner = &mut *inner;
+        for (&number, entry) in inner.numbers.iter().zip(&mut inner.entries) {
+            if is_absent(number) {
                 entry.asked |= bit(source);
             }
         }
@@ -132,7 +145,7 @@ impl Queue {
     pub fn touch<'a>(&self, numbers: impl IntoIterator<Item = &'a Number>) {
         let mut inner = lock(&self.inner);
         for &number in numbers {
-            if let Some(entry) = inner.entries.get_mut(number) {
+            if let Some(entry) = inner.entry(number) {
                 entry.since = Instant::now();
             }
         }
@@ -150,8 +163,8 @@ impl Queue {
 
     /// Whether another source was sooner, or all is over.
     pub fn is_idle(&self, number: Number) -> bool {
-        let inner = lock(&self.inner);
-        inner.is_stopped || inner.entries.get(number).is_none_or(|entry| entry.is_here)
+        let mut inner = lock(&self.inner);
+        inner.is_stopped || inner.entry(number).is_none_or(|entry| entry.is_here)
     }
 
     /// Whether all of them are here, or nobody is to be asked any more.
@@ -169,6 +182,11 @@ impl Queue {
         is_news
     }
 
+    /// Whether the source is not to be asked any more.
+    pub fn is_left(&self, source: usize) -> bool {
+        lock(&self.inner).left & bit(source) != 0
+    }
+
     /// Nobody is to be asked for anything any more.
     pub fn stop(&self) {
         lock(&self.inner).is_stopped = true;
@@ -178,27 +196,29 @@ impl Queue {
     /// Those that are not here.
     pub fn rest(&self) -> Vec<Number> {
         let inner = lock(&self.inner);
-        let rest = inner.entries.iter().enumerate();
+        let rest = inner.numbers.iter().zip(&inner.entries);
         rest.filter(|(_, entry)| !entry.is_here)
-            .map(|(number, _)| number)
+            .map(|(&number, _)| number)
             .collect()
     }
 
     fn settle(&self, number: Number, is_here: bool) {
         let mut inner = lock(&self.inner);
         let inner = &mut *inner;
-        if let Some(entry) = inner.entries.get_mut(number) {
+        let place = inner.place(number);
+        let entry = place.and_then(|place| Some((place, inner.entries.get_mut(place)?)));
+        if let Some((place, entry)) = entry {
             if is_here && !entry.is_here {
                 entry.is_here = true;
                 inner.missing = inner.missing.saturating_sub(1);
             }
             entry.takers = entry.takers.saturating_sub(1);
             if entry.takers == 0 {
-                inner.taken.retain(|&taken| taken != number);
+                inner.taken.retain(|&taken| taken != place);
             }
             for (source, left) in inner.sources.iter_mut().enumerate() {
-                if number < left.next && entry.is_free_for(source) {
-                    left.returned.push(number);
+                if place < left.next && entry.is_free_for(source) {
+                    left.returned.push(place);
                 }
             }
         }
@@ -207,32 +227,46 @@ impl Queue {
 }
 
 impl Inner {
-    fn find(&mut self, source: usize) -> Option<Number> {
+    fn place(&self, number: Number) -> Option<Place> {
+        self.numbers.binary_search(&number).ok()
+    }
+
+    fn entry(&mut self, number: Number) -> Option<&mut Entry> {
+        let place = self.place(number)?;
+        self.entries.get_mut(place)
+    }
+
+    fn find(&mut self, source: usize) -> Option<(Place, Number)> {
+        let place = self.find_place(source)?;
+        Some((place, *self.numbers.get(place)?))
+    }
+
+    fn find_place(&mut self, source: usize) -> Option<Place> {
         let entries = &self.entries;
-        let is = |number: Number, is: fn(&Entry, usize) -> bool| {
-            entries.get(number).is_some_and(|entry| is(entry, source))
+        let is = |place: Place, is: fn(&Entry, usize) -> bool| {
+            entries.get(place).is_some_and(|entry| is(entry, source))
         };
         let left = self.sources.get_mut(source)?;
-        while let Some(number) = left.returned.pop() {
-            if is(number, Entry::is_free_for) {
-                return Some(number);
+        while let Some(place) = left.returned.pop() {
+            if is(place, Entry::is_free_for) {
+                return Some(place);
             }
         }
         while left.next < entries.len() {
-            let number = left.next;
+            let place = left.next;
             left.next += 1;
-            if is(number, Entry::is_free_for) {
-                return Some(number);
+            if is(place, Entry::is_free_for) {
+                return Some(place);
             }
         }
         let mut taken = self.taken.iter().copied();
-        taken.find(|&number| is(number, Entry::is_slow_for))
+        taken.find(|&place| is(place, Entry::is_slow_for))
     }
 
-    fn take(&mut self, number: Number, source: usize) {
-        if let Some(entry) = self.entries.get_mut(number) {
+    fn take(&mut self, place: Place, source: usize) {
+        if let Some(entry) = self.entries.get_mut(place) {
             if entry.takers == 0 {
-                self.taken.push(number);
+                self.taken.push(place);
             }
             entry.takers += 1;
             entry.since = Instant::now();
@@ -255,7 +289,7 @@ mod tests {
 
     #[test]
     fn nobody_is_asked_twice() {
-        let queue = Queue::new(2, 2);
+        let queue = Queue::new(vec![0, 1], 2);
         assert_eq!(take(&queue, 0), [0]);
         assert_eq!(take(&queue, 1), [1]);
         queue.give_back(0);
@@ -271,9 +305,9 @@ mod tests {
 
     #[test]
     fn several_are_taken_together() {
-        let queue = Queue::new(5, 2);
+        let queue = Queue::new((0..5).collect(), 2);
         assert_eq!(take(&queue, 1), [0]);
-        queue.rule_out(0, [4]);
+        queue.rule_out(0, |number| number == 4);
         let near = |_| vec![0, 1, 2, 3, 4];
         assert_eq!(queue.take(0, &near), Some(vec![1, 2, 3]));
         queue.give_back(2);
@@ -287,8 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn only_some_are_wanted() {
+        let queue = Queue::new(vec![3, 7, 9], 1);
+        assert_eq!(queue.take(0, &|_| vec![3, 4, 9]), Some(vec![3, 9]));
+        queue.done(3);
+        queue.done(4);
+        queue.give_back(9);
+        assert!(queue.is_idle(4));
+        assert_eq!(take(&queue, 0), [7]);
+        queue.done(7);
+        assert!(take(&queue, 0).is_empty());
+        assert_eq!(queue.rest(), [9]);
+    }
+
+    #[test]
     fn who_was_left_gets_nothing() {
-        let queue = Queue::new(2, 1);
+        let queue = Queue::new(vec![0, 1], 1);
         assert!(queue.leave(0));
         assert!(!queue.leave(0));
         assert!(take(&queue, 0).is_empty());
@@ -296,7 +344,7 @@ mod tests {
 
     #[test]
     fn somebody_slow_is_overtaken() {
-        let queue = Queue::new(1, 2);
+        let queue = Queue::new(vec![0], 2);
         assert_eq!(take(&queue, 0), [0]);
         assert!(!queue.is_idle(0));
         // Comes back once the first was slow.

@@ -31,7 +31,7 @@ impl Refusal {
 }
 
 /// One who may have objects.
-pub trait Source: Sync {
+pub trait Source: Send + Sync {
     /// As it was given.
     fn name(&self) -> &str;
 
