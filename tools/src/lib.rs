@@ -19,6 +19,7 @@ mod hardlinks;
 pub mod image;
 pub mod info;
 mod ingest;
+pub mod journal;
 mod limits;
 pub mod lock;
 pub mod measure;

@@ -27,7 +27,6 @@ pub mod conversation;
 mod descriptors;
 mod grant;
 pub mod interface;
-mod journal;
 mod own;
 pub mod request;
 pub mod service;

@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use composefs_tools::journal;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
@@ -17,7 +18,6 @@ use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
 use crate::config::{Config, Limits};
 use crate::control;
-use crate::journal;
 use crate::user::User;
 use crate::watches::Watches;
 

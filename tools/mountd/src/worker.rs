@@ -7,8 +7,10 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, Result};
+use composefs_tools::journal;
 use rustix::process::{set_dumpable_behavior, DumpableBehavior};
 
+use crate::account;
 use crate::caller::{end_with_service, Caller};
 use crate::config::Config;
 use crate::control::Control;
@@ -17,7 +19,6 @@ use crate::descriptors::Descriptors;
 use crate::grant::grant;
 use crate::interface::{Error, Mounted};
 use crate::request::Request;
-use crate::{account, journal};
 
 /// As many calls as one connection may have before it is granted something, or not.
 const CALLS: usize = 16;

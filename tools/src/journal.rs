@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Lines for the journal: one for each decision. systemd takes the number in front for the priority.
+//! Lines of services for the journal. systemd takes the number in front for the priority.
 
 use std::io::{stderr, Write};
+use std::path::Path;
 
-use composefs_tools::quote;
+use crate::quote;
 
-/// Something that was granted or refused.
+/// Something that was done or refused.
 pub fn notice(text: &str) {
     write(5, text);
 }
@@ -19,8 +20,15 @@ fn write(priority: u8, text: &str) {
     // Somebody who reads a terminal has no use for numbers.
     let begin = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => format!("<{priority}>"),
-        None => "composefs-mountd: ".into(),
+        None => format!("{}: ", program()),
     };
     // Nowhere to complain to if this fails.
     let _ = stderr().write_all(format!("{begin}{}\n", quote::line(text)).as_bytes());
+}
+
+/// The name that this program was called by.
+fn program() -> String {
+    let path = std::env::args_os().next().unwrap_or_default();
+    let name = Path::new(&path).file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
