@@ -31,6 +31,8 @@ pub struct Report {
     pub streams: u64,
     /// Images.
     pub images: u64,
+    /// Objects that are not here, but come when they are opened.
+    pub awaited: u64,
     /// What is wrong.
     pub faults: Vec<Fault>,
 }
@@ -162,11 +164,21 @@ impl Check<'_> {
                 Ok(needs) => {
                     let mut needs = Vec::from_iter(needs);
                     needs.sort_unstable();
-                    self.expect(&place, &needs);
+                    let is_lazy =
+                        category == Category::Images && self.repository.sources(&digest).is_some();
+                    match is_lazy {
+                        true => self.count_awaited(&needs),
+                        false => self.expect(&place, &needs),
+                    }
                 }
             }
         }
         Ok(())
+    }
+
+    fn count_awaited(&mut self, needs: &[Digest]) {
+        let absent = needs.iter().filter(|digest| !self.found.contains(digest));
+        self.report.awaited += absent.count() as u64;
     }
 
     fn expect(&mut self, place: &Place, needs: &[Digest]) {

@@ -21,6 +21,7 @@ use crate::objects::image_objects;
 use crate::origins::ORIGINS;
 use crate::repository::{Repository, OBJECTS};
 use crate::signatures::SIGNATURES;
+use crate::sources::SOURCES;
 use crate::stream::Reader;
 
 /// How composefs-rs names objects that are not complete.
@@ -211,7 +212,8 @@ fn sweep(repository: &Repository, kept: &Kept, dry_run: bool, removed: &mut Remo
     let origins = ORIGINS.others(repository, &kept.streams)?;
     let signatures = SIGNATURES.others(repository, &kept.images)?;
     let all = leftovers(repository)?.into_iter();
-    for path in all.chain(origins).chain(signatures) {
+    let sources = SOURCES.others(repository, &kept.images)?;
+    for path in all.chain(origins).chain(signatures).chain(sources) {
         remove(repository, &path, dry_run)?;
     }
     Ok(())

@@ -11,6 +11,7 @@
 //! streams/refs/…       names of streams
 //! origins/NAME         where a stream was fetched from, which only this project notes
 //! signatures/DIGEST    the signature of an image without a stream, which only this project keeps
+//! sources/DIGEST       who has the objects of an image that come when they are opened, the same
 //! ```
 //!
 //! An image names the objects of its files; a stream is an object that names others, and holds what
@@ -29,6 +30,7 @@ mod origins;
 pub mod repair;
 mod repository;
 mod signatures;
+pub mod sources;
 pub mod stream;
 pub mod temporary;
 

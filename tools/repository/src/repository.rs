@@ -193,6 +193,22 @@ impl Repository {
         }
     }
 
+    /// Lets others collect, though the repository is open.
+    ///
+    /// # Errors
+    /// If the file system has no locks.
+    pub fn let_others_collect(&self) -> Result<()> {
+        lock(&self.dir, FlockOperation::Unlock)
+    }
+
+    /// Has nobody collect from now on, as it is when a repository is opened. Waits for those who do.
+    ///
+    /// # Errors
+    /// If the file system has no locks.
+    pub fn let_nobody_collect(&self) -> Result<()> {
+        lock(&self.dir, FlockOperation::LockShared)
+    }
+
     /// Sees to it that what was written is on disk.
     ///
     /// # Errors
