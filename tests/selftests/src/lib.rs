@@ -20,6 +20,8 @@ pub mod integrity;
 pub mod io_uring;
 pub mod kernel_log;
 pub mod layers;
+pub mod lazy;
+pub mod lazy_image;
 pub mod memory;
 pub mod mount;
 pub mod mount_service;

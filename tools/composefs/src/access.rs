@@ -15,6 +15,10 @@ pub struct Access {
 }
 
 impl Access {
+    pub fn tls_verify(&self) -> bool {
+        self.tls_verify
+    }
+
     /// Servers that are no registries. What comes from them is not believed, so that they may be
     /// spoken to without TLS.
     pub fn http(&self, stall: Duration) -> composefs_http::Access {

@@ -5,6 +5,7 @@ mod check;
 mod collect;
 mod export;
 mod fetch;
+mod fetchd;
 mod images;
 mod init;
 mod inspect;
@@ -47,6 +48,7 @@ enum Action {
     Pull(pull::Options),
     Push(push::Options),
     Fetch(fetch::Options),
+    Fetchd(fetchd::Options),
     Export(export::Options),
     Images(images::Options),
     Tag(images::Tag),
@@ -74,6 +76,7 @@ impl Command {
             Action::Pull(options) => options.run(place, &mut out),
             Action::Push(options) => options.run(place, &mut out),
             Action::Fetch(options) => options.run(place, &mut out),
+            Action::Fetchd(options) => options.run(),
             Action::Export(options) => options.run(place, &mut out),
             Action::Images(options) => options.run(place, &mut out),
             Action::Tag(options) => options.run(place),

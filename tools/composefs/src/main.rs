@@ -5,6 +5,7 @@
 mod access;
 mod command;
 mod fetched;
+mod lazy;
 mod place;
 mod progress;
 mod service;

@@ -11,33 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use common::namespace::inside;
 use common::{everything, odd_layers, ok, By, Layer, Layout};
 use rustix::mount::{mount, mount_remount, unmount, MountFlags, UnmountFlags};
 
 /// So many times as it fills up, the file system is full.
 const STEPS: u64 = 10;
-/// Set for the test in its namespace.
-const INSIDE: &str = "COMPOSEFS_TEST_INSIDE";
 const LARGE: &str = "size=1g";
-
-/// Runs `test` where file systems may be mounted that nobody else sees.
-fn inside(name: &str, test: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
-        return test();
-    }
-    let program = std::env::current_exe().expect("own path");
-    let output = Command::new("unshare")
-        .args(["--user", "--map-root-user", "--mount"])
-        .arg(program)
-        .args(["--exact", name, "--nocapture"])
-        .env(INSIDE, "1")
-        .output()
-        .expect("unshare runs");
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let text = text + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("1 passed"), "{text}");
-}
 
 /// A file system in memory, as large as its options say.
 struct Memory(PathBuf);

@@ -49,6 +49,8 @@ struct Told {
     objects: u64,
     streams: u64,
     images: u64,
+    /// Objects that are not here, but come when they are opened.
+    awaited: u64,
     /// What is wrong, and was not repaired.
     errors: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,6 +141,7 @@ impl Told {
             objects: report.objects,
             streams: report.streams,
             images: report.images,
+            awaited: report.awaited,
             errors: report.faults.iter().map(tell).collect(),
             repaired: None,
         }
@@ -149,12 +152,16 @@ impl Told {
             objects,
             streams,
             images,
+            awaited,
             ..
         } = self;
         for line in self.repaired.iter().flatten().chain(&self.errors) {
             writeln!(out, "{line}")?;
         }
         writeln!(out, "{objects} objects, {streams} streams, {images} images")?;
+        if *awaited > 0 {
+            writeln!(out, "{awaited} other objects come when they are opened")?;
+        }
         Ok(())
     }
 }

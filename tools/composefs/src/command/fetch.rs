@@ -12,6 +12,7 @@ use composefs_fetch::fetch::Watch;
 use composefs_fetch::missing::{self, Wanted};
 use composefs_fetch::source;
 use composefs_oci::image;
+use composefs_repository::sources::Sources;
 use composefs_repository::Repository;
 use composefs_sign::Certificate;
 use composefs_tools::fsverity::Digest;
@@ -66,6 +67,10 @@ pub struct Options {
     #[arg(long)]
     dry_run: bool,
 
+    /// Fetch no objects now, but note who has them: for mount --lazy
+    #[arg(long, conflicts_with_all = ["dry_run", "limit_rate"])]
+    lazy: bool,
+
     #[command(flatten)]
     access: Access,
 }
@@ -101,9 +106,12 @@ impl Options {
         objects.publish()?;
         repository.expect_protected()?;
         let missing = missing::objects(repository, repository.object(&digest)?)?;
-        let watch = Fetching::new(&missing);
-        composefs_fetch::fetch(repository, &missing, &sources, self.limit_rate, &watch)?;
-        drop(watch);
+        if self.lazy {
+            repository.set_sources(&digest, &self.sources()?)?;
+        } else {
+            let watch = Fetching::new(&missing);
+            composefs_fetch::fetch(repository, &missing, &sources, self.limit_rate, &watch)?;
+        }
         if let Proof::Signature { signature, .. } = &proof {
             repository.set_signature(&digest, signature)?;
         }
@@ -111,6 +119,23 @@ impl Options {
         repository.sync()?;
         writeln!(out, "{digest}")?;
         Ok(())
+    }
+
+    /// Who has the objects, as it is to be known later and elsewhere.
+    fn sources(&self) -> Result<Sources> {
+        let named = |name: &String| {
+            if name.contains("://") {
+                return Ok(name.clone());
+            }
+            let path = Path::new(name).canonicalize();
+            let path = path.with_context(|| quote::path(Path::new(name)).to_string())?;
+            let path = path.into_os_string().into_string();
+            path.map_err(|_| anyhow!("{name}: its path is not text"))
+        };
+        Ok(Sources {
+            names: self.from.iter().map(named).collect::<Result<_>>()?,
+            tls_verify: self.access.tls_verify(),
+        })
     }
 
     /// What says what the image should be.

@@ -8,14 +8,18 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::Args;
+use composefs_fetchd::message::Wish;
 use composefs_format::Verity;
-use composefs_mount::options::{Options as Mount, Proof, Upper};
+use composefs_mount::options::{Driver, Options as Mount, Proof, Upper};
+use composefs_repository::Repository;
+use composefs_tools::fsverity::Digest;
 use composefs_tools::quote;
 use rustix::fs::{memfd_create, MemfdFlags};
 use rustix::io::Errno;
 use rustix::mount::{unmount, UnmountFlags};
 
 use crate::fetched;
+use crate::lazy::Trigger;
 use crate::place::Place;
 use crate::service;
 
@@ -32,6 +36,13 @@ pub struct Options {
     /// Give the kernel no signature, even if the image has one here
     #[arg(long)]
     no_signature: bool,
+    /// Fetch objects that are not here when they are opened, from where fetch --lazy was told; and
+    /// meanwhile all others
+    #[arg(long)]
+    lazy: bool,
+    /// But no others
+    #[arg(long, requires = "lazy")]
+    no_fill: bool,
 }
 
 /// Unmount an image
@@ -51,6 +62,18 @@ impl Options {
             basedirs: vec![repository.objects_path()],
             ..Mount::default()
         };
+        let trigger = match self.lazy {
+            true => Some(self.trigger(&repository, &digest).with_context(context)?),
+            false => None,
+        };
+        if let Some(trigger) = &trigger {
+            // What the trigger has fetched is in the store by the time that it answers.
+            let trigger = trigger.path().to_owned();
+            options
+                .basedirs
+                .extend([trigger, repository.objects_path()]);
+            options.driver = Driver::Kernel;
+        }
         // Without fs-verity the digest was compared above, and the kernel could not.
         match repository.is_secure() {
             true => options.digest = Some(digest),
@@ -92,6 +115,20 @@ impl Options {
             mounted => Ok(mounted?),
         }
         .with_context(context)
+    }
+}
+
+impl Options {
+    /// Where objects are looked for that are not here.
+    fn trigger(&self, repository: &Repository, image: &Digest) -> Result<Trigger> {
+        let path = repository.path();
+        Trigger::new(&Wish {
+            repository: path
+                .canonicalize()
+                .with_context(|| quote::path(path).to_string())?,
+            image: image.to_string(),
+            fill: !self.no_fill,
+        })
     }
 }
 

@@ -7,6 +7,7 @@ pub mod honest;
 pub mod hub;
 pub mod image;
 pub mod kill;
+pub mod namespace;
 pub mod peak;
 pub mod peers;
 pub mod pki;
