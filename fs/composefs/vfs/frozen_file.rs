@@ -15,9 +15,9 @@ use kernel::{
     prelude::*,
 };
 
-/// How many pages are read at once where one is missing: 128 KiB of 4-KiB pages, the kernel's
-/// default read-ahead window.
-const WINDOW: u32 = 32;
+/// How many pages are read at once where one is missing: 128 KiB, the kernel's default read-ahead
+/// window.
+const WINDOW: u32 = (128 << 10) / kernel::page::PAGE_SIZE as u32;
 
 /// A regular file that nobody can write to while this lives.
 ///

@@ -2,7 +2,7 @@
 
 //! Bytes that do not change, and the copies of such that were made last.
 
-use super::bindings;
+use super::{bindings, super_operations::BLOCK_SIZE};
 use core::{ops::Deref, pin::Pin, ptr::NonNull};
 use kernel::{new_spinlock, prelude::*, sync::SpinLock};
 
@@ -102,7 +102,8 @@ impl Copies {
     }
 }
 
-/// Where what is at `offset` is kept.
+/// Where what is at `offset` is kept: blocks that are neighbours do not drive each other out, also
+/// where they are in one page.
 fn slot(offset: u64) -> usize {
-    (offset / kernel::page::PAGE_SIZE as u64) as usize % SLOTS
+    (offset / u64::from(BLOCK_SIZE)) as usize % SLOTS
 }

@@ -81,7 +81,7 @@ const FLAGS: u32 = bindings::RUST_VFS_SB_NOATIME | bindings::RUST_VFS_SB_POSIXAC
 
 /// What `stat(2)` gives as the best size of a request.
 const BLOCK_SIZE_BITS: u8 = 12;
-const BLOCK_SIZE: u32 = 1 << BLOCK_SIZE_BITS;
+pub(super) const BLOCK_SIZE: u32 = 1 << BLOCK_SIZE_BITS;
 
 /// The `kill_sb` of file system type `T`.
 ///
