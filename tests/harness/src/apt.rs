@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 
 use crate::place;
 use crate::process::{self, Log};
-use crate::suite::Suite;
+use crate::suite::Archive;
 
 /// One package of a suite.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,15 +29,16 @@ pub fn mirror() -> Result<String> {
     std::env::var("COMPOSEFS_MIRROR").context("COMPOSEFS_MIRROR is not set")
 }
 
-/// apt's view of a suite, below the cache.
+/// apt's view of a suite for an architecture, below the cache.
 pub struct World {
-    suite: Suite,
+    archive: Archive,
     dir: PathBuf,
 }
 
 impl World {
-    pub fn new(suite: Suite) -> Result<Self> {
-        let dir = place::cache()?.join("apt").join(suite.name());
+    pub fn new(archive: impl Into<Archive>) -> Result<Self> {
+        let archive = archive.into();
+        let dir = place::cache()?.join("apt").join(archive.to_string());
         for part in [
             "etc/apt.conf.d",
             "etc/preferences.d",
@@ -47,7 +48,7 @@ impl World {
         ] {
             fs::create_dir_all(dir.join(part))?;
         }
-        let world = Self { suite, dir };
+        let world = Self { archive, dir };
         world.put("status", "")?;
         world.put("etc/sources.list", &world.sources(&mirror()?))?;
         Ok(world)
@@ -66,7 +67,8 @@ impl World {
 
     /// The sources of the suite, signed by the Debian archive's keys.
     fn sources(&self, mirror: &str) -> String {
-        self.suite
+        self.archive
+            .suite
             .pockets()
             .iter()
             .map(|pocket| {
@@ -92,7 +94,7 @@ impl World {
             format!("Dir::State::lists={dir}/lists"),
             format!("Dir::State::status={dir}/status"),
             format!("Dir::Cache={dir}"),
-            "APT::Architecture=amd64".into(),
+            format!("APT::Architecture={}", self.archive.arch.name()),
             "APT::Sandbox::User=".into(),
             "Acquire::Languages=none".into(),
             // That of testing may be past its date on a mirror that stands still.
@@ -116,7 +118,7 @@ impl World {
         for (pocket, file) in targets.lines().filter_map(|line| line.split_once(' ')) {
             let text =
                 process::output(Command::new("/usr/lib/apt/apt-helper").args(["cat-file", file]))?;
-            packages.extend(parse(&text, pocket == self.suite.name()));
+            packages.extend(parse(&text, pocket == self.archive.suite.name()));
         }
         Ok(packages)
     }

@@ -12,6 +12,7 @@ use anyhow::{bail, Context, Result};
 use clap::Args;
 use sha2::{Digest, Sha256};
 
+use crate::arch::Arch;
 use crate::artifact::Artifact;
 use crate::jobs::Jobs;
 use crate::suite::Suite;
@@ -143,7 +144,7 @@ impl Bench {
                     "1".into(),
                     sum(&self.payload.join("bin/mkcomposefs"))?,
                     sum(&self.payload.join("bench/bench-prepare"))?,
-                    guest::root_image()?.display().to_string(),
+                    guest::root_image(Arch::Amd64)?.display().to_string(),
                 ],
                 what.iter().map(|&word| word.into()).collect(),
             ]

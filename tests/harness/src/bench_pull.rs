@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 use clap::Args;
 
+use crate::arch::Arch;
 use crate::registry::{Measured, Tools, BENCH};
 use crate::suite::Suite;
 use crate::{cargo, module, note, peers, place, process, qemu, system, vm};
@@ -67,7 +68,7 @@ pub fn run(options: &Options) -> Result<i32> {
 
 /// The command `composefs`, optimised.
 pub fn released() -> Result<PathBuf> {
-    cargo::programs("composefs-command", "release")?
+    cargo::programs(Arch::Amd64, "composefs-command", "release")?
         .into_iter()
         .find(|path| path.ends_with("composefs"))
         .context("composefs was not built")

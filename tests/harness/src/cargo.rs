@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{anyhow, Context, Result};
 
+use crate::arch::Arch;
 use crate::place;
 use crate::process;
 use crate::suite::Suite;
@@ -78,31 +79,50 @@ fn numbers(text: &str) -> Vec<u32> {
         .collect()
 }
 
+/// A cargo command of the toolchain root, which builds with Debian's libraries for that machine.
+fn debian_command(arch: Arch, subcommand: &str) -> Result<Command> {
+    let suite = match arch {
+        Arch::Amd64 => Suite::Trixie,
+        Arch::Arm64 => Suite::CloudArm64,
+    };
+    let mut command = Toolchain::of(suite)?.command(&[], "env")?;
+    let target = place::checkout("target/debian");
+    command.arg(format!("CARGO_TARGET_DIR={}", target.display()));
+    if let Some(target) = arch.rust_target() {
+        let triplet = arch.triplet();
+        let variable = target.to_uppercase().replace('-', "_");
+        command.args([
+            format!("CARGO_BUILD_TARGET={target}"),
+            format!("CARGO_TARGET_{variable}_LINKER={triplet}-gcc"),
+            "PKG_CONFIG_ALLOW_CROSS=1".into(),
+            format!("PKG_CONFIG_LIBDIR=/usr/lib/{triplet}/pkgconfig"),
+        ]);
+    }
+    command.arg("cargo");
+    Ok(with_subcommand(command, subcommand))
+}
+
 /// Builds the programs of a package, and gives their paths.
-pub fn programs(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
-    Ok(executables(&build("build", package, profile, &[])?))
+pub fn programs(arch: Arch, package: &str, profile: &str) -> Result<Vec<PathBuf>> {
+    Ok(executables(&build(arch, "build", package, profile, &[])?))
 }
 
 /// The same with Debian's libraries, which the guest has too, whatever the host's are.
-pub fn programs_for_debian(package: &str, profile: &str) -> Result<Vec<PathBuf>> {
+pub fn programs_for_debian(arch: Arch, package: &str, profile: &str) -> Result<Vec<PathBuf>> {
     if !host_has_one()? {
-        return programs(package, profile);
+        return programs(arch, package, profile);
     }
-    let mut command = Toolchain::of(Suite::Trixie)?.command(&[], "env")?;
-    let target = place::checkout("target/debian");
-    command
-        .arg(format!("CARGO_TARGET_DIR={}", target.display()))
-        .arg("cargo");
-    let command = with_subcommand(command, "build");
+    let command = debian_command(arch, "build")?;
     Ok(executables(&run(command, package, profile, &[])?))
 }
 
 /// The same for mount.composefs, which is linked in a way of its own.
-pub fn mount_helper(profile: &str) -> Result<Vec<PathBuf>> {
+pub fn mount_helper(arch: Arch, profile: &str) -> Result<Vec<PathBuf>> {
     let flags = std::fs::read_to_string(place::checkout("tools/mount/rustc-flags"))?;
     let mut arguments = vec!["--bin", "mount-composefs", "--"];
     arguments.extend(flags.lines().filter(|line| !line.starts_with('#')));
     Ok(executables(&build(
+        arch,
         "rustc",
         "composefs-mount",
         profile,
@@ -118,8 +138,8 @@ fn executables(built: &[serde_json::Value]) -> Vec<PathBuf> {
 }
 
 /// Builds the library of a package that is for C, and gives its path.
-pub fn c_library(package: &str, profile: &str) -> Result<PathBuf> {
-    let built = build("build", package, profile, &[])?;
+pub fn c_library(arch: Arch, package: &str, profile: &str) -> Result<PathBuf> {
+    let built = build(arch, "build", package, profile, &[])?;
     let is_for_c = |kind: &serde_json::Value| kind == "cdylib";
     let library = built.iter().find(|built| {
         built["target"]["kind"]
@@ -137,12 +157,17 @@ pub fn c_library(package: &str, profile: &str) -> Result<PathBuf> {
 }
 
 fn build(
+    arch: Arch,
     subcommand: &str,
     package: &str,
     profile: &str,
     arguments: &[&str],
 ) -> Result<Vec<serde_json::Value>> {
-    run(command(subcommand)?, package, profile, arguments)
+    let command = match arch {
+        Arch::Amd64 => command(subcommand)?,
+        Arch::Arm64 => debian_command(arch, subcommand)?,
+    };
+    run(command, package, profile, arguments)
 }
 
 /// Builds a package, and gives what cargo says of each part.

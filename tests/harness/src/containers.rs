@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::artifact::Artifact;
 use crate::guest;
 use crate::process::Log;
 use crate::root::{self, Variant};
-use crate::suite::Suite;
+use crate::suite::{Archive, Suite};
 use crate::versions;
 
 /// The guest's, so that what is on the disk runs with the guest's C library.
@@ -23,34 +24,33 @@ pub const PACKAGES: &[&str] = &["docker-registry", "nginx", "skopeo", "umoci"];
 const NOT_USED: &[&str] = &[
     "/usr/lib/cni/*",
     "/usr/lib/systemd/*",
-    "/usr/lib/x86_64-linux-gnu/gconv/*",
-    "/usr/lib/x86_64-linux-gnu/systemd/*",
+    "/usr/lib/*-linux-gnu/gconv/*",
+    "/usr/lib/*-linux-gnu/systemd/*",
 ];
 
 /// The label of the disk.
 const LABEL: &str = "containers";
 
 /// The image of the disk, made first if need be.
-pub fn disk() -> Result<PathBuf> {
-    let dir = versions::with(DISTRIBUTION, |versions| {
+pub fn disk(arch: Arch) -> Result<PathBuf> {
+    let archive = Archive::new(DISTRIBUTION, arch);
+    let dir = versions::with(archive, |versions| {
         let artifact = Artifact {
-            name: "guest-containers".into(),
-            what: format!(
-                "a registry, its clients and a web server for guests (Debian {DISTRIBUTION})"
-            ),
+            name: format!("guest-containers{}", arch.suffix()),
+            what: format!("a registry, its clients and a web server for guests (Debian {archive})"),
             usually: "1 minute",
             inputs: [vec!["2".into()], versions.of(PACKAGES)].concat(),
         };
-        artifact.get(make)
+        artifact.get(|dir, log| make(dir, archive, log))
     })?;
     Ok(dir.join("disk.img"))
 }
 
-fn make(dir: &Path, log: &Log) -> Result<()> {
+fn make(dir: &Path, archive: Archive, log: &Log) -> Result<()> {
     let tree = dir.join("tree");
     root::make(
         &tree,
-        DISTRIBUTION,
+        archive,
         Variant::Extract,
         PACKAGES,
         &[root::NO_DOCUMENTATION, NOT_USED].concat(),

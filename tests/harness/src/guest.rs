@@ -7,12 +7,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::Arch;
 use crate::artifact::Artifact;
 use crate::kernel::Kernel;
 use crate::process::{self, Log};
 use crate::root::{self, Variant};
-use crate::suite::Suite;
-use crate::{machine, versions};
+use crate::suite::{Archive, Suite};
+use crate::{emulator, machine, versions};
 
 /// Whose packages the guest has.
 pub const DISTRIBUTION: Suite = Suite::Forky;
@@ -52,12 +53,22 @@ pub const PACKAGES: &[&str] = &[
     "bash-completion",
     "ca-certificates",
     "nfs-kernel-server",
-    "pcc",
+    COMPILER,
     "binutils",
     "libc6-dev",
     // What our `composefs` is linked to.
     "libcurl3t64-gnutls",
 ];
+
+/// A compiler that is small, and for few machines. What needs it says elsewhere that it is skipped.
+const COMPILER: &str = "pcc";
+
+fn packages(arch: Arch) -> Vec<&'static str> {
+    let packages = PACKAGES.iter().copied();
+    packages
+        .filter(|&name| arch == Arch::Amd64 || name != COMPILER)
+        .collect()
+}
 
 /// A tree with fewer is not what tests of a whole system are meant for.
 const LEAST_ENTRIES: usize = 20_000;
@@ -67,30 +78,28 @@ const BOOT_MODULES: &[&str] = &["virtio_pci", "virtio_blk", "virtio_console", "e
 
 /// The image of the root file system, made first if need be: ext4 with fs-verity and 4-KiB
 /// blocks. Runs do not change it.
-pub fn root_image() -> Result<PathBuf> {
-    let dir = versions::with(DISTRIBUTION, |versions| {
+pub fn root_image(arch: Arch) -> Result<PathBuf> {
+    let archive = Archive::new(DISTRIBUTION, arch);
+    let packages = packages(arch);
+    let dir = versions::with(archive, |versions| {
         let artifact = Artifact {
-            name: "guest-root".into(),
-            what: format!("guest root (Debian {DISTRIBUTION})"),
-            usually: "2 minutes",
-            inputs: [vec!["2".into()], versions.of(PACKAGES)].concat(),
+            name: format!("guest-root{}", arch.suffix()),
+            what: format!("guest root (Debian {archive})"),
+            usually: match arch {
+                Arch::Amd64 => "2 minutes",
+                Arch::Arm64 => "10 minutes",
+            },
+            inputs: [vec!["2".into()], versions.of(&packages)].concat(),
         };
-        artifact.get(make_root)
+        artifact.get(|dir, log| make_root(dir, archive, &packages, log))
     })?;
     Ok(dir.join("root.img"))
 }
 
-fn make_root(dir: &Path, log: &Log) -> Result<()> {
+fn make_root(dir: &Path, archive: Archive, packages: &[&str], log: &Log) -> Result<()> {
     let tree = dir.join("tree");
     let without = &["/usr/share/locale/*/*", "/usr/lib/udev/hwdb.d/*"];
-    root::make(
-        &tree,
-        DISTRIBUTION,
-        Variant::Important,
-        PACKAGES,
-        without,
-        log,
-    )?;
+    root::make(&tree, archive, Variant::Important, packages, without, log)?;
     for point in ["scratch", "opt/composefs", "usr/lib/modules"] {
         fs::create_dir_all(tree.join(point))?;
     }
@@ -133,6 +142,7 @@ pub fn make_disk(tree: &Path, image: &Path, label: &str, room: u64, log: &Log) -
 pub fn initramfs(suite: Suite) -> Result<PathBuf> {
     let kernel = Kernel::of(suite)?;
     let programs = machine::programs()?;
+    let busybox = emulator::busybox(suite.arch())?;
     let artifact = Artifact {
         name: format!("initramfs-{suite}"),
         what: format!("initramfs for {}", kernel.release),
@@ -140,12 +150,12 @@ pub fn initramfs(suite: Suite) -> Result<PathBuf> {
         inputs: vec![
             "1".into(),
             kernel.dir().display().to_string(),
-            programs.display().to_string(),
+            busybox.parent().unwrap_or(&busybox).display().to_string(),
             modified(&kernel.vmlinuz())?,
             BOOT_MODULES.join(" "),
         ],
     };
-    let dir = artifact.get(|dir, log| make_initramfs(dir, &kernel, &programs, log))?;
+    let dir = artifact.get(|dir, log| make_initramfs(dir, &kernel, &busybox, &programs, log))?;
     Ok(dir.join("initramfs"))
 }
 
@@ -154,13 +164,18 @@ fn modified(path: &Path) -> Result<String> {
     Ok(format!("{:?}", fs::metadata(path)?.modified()?))
 }
 
-fn make_initramfs(dir: &Path, kernel: &Kernel, programs: &Path, log: &Log) -> Result<()> {
+fn make_initramfs(
+    dir: &Path,
+    kernel: &Kernel,
+    busybox: &Path,
+    programs: &Path,
+    log: &Log,
+) -> Result<()> {
     let ram = dir.join("ram");
     for point in ["bin", "dev", "proc", "sys", "newroot", "boot"] {
         fs::create_dir_all(ram.join(point))?;
     }
-    let busybox = programs.join("busybox");
-    fs::copy(&busybox, ram.join("bin/busybox"))?;
+    fs::copy(busybox, ram.join("bin/busybox"))?;
     let modules = kernel.modules();
     log.run(
         Command::new("cp")
@@ -193,7 +208,7 @@ fn make_initramfs(dir: &Path, kernel: &Kernel, programs: &Path, log: &Log) -> Re
             bail!("cannot unpack {file}");
         }
     }
-    archive(&ram, &busybox, &dir.join("initramfs"))?;
+    archive(&ram, &programs.join("busybox"), &dir.join("initramfs"))?;
     Ok(fs::remove_dir_all(ram)?)
 }
 

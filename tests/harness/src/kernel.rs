@@ -13,6 +13,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 
 use crate::apt::World;
+use crate::arch::Arch;
 use crate::artifact::Artifact;
 use crate::debug_kernel;
 use crate::process::{self, Log};
@@ -66,7 +67,7 @@ pub fn place_of_making(artifact: &Path) -> Result<PathBuf> {
 fn stock(suite: Suite) -> Result<PathBuf> {
     let toolchain = Toolchain::of(suite)?;
     versions::with(suite, |versions| {
-        let kernel = &versions.kernel;
+        let kernel = &versions.kernel_of(suite);
         let artifact = Artifact {
             name: format!("kernel-{suite}"),
             what: format!("kernel {}, prepared for Rust modules", kernel.release),
@@ -166,11 +167,12 @@ fn make(
             .arg("-C")
             .arg(&tree)
             .arg(format!("-j{}", std::thread::available_parallelism()?))
+            .args(suite.arch().make_variables())
             // What goes over the type information of a whole kernel takes long to build.
             .arg("CONFIG_DEBUG_INFO_BTF=")
             .args(["olddefconfig", "modules_prepare"]),
     )?;
-    check(dir, release, toolchain)
+    check(dir, suite.arch(), release, toolchain)
 }
 
 /// The image may be one package or be split into several; put together they hold the kernel,
@@ -203,7 +205,7 @@ fn take_image(dir: &Path, image: &Path, release: &str) -> Result<()> {
 }
 
 /// All of it can succeed for a kernel that Rust modules do not fit.
-fn check(dir: &Path, release: &str, toolchain: &Toolchain) -> Result<()> {
+fn check(dir: &Path, arch: Arch, release: &str, toolchain: &Toolchain) -> Result<()> {
     let read =
         |file: &str| fs::read_to_string(dir.join(file)).with_context(|| format!("no {file}"));
     let (stock, prepared) = (read("config")?, read("tree/.config")?);
@@ -222,14 +224,16 @@ fn check(dir: &Path, release: &str, toolchain: &Toolchain) -> Result<()> {
     if read("tree/include/config/kernel.release")?.trim() != release {
         bail!("check failed: the prepared tree is of another release");
     }
-    for file in [
+    // Other machines are targets that rustc knows.
+    let target = (arch == Arch::Amd64).then_some("scripts/target.json");
+    let crates = [
         "rust/libcore.rmeta",
         "rust/libkernel.rmeta",
         "rust/libbindings.rmeta",
         "rust/libuapi.rmeta",
         "rust/libmacros.so",
-        "scripts/target.json",
-    ] {
+    ];
+    for file in crates.into_iter().chain(target) {
         fs::metadata(dir.join("tree").join(file))
             .with_context(|| format!("check failed: no {file}"))?;
     }

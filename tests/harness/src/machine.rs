@@ -30,10 +30,10 @@ pub const PACKAGES: &[&str] = &[
 ];
 
 /// A program, and what it would otherwise look for in the host's /etc and /usr.
-struct Program {
-    path: &'static str,
-    setting: &'static str,
-    options: &'static str,
+pub struct Program {
+    pub path: &'static str,
+    pub setting: &'static str,
+    pub options: &'static str,
 }
 
 const fn plain(path: &'static str) -> Program {
@@ -103,7 +103,7 @@ pub fn programs() -> Result<PathBuf> {
 }
 
 /// Writes a script that runs a program of `root` with its own libraries.
-fn wrap(root: &Path, program: &Program, bin: &Path) -> Result<()> {
+pub fn wrap(root: &Path, program: &Program, bin: &Path) -> Result<()> {
     let Program {
         path,
         setting,

@@ -3,6 +3,7 @@
 //! are links to `scripts/harness` are its commands.
 
 mod apt;
+mod arch;
 mod artifact;
 mod bench;
 mod bench_fetch;
@@ -14,6 +15,7 @@ mod containers;
 mod deb;
 mod debug_kernel;
 mod deny;
+mod emulator;
 mod forms;
 mod fresh;
 mod fuzz;
@@ -278,9 +280,9 @@ fn run(command: Command) -> Result<i32> {
             DebugPart::Base => debug_kernel::base()?,
         },
         Command::Guest { suite, what } => match what {
-            GuestPart::Root => guest::root_image()?,
+            GuestPart::Root => guest::root_image(suite.arch())?,
             GuestPart::Initramfs => guest::initramfs(suite)?,
-            GuestPart::Containers => containers::disk()?,
+            GuestPart::Containers => containers::disk(suite.arch())?,
         },
         Command::Machine {
             what: OnlyPath::Path,
@@ -360,7 +362,7 @@ fn run_cargo(arguments: &[OsString]) -> Result<i32> {
 
 fn update(suites: &[Suite]) -> Result<i32> {
     for &suite in suites {
-        versions::renew(suite.debian())?;
+        versions::renew(suite)?;
     }
     Ok(0)
 }

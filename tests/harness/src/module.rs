@@ -56,6 +56,7 @@ pub fn build(options: &Options) -> Result<PathBuf> {
             place::checkout("").canonicalize()?.display()
         ))
         .arg(format!("MO={}", out.display()))
+        .args(suite.arch().make_variables())
         .args(["CONFIG_COMPOSEFS_FS=m", "CONFIG_DEBUG_INFO_BTF_MODULES="]);
     if options.lint {
         make.args(["CLIPPY=1", "W=1e"]);
@@ -76,7 +77,9 @@ pub fn build(options: &Options) -> Result<PathBuf> {
     let module = out.join("fs/composefs/composefs.ko");
     process::run(
         toolchain
-            .command(&[], "bash")?
+            .command(&[], "env")?
+            .arg(format!("OBJDUMP={}-objdump", suite.arch().triplet()))
+            .arg("bash")
             .arg(place::checkout("scripts/check-module").canonicalize()?)
             .arg(&module),
     )

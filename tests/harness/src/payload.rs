@@ -8,6 +8,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::arch::Arch;
 use crate::jobs::Jobs;
 use crate::kernel::Kernel;
 use crate::module;
@@ -106,49 +107,52 @@ fn module(options: &Options) -> Result<()> {
 /// All else.
 fn programs(options: &Options) -> Result<()> {
     let dir = &options.dir;
+    let arch = options.suite.arch();
     note!("tools: building (usually 1 minute)");
     // Tests make many images, on an emulated CPU; the demo makes one, and somebody waits for it.
     let is_demo = !options.tests && !options.bench;
     let profile = if is_demo { "guest" } else { "release" };
     let bin = dir.join("bin");
-    copy_programs("composefs-tools", profile, &bin)?;
-    copy_all(&cargo::mount_helper(profile)?, &bin)?;
+    copy_programs(arch, "composefs-tools", profile, &bin)?;
+    copy_all(&cargo::mount_helper(arch, profile)?, &bin)?;
     // The name that mount(8) looks for is none that a crate can have.
     fs::rename(bin.join("mount-composefs"), bin.join("mount.composefs"))?;
     if options.tests {
-        copy_programs("composefs-boot", profile, &bin)?;
-        copy_programs("composefs-mountd", profile, &bin)?;
+        copy_programs(arch, "composefs-boot", profile, &bin)?;
+        copy_programs(arch, "composefs-mountd", profile, &bin)?;
         // What it pulls there is small.
         copy_all(
-            &cargo::programs_for_debian("composefs-command", "guest")?,
+            &cargo::programs_for_debian(arch, "composefs-command", "guest")?,
             &bin,
         )?;
         fs::create_dir(dir.join("lib"))?;
         fs::copy(
-            cargo::c_library("composefs-capi", profile)?,
+            cargo::c_library(arch, "composefs-capi", profile)?,
             dir.join("lib/libcomposefs.so.1"),
         )?;
         note!("guest tests: building (usually 1 minute)");
-        copy_programs("composefs-selftests", "guest", &dir.join("tests"))?;
+        copy_programs(arch, "composefs-selftests", "guest", &dir.join("tests"))?;
         fs::copy(
             place::checkout("scripts/in-guest/run-tests"),
             dir.join("run-tests"),
         )?;
         fs::create_dir(dir.join("peers"))?;
-        match peers::composefs_rs() {
-            Ok(peers) => copy_tree(&peers.join("bin/cfsctl"), &dir.join("peers"))?,
-            // What needs them says that it is skipped.
-            Err(error) => note!("{error:#}"),
+        // What needs them says that it is skipped.
+        if arch == Arch::Amd64 {
+            match peers::composefs_rs() {
+                Ok(peers) => copy_tree(&peers.join("bin/cfsctl"), &dir.join("peers"))?,
+                Err(error) => note!("{error:#}"),
+            }
         }
         copy_tree(&place::checkout("tests/fuzz/corpus"), dir)?;
     }
     if options.bench {
         note!("benchmark: building (usually 1 minute)");
-        copy_programs("composefs-mountd", profile, &bin)?;
+        copy_programs(arch, "composefs-mountd", profile, &bin)?;
         fs::create_dir_all(dir.join("peers"))?;
         let peers = peers::composefs_rs_as_released()?;
         copy_tree(&peers.join("bin/cfsctl"), &dir.join("peers"))?;
-        copy_programs("composefs-bench", "release", &dir.join("bench"))?;
+        copy_programs(arch, "composefs-bench", "release", &dir.join("bench"))?;
         let prepare = "bench-prepare";
         fs::copy(
             place::checkout("scripts/in-guest").join(prepare),
@@ -158,8 +162,8 @@ fn programs(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn copy_programs(package: &str, profile: &str, to: &Path) -> Result<()> {
-    copy_all(&cargo::programs(package, profile)?, to)
+fn copy_programs(arch: Arch, package: &str, profile: &str, to: &Path) -> Result<()> {
+    copy_all(&cargo::programs(arch, package, profile)?, to)
 }
 
 fn copy_all(programs: &[PathBuf], to: &Path) -> Result<()> {

@@ -28,6 +28,7 @@ pub const TOOLS: &[&str] = &[
     "t_mountd_many",
     "t_registry",
     "t_repository",
+    "t_same_bytes",
     "t_sealed",
 ];
 
@@ -77,7 +78,7 @@ impl<'a> Guest<'a> {
     ) -> Result<Counts> {
         fs::create_dir_all(logs)?;
         let payload = logs.join("payload");
-        guest::root_image()?;
+        guest::root_image(self.suite.arch())?;
         payload::make(&payload::Options {
             tests: true,
             bench: false,
@@ -109,7 +110,10 @@ impl<'a> Guest<'a> {
         // What needs the programs there is skipped without: they take too long in that kernel.
         let disks = match self.suite {
             Suite::Debug => Vec::new(),
-            _ => vec![format!("{}:ro", containers::disk()?.display())],
+            _ => vec![format!(
+                "{}:ro",
+                containers::disk(self.suite.arch())?.display()
+            )],
         };
         let mut command = vec!["/opt/composefs/run-tests".into(), limit.to_string().into()];
         let path = |name: &String| format!("/opt/composefs/tests/{name}").into();

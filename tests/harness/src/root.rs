@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Root file systems of other Debian suites, made by mmdebstrap.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
@@ -8,9 +9,11 @@ use std::process::Command;
 use anyhow::{bail, Result};
 
 use crate::apt::World;
+use crate::arch::Arch;
+use crate::emulator;
 use crate::place;
 use crate::process::Log;
-use crate::suite::Suite;
+use crate::suite::Archive;
 
 /// How much of a system is in a root: mmdebstrap's variants.
 #[derive(Clone, Copy)]
@@ -30,20 +33,21 @@ pub const NO_DOCUMENTATION: &[&str] = &[
     "/usr/share/locale/*",
 ];
 
-/// Makes a root at `dir`.
+/// Makes a root at `dir`. `NAME:ARCH` is a package of another architecture.
 pub fn make(
     dir: &Path,
-    suite: Suite,
+    archive: impl Into<Archive>,
     variant: Variant,
     packages: &[&str],
     without: &[&str],
     log: &Log,
 ) -> Result<()> {
-    let sources = World::new(suite)?.sources_list();
+    let archive = archive.into();
+    let sources = World::new(archive)?.sources_list();
     make_from(
         &[sources.into()],
         dir,
-        suite,
+        archive,
         variant,
         packages,
         without,
@@ -55,21 +59,36 @@ pub fn make(
 pub fn make_from(
     sources: &[OsString],
     dir: &Path,
-    suite: Suite,
+    archive: impl Into<Archive>,
     variant: Variant,
     packages: &[&str],
     without: &[&str],
     log: &Log,
 ) -> Result<()> {
     need_root("making a Debian root")?;
+    let archive = archive.into();
+    let mut command = match (archive.arch, variant) {
+        (Arch::Amd64, _) | (_, Variant::Extract) => Command::new("mmdebstrap"),
+        // What packages run when they are installed.
+        (arch, _) => {
+            let mut command = emulator::around(arch, "mmdebstrap")?;
+            command.arg("--skip=check/qemu");
+            command
+        }
+    };
+    let mut architectures = vec![archive.arch.name()];
+    let foreign = packages
+        .iter()
+        .filter_map(|package| package.split(':').nth(1));
+    architectures.extend(foreign.collect::<BTreeSet<_>>());
     let variant = match variant {
         Variant::Extract => "extract",
         Variant::Apt => "apt",
         Variant::Important => "important",
     };
-    let mut command = Command::new("mmdebstrap");
     command.args([
         "--mode=root",
+        &format!("--architectures={}", architectures.join(",")),
         &format!("--variant={variant}"),
         &format!("--include={}", packages.join(",")),
         "--aptopt=Acquire::Check-Valid-Until \"false\"",
@@ -82,7 +101,7 @@ pub fn make_from(
             .iter()
             .map(|path| format!("--dpkgopt=path-exclude={path}")),
     );
-    command.arg(suite.name()).arg(dir).args(sources);
+    command.arg(archive.suite.name()).arg(dir).args(sources);
     log.run(&mut command)
 }
 

@@ -10,6 +10,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 use clap::{Args, ValueEnum};
 
+use crate::arch::Arch;
 use crate::jobs::{self, Jobs};
 use crate::process::Log;
 use crate::programs::{Guest, LARGE, TOOLS};
@@ -282,7 +283,10 @@ impl Run {
         let c_tools = peers::composefs_c()?;
         std::env::set_var("COMPOSEFS_C_TOOLS", c_tools);
         let library = place::build("capi/libcomposefs.so.1")?;
-        fs::copy(cargo::c_library("composefs-capi", "release")?, &library)?;
+        fs::copy(
+            cargo::c_library(Arch::Amd64, "composefs-capi", "release")?,
+            &library,
+        )?;
         std::env::set_var("COMPOSEFS_CAPI", library.with_file_name(""));
         match peers::composefs_rs() {
             Ok(peers) => std::env::set_var("COMPOSEFS_RS_TOOLS", peers.join("host")),

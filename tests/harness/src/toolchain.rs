@@ -10,6 +10,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::arch::Arch;
 use crate::artifact::Artifact;
 use crate::process;
 use crate::root::{self, Variant};
@@ -45,6 +46,14 @@ pub const PACKAGES: &[&str] = &[
     "ca-certificates",
 ];
 
+/// What compiles for arm64, in addition.
+const FOR_ARM64: &[&str] = &[
+    "gcc-aarch64-linux-gnu",
+    "libc6-dev:arm64",
+    "libcurl4-gnutls-dev:arm64",
+    "libstd-rust-dev:arm64",
+];
+
 /// What compiles the debug kernel, in addition.
 pub const CLANG: &[&str] = &["clang", "lld", "llvm"];
 
@@ -57,7 +66,10 @@ pub struct Toolchain {
 impl Toolchain {
     /// Made first, if need be.
     pub fn of(suite: Suite) -> Result<Self> {
-        let suite = suite.debian();
+        let (suite, arch) = (suite.debian(), suite.arch());
+        if arch == Arch::Arm64 {
+            return Self::with(suite, "toolchain-arm64", FOR_ARM64);
+        }
         if host_is(suite) {
             return Ok(Self { root: None });
         }

@@ -2,10 +2,13 @@
 //! Which versions of Debian's packages runs use: `<cache>/versions`, a plain file.
 //!
 //! ```text
-//! SUITE renewed SECONDS-SINCE-1970
-//! SUITE kernel RELEASE VERSION SOURCE-PACKAGE IMAGE-PACKAGE...
-//! SUITE package NAME VERSION
+//! ARCHIVE renewed SECONDS-SINCE-1970
+//! ARCHIVE kernel RELEASE VERSION SOURCE-PACKAGE IMAGE-PACKAGE...
+//! ARCHIVE package NAME VERSION
 //! ```
+//!
+//! ARCHIVE is a suite, and `-arm64` for packages of that architecture; the kernel is that for
+//! emulated machines. All flavours of a kernel come in one upload.
 //!
 //! It is renewed by `make update`, after a week, and when the mirror no longer has what it says.
 
@@ -18,10 +21,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::{bail, Context, Result};
 
 use crate::apt::{Package, World};
+use crate::arch::Arch;
 use crate::artifact::{lock, Moved};
 use crate::process::Log;
-use crate::suite::Suite;
-use crate::{containers, deb, guest, machine, note, peers, place, registry, toolchain};
+use crate::suite::{Archive, Suite};
+use crate::{containers, deb, emulator, guest, machine, note, peers, place, registry, toolchain};
 
 /// After this, the mirror is asked for newer ones.
 const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -39,7 +43,22 @@ pub struct StockKernel {
     pub image: Vec<String>,
 }
 
-/// What is used of one suite.
+impl StockKernel {
+    /// The same of another flavour.
+    fn of_flavour(&self, own: &str, other: &str) -> Self {
+        let renamed = |name: &String| match name.strip_suffix(own) {
+            Some(stem) => format!("{stem}{other}"),
+            None => name.clone(),
+        };
+        Self {
+            release: renamed(&self.release),
+            image: self.image.iter().map(renamed).collect(),
+            ..self.clone()
+        }
+    }
+}
+
+/// What is used of one archive.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Versions {
     renewed: u64,
@@ -56,10 +75,16 @@ impl Versions {
         names.iter().map(of).collect()
     }
 
-    fn lines(&self, suite: Suite) -> String {
+    /// The kernel that guests of `suite` run.
+    pub fn kernel_of(&self, suite: Suite) -> StockKernel {
+        let own = suite.arch().cloud_flavour();
+        self.kernel.of_flavour(own, suite.flavour())
+    }
+
+    fn lines(&self, archive: Archive) -> String {
         let kernel = &self.kernel;
         let mut text = format!(
-            "{suite} renewed {}\n{suite} kernel {} {} {} {}\n",
+            "{archive} renewed {}\n{archive} kernel {} {} {} {}\n",
             self.renewed,
             kernel.release,
             kernel.version,
@@ -67,17 +92,18 @@ impl Versions {
             kernel.image.join(" ")
         );
         for (name, version) in &self.packages {
-            text.push_str(&format!("{suite} package {name} {version}\n"));
+            text.push_str(&format!("{archive} package {name} {version}\n"));
         }
         text
     }
 
-    fn parse(text: &str, suite: Suite) -> Option<Self> {
+    fn parse(text: &str, archive: Archive) -> Option<Self> {
+        let archive = archive.to_string();
         let (mut renewed, mut kernel, mut packages) = (None, None, BTreeMap::new());
         for line in text.lines() {
             let words: Vec<_> = line.split(' ').collect();
             match words.as_slice() {
-                [of, ..] if *of != suite.name() => {}
+                [of, ..] if *of != archive => {}
                 [_, "renewed", seconds] => renewed = seconds.parse().ok(),
                 [_, "kernel", release, version, source, image @ ..] => {
                     kernel = Some(StockKernel {
@@ -106,33 +132,33 @@ impl Versions {
     }
 }
 
-/// Makes something of the versions that runs use of `suite`; once more, of newer ones, if the
+/// Makes something of the versions that runs use of an archive; once more, of newer ones, if the
 /// mirror no longer has those.
-pub fn with<T>(suite: Suite, make: impl Fn(&Versions) -> Result<T>) -> Result<T> {
-    let suite = suite.debian();
-    match make(&get(suite)?) {
+pub fn with<T>(archive: impl Into<Archive>, make: impl Fn(&Versions) -> Result<T>) -> Result<T> {
+    let archive = archive.into();
+    match make(&get(archive)?) {
         Err(error) if error.is::<Moved>() => {
-            note!("{suite}: the mirror no longer has these versions; looking for newer ones");
-            renew(suite)?;
-            make(&get(suite)?)
+            note!("{archive}: the mirror no longer has these versions; looking for newer ones");
+            renew(archive)?;
+            make(&get(archive)?)
         }
         result => result,
     }
 }
 
-/// The versions of `suite`, looked up if they are not known or old.
-pub fn get(suite: Suite) -> Result<Versions> {
-    let suite = suite.debian();
-    let known = read(suite)?;
+/// The versions of an archive, looked up if they are not known or old.
+pub fn get(archive: impl Into<Archive>) -> Result<Versions> {
+    let archive = archive.into();
+    let known = read(archive)?;
     match known {
         Some(versions) if !versions.is_old() => Ok(versions),
-        Some(versions) => Ok(renew(suite).unwrap_or_else(|error| {
+        Some(versions) => Ok(renew(archive).unwrap_or_else(|error| {
             note!(
-                "package lists of {suite}: cannot be fetched ({error:#}); going on with old ones"
+                "package lists of {archive}: cannot be fetched ({error:#}); going on with old ones"
             );
             versions
         })),
-        None => renew(suite),
+        None => renew(archive),
     }
 }
 
@@ -140,56 +166,59 @@ fn path() -> Result<PathBuf> {
     Ok(place::cache()?.join("versions"))
 }
 
-fn read(suite: Suite) -> Result<Option<Versions>> {
+fn read(archive: Archive) -> Result<Option<Versions>> {
     match fs::read_to_string(path()?) {
-        Ok(text) => Ok(Versions::parse(&text, suite)),
+        Ok(text) => Ok(Versions::parse(&text, archive)),
         Err(_) => Ok(None),
     }
 }
 
 /// Asks the mirror now.
-pub fn renew(suite: Suite) -> Result<Versions> {
+pub fn renew(archive: impl Into<Archive>) -> Result<Versions> {
+    let archive = archive.into();
     let cache = place::cache()?;
     let own = File::create(cache.join("lock/versions"))?;
-    let before = read(suite)?;
+    let before = read(archive)?;
     lock(&own, false, "package lists: another run is fetching them")?;
-    match read(suite)? {
+    match read(archive)? {
         // Another run has just done so.
         Some(versions) if Some(&versions) != before.as_ref() => return Ok(versions),
         _ => {}
     }
-    note!("package lists of {suite}: fetching (usually 10 seconds)");
-    let log = Log::create(cache.join("log").join(format!("versions-{suite}.log")))?;
-    let packages = World::new(suite)?.packages(&log).with_context(|| {
+    note!("package lists of {archive}: fetching (usually 10 seconds)");
+    let log = Log::create(cache.join("log").join(format!("versions-{archive}.log")))?;
+    let packages = World::new(archive)?.packages(&log).with_context(|| {
         format!(
-            "package lists of {suite}: {}; {}",
+            "package lists of {archive}: {}; {}",
             crate::process::reason(&log.text()),
             crate::process::remedy(&log.text())
         )
     })?;
-    let versions = choose(&packages)?;
+    let versions = choose(&packages, archive.arch)?;
 
-    // The other suites' lines stay.
+    // The other archives' lines stay.
     let old = fs::read_to_string(path()?).unwrap_or_default();
-    let is_other = |line: &&str| !line.starts_with(&format!("{suite} "));
+    let is_other = |line: &&str| !line.starts_with(&format!("{archive} "));
     let mut text: String = old
         .lines()
         .filter(is_other)
         .map(|line| format!("{line}\n"))
         .collect();
-    text.push_str(&versions.lines(suite));
+    text.push_str(&versions.lines(archive));
     let new = path()?.with_extension("new");
     fs::write(&new, text)?;
     fs::rename(new, path()?)?;
     Ok(versions)
 }
 
-fn choose(packages: &[Package]) -> Result<Versions> {
+fn choose(packages: &[Package], arch: Arch) -> Result<Versions> {
     let wanted: BTreeSet<&str> = [
         toolchain::PACKAGES,
         toolchain::CLANG,
         machine::PACKAGES,
         guest::PACKAGES,
+        emulator::PACKAGES,
+        emulator::FOREIGN_PACKAGES,
         containers::PACKAGES,
         peers::C_PACKAGES,
         deb::PACKAGES,
@@ -201,7 +230,7 @@ fn choose(packages: &[Package]) -> Result<Versions> {
     let is_wanted = |package: &&Package| package.is_main && wanted.contains(&*package.name);
     Ok(Versions {
         renewed: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
-        kernel: newest_kernel(packages)?,
+        kernel: newest_kernel(packages, arch)?,
         packages: packages
             .iter()
             .filter(is_wanted)
@@ -211,8 +240,8 @@ fn choose(packages: &[Package]) -> Result<Versions> {
 }
 
 /// The newest kernel of the cloud flavour.
-fn newest_kernel(packages: &[Package]) -> Result<StockKernel> {
-    match complete_kernels(packages, "cloud-amd64").pop() {
+fn newest_kernel(packages: &[Package], arch: Arch) -> Result<StockKernel> {
+    match complete_kernels(packages, arch.cloud_flavour()).pop() {
         Some(kernel) => Ok(kernel),
         None => bail!("the mirror has no kernel with source, headers and image in one version"),
     }
@@ -333,14 +362,28 @@ mod tests {
             // Still that of another version.
             package("linux-source-7.4", "7.4.0-1", &[]),
         ];
-        let kernel = newest_kernel(&packages).unwrap();
+        let kernel = newest_kernel(&packages, Arch::Amd64).unwrap();
         assert_eq!(kernel.release, "7.3.10+deb13-cloud-amd64");
         assert_eq!(kernel.source, "linux-source-7.3");
         assert_eq!(
             kernel.image,
             ["linux-image-7.3.10+deb13-cloud-amd64", "linux-modules-x"]
         );
-        assert!(newest_kernel(&packages[..1]).is_err());
+        assert!(newest_kernel(&packages[..1], Arch::Amd64).is_err());
+    }
+
+    #[test]
+    fn a_flavour_is_in_the_names_of_all_but_the_source() {
+        let kernel = StockKernel {
+            release: "7.3.4+deb13-cloud-arm64".into(),
+            version: "7.3.4-1".into(),
+            source: "linux-source-7.3".into(),
+            image: vec!["linux-image-7.3.4+deb13-cloud-arm64".into()],
+        };
+        let other = kernel.of_flavour("cloud-arm64", "arm64-16k");
+        assert_eq!(other.release, "7.3.4+deb13-arm64-16k");
+        assert_eq!(other.image, ["linux-image-7.3.4+deb13-arm64-16k"]);
+        assert_eq!(other.source, kernel.source);
     }
 
     #[test]
@@ -355,8 +398,8 @@ mod tests {
             },
             packages: [("gcc".to_owned(), "14".to_owned())].into(),
         };
-        let text = "forky renewed 1\n".to_owned() + &versions.lines(Suite::Trixie);
-        assert_eq!(Versions::parse(&text, Suite::Trixie), Some(versions));
-        assert_eq!(Versions::parse(&text, Suite::Forky), None);
+        let text = "forky renewed 1\n".to_owned() + &versions.lines(Suite::Trixie.into());
+        assert_eq!(Versions::parse(&text, Suite::Trixie.into()), Some(versions));
+        assert_eq!(Versions::parse(&text, Suite::Forky.into()), None);
     }
 }

@@ -14,11 +14,12 @@ use clap::Args;
 use rustix::fs::{mknodat, FileType, Mode, CWD};
 use tempfile::TempDir;
 
+use crate::arch::Arch;
 use crate::artifact::{lock, remove_tree};
 use crate::kernel::Kernel;
 use crate::qemu::{self, Qemu, Start};
 use crate::suite::Suite;
-use crate::{console, guest, machine, note, payload, place};
+use crate::{console, emulator, guest, machine, note, payload, place};
 
 /// Runs a command, or a shell for you, in a guest on a stock kernel
 ///
@@ -63,7 +64,8 @@ const BOOT_LIMIT: Duration = Duration::from_secs(900);
 pub fn run(options: &Options, program: &Program, output: Output<'_>) -> Result<i32> {
     let kernel = Kernel::of(options.suite)?;
     let initramfs = guest::initramfs(options.suite)?;
-    let root = guest::root_image()?;
+    let arch = options.suite.arch();
+    let root = guest::root_image(arch)?;
     let programs = machine::programs()?;
     let run = RunDirectory::new()?;
 
@@ -84,7 +86,7 @@ pub fn run(options: &Options, program: &Program, output: Output<'_>) -> Result<i
         (Program::Command(_), None) => None,
     };
     let stage = run.path("stage");
-    lay_out(&stage, program, payload.as_deref())?;
+    lay_out(&stage, arch, program, payload.as_deref())?;
     let extra = run.path("extra");
     guest::archive(&stage, &programs.join("busybox"), &extra)?;
     remove_tree(&stage)?;
@@ -132,7 +134,7 @@ pub fn run(options: &Options, program: &Program, output: Output<'_>) -> Result<i
 
     let errors = run.path("qemu.err");
     let child = qemu
-        .command(&machine::path()?)
+        .command(&emulator::path(arch)?)
         .env("TMPDIR", run.dir())
         .stdin(if is_shell {
             Stdio::inherit()
@@ -238,7 +240,7 @@ fn conclude(options: &Options, is_shell: bool, ended: &Ended, run: &RunDirectory
 }
 
 /// What this run adds to the initramfs.
-fn lay_out(stage: &Path, program: &Program, payload: Option<&Path>) -> Result<()> {
+fn lay_out(stage: &Path, arch: Arch, program: &Program, payload: Option<&Path>) -> Result<()> {
     let guest = stage.join("run-guest");
     fs::create_dir_all(&guest)?;
     let in_guest = place::checkout("scripts/in-guest");
@@ -264,7 +266,8 @@ fn lay_out(stage: &Path, program: &Program, payload: Option<&Path>) -> Result<()
             let (rows, columns) = size.map_or((24, 80), |size| (size.ws_row, size.ws_col));
             let terminal = std::env::var("TERM").unwrap_or_else(|_| "dumb".into());
             let settings = format!(
-                "mode=shell\nrows={rows} columns={columns} TERM={}\n",
+                "mode=shell\nterminal={}\nrows={rows} columns={columns} TERM={}\n",
+                qemu::terminal_device(arch),
                 quote(&terminal)
             );
             fs::write(guest.join("settings"), settings)?;
