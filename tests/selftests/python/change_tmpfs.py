@@ -14,10 +14,10 @@ os.close(fd)
 subprocess.run(["mount", "-i", "-t", "composefs", image, target], check=True)
 
 # Memory whose second page is there only when this program says so.
-page = 4096
+page = mmap.PAGESIZE
 memory = call("mmap", None, ctypes.c_long(2 * page), 3, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1,
               ctypes.c_long(0), result=ctypes.c_void_p)
-faults = call("syscall", ctypes.c_long(323), ctypes.c_long(os.O_CLOEXEC))
+faults = call("syscall", ctypes.c_long(USERFAULTFD), ctypes.c_long(os.O_CLOEXEC))
 fcntl.ioctl(faults, 0xc018aa3f, struct.pack("QQQ", 0xaa, 0, 0))
 fcntl.ioctl(faults, 0xc020aa00, struct.pack("QQQQ", memory + page, page, 1, 0))
 ctypes.memset(memory, 0, page)
@@ -26,7 +26,7 @@ start, room = memory + page - 1024, 1024 + page
 # Where in the directory each name is, and what follows it.
 directory = os.open(target, os.O_RDONLY | os.O_DIRECTORY)
 def getdents(address, room):
-    length = call("syscall", ctypes.c_long(217), ctypes.c_long(directory),
+    length = call("syscall", ctypes.c_long(GETDENTS64), ctypes.c_long(directory),
                   ctypes.c_void_p(address), ctypes.c_long(room))
     entries, read = [], ctypes.string_at(address, length)
     while read:

@@ -7,7 +7,7 @@ if size == 0:
 content = open(path, "rb").read()
 os.posix_fadvise(os.open(path, os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)
 fd = os.open(path, os.O_RDONLY)
-page = 4096
+page = mmap.PAGESIZE
 pages = (size + page - 1) // page * page
 PROT_READ, PROT_WRITE, PROT_EXEC = 1, 2, 4
 MAP_SHARED, MAP_PRIVATE, MAP_POPULATE, MREMAP_MAYMOVE = 1, 2, 0x8000, 1

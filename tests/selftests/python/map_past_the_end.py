@@ -4,8 +4,9 @@
 import signal
 path, size = argument[0], int(argument[1])
 fd = os.open(path, os.O_RDONLY)
-pages = (size + 4095) // 4096 * 4096
-at = call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(pages + 4096), 1, 1, fd, ctypes.c_long(0),
+page = mmap.PAGESIZE
+pages = (size + page - 1) // page * page
+at = call("mmap", ctypes.c_void_p(0), ctypes.c_size_t(pages + page), 1, 1, fd, ctypes.c_long(0),
           result=ctypes.c_void_p)
 child = os.fork()
 if child == 0:

@@ -28,7 +28,7 @@ if what == "perf":
     attributes = ctypes.create_string_buffer(128)
     struct.pack_into("IIQ", attributes, 0, kind, 128, 0)
     struct.pack_into("QQ", attributes, 56, ctypes.addressof(path), entry())
-    events = [call("syscall", ctypes.c_long(298), attributes, -1, cpu, -1, ctypes.c_ulong(0))
+    events = [call("syscall", ctypes.c_long(PERF_EVENT_OPEN), attributes, -1, cpu, -1, ctypes.c_ulong(0))
               for cpu in range(os.cpu_count())]
     subprocess.run([program], check=True)
     hits = sum(struct.unpack("Q", os.read(event, 8))[0] for event in events)

@@ -17,7 +17,6 @@ use crate::tap::Skip;
 
 /// How the disk is known.
 const LABEL: &str = "LABEL=containers";
-const LIBRARIES: &str = "usr/lib/x86_64-linux-gnu";
 
 /// Their root, and a copy of `/etc` and an empty `/var/lib` over the machine's, whose root other
 /// programs have an image of: skopeo keeps there what it has seen where.
@@ -80,7 +79,7 @@ impl Containers {
         let bin = self.root.join("usr/bin");
         command
             .env("PATH", format!("{path}:{}", bin.display()))
-            .env("LD_LIBRARY_PATH", self.root.join(LIBRARIES))
+            .env("LD_LIBRARY_PATH", self.root.join(setup::LIBRARIES))
             .env("HOME", &self.home);
     }
 

@@ -24,12 +24,23 @@ pub fn securityfs(module: &str) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// A program for x86-64 that needs no other file and exits with this status. It is too large to be
-/// in an image.
+/// A program for this machine that needs no other file and exits with this status. It is too large
+/// to be in an image.
 pub fn program(status: u8) -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
-    // mov eax, 60 (exit); mov edi, status; syscall
-    let code = [0xb8, 60, 0, 0, 0, 0xbf, status, 0, 0, 0, 0x0f, 0x05];
+    let (machine, code) = if cfg!(target_arch = "aarch64") {
+        // mov x8, 93 (exit); mov x0, status; svc 0
+        let code = [
+            0xd280_0ba8,
+            0xd280_0000 | u32::from(status) << 5,
+            0xd400_0001,
+        ];
+        (183, code.map(u32::to_le_bytes).concat())
+    } else {
+        // mov eax, 60 (exit); mov edi, status; syscall
+        let code = [0xb8, 60, 0, 0, 0, 0xbf, status, 0, 0, 0, 0x0f, 0x05];
+        (62, code.to_vec())
+    };
     let headers = 64 + 56;
     let size = headers + code.len() as u64;
 
@@ -37,7 +48,7 @@ pub fn program(status: u8) -> Vec<u8> {
     elf.resize(16, 0);
     let mut put = |bytes: &[u8]| elf.extend_from_slice(bytes);
     // An executable for this machine, its entry, and where its headers are, of which there is one.
-    put(&[2, 0, 62, 0, 1, 0, 0, 0]);
+    put(&[2, 0, machine, 0, 1, 0, 0, 0]);
     for word in [BASE + headers, 64, 0] {
         put(&word.to_le_bytes());
     }

@@ -11,7 +11,7 @@ use anyhow::{ensure, Context as _, Result};
 use crate::command::run;
 use crate::containers::text;
 use crate::oci_image::{archive, OciImage, PAX};
-use crate::setup::create_dir;
+use crate::setup::{self, create_dir};
 use crate::tree::{self, Tree};
 use crate::{odd_tree, tree::display};
 
@@ -21,7 +21,6 @@ const PARTS: &[&str] = &[
     "usr/bin/perl",
     "usr/bin/ls",
     "usr/bin/mount",
-    "usr/lib/x86_64-linux-gnu/perl-base",
     "usr/share/terminfo/x",
     "usr/share/zoneinfo/America",
 ];
@@ -78,6 +77,7 @@ fn base(tree: &Path) -> Result<()> {
     for part in PARTS {
         copy(part, tree)?;
     }
+    copy(&format!("{}/perl-base", setup::LIBRARIES), tree)?;
     for name in [
         "usr/opaque/inner",
         "usr/going/inner",

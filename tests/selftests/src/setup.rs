@@ -22,6 +22,13 @@ pub const C_MKCOMPOSEFS: &str = "/usr/bin/mkcomposefs";
 pub const C_COMPOSEFS_INFO: &str = "/usr/bin/composefs-info";
 pub const C_MOUNT: &str = "/usr/sbin/mount.composefs";
 
+/// Where Debian has libraries for this machine, below the root.
+pub const LIBRARIES: &str = if cfg!(target_arch = "aarch64") {
+    "usr/lib/aarch64-linux-gnu"
+} else {
+    "usr/lib/x86_64-linux-gnu"
+};
+
 pub fn payload() -> PathBuf {
     env::var_os("PAYLOAD").map_or_else(|| "/opt/composefs".into(), PathBuf::from)
 }

@@ -28,7 +28,11 @@ const IDMAP: u32 = 1 << 3;
 const TRY_VERITY: u32 = 1 << 4;
 
 /// Debian's library.
-const THEIRS: &str = "/usr/lib/x86_64-linux-gnu/libcomposefs.so.1";
+fn theirs() -> PathBuf {
+    Path::new("/")
+        .join(setup::LIBRARIES)
+        .join("libcomposefs.so.1")
+}
 
 struct Context {
     work: PathBuf,
@@ -206,7 +210,7 @@ fn by_driver(context: &mut Context) -> Result<()> {
 
 /// So what is expected is what programs know.
 fn by_their_library(context: &mut Context) -> Result<()> {
-    all(context, Path::new(THEIRS), "overlay")
+    all(context, &theirs(), "overlay")
 }
 
 fn without_driver(context: &mut Context) -> Result<()> {

@@ -13,7 +13,7 @@ use composefs_selftests::command::output;
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::image::build;
 use composefs_selftests::mount::Mount;
-use composefs_selftests::tap::{self, Case};
+use composefs_selftests::tap::{self, Case, Skip};
 use composefs_selftests::tree::{self, Tree};
 use composefs_selftests::{basic_tree, odd_tree, root_image, setup};
 
@@ -254,6 +254,9 @@ fn packages(context: &mut Context) -> Result<()> {
 
 /// A compiler from the mount, with its headers and libraries, makes a program that runs.
 fn compiler(context: &mut Context) -> Result<()> {
+    if !Path::new("/usr/bin/pcc").exists() {
+        return Err(Skip("Debian has no small compiler for this machine".into()).into());
+    }
     let script = r#"
         cat >/tmp/hello.c <<'END'
 #include <stdio.h>
@@ -287,7 +290,7 @@ fn interpreters(context: &mut Context) -> Result<()> {
     let script = r#"
         python3 -c 'import json, sqlite3, ssl, email, compileall; print(json.dumps([1]))' 2>/dev/null ||
             python3 -c 'import json, email, compileall; print(json.dumps([1]))'
-        perl -MFile::Find -e 'find(sub { $n++ }, "/usr/share/perl5", "/usr/lib/x86_64-linux-gnu/perl-base"); print $n > 50 ? "many\n" : "few\n"'
+        perl -MFile::Find -e 'find(sub { $n++ }, "/usr/share/perl5", glob("/usr/lib/*-linux-gnu/perl-base")); print $n > 50 ? "many\n" : "few\n"'
         bash -c 'set -- /usr/bin/*; echo $(($# > 200))'
         TZ=Europe/Berlin date -d @0 +%H
         find /etc -type f -exec cat {} + | wc -c | grep -c .
