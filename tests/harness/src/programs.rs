@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
 
+use crate::arch::Arch;
 use crate::kernel::Kernel;
 use crate::suite::Suite;
 use crate::tap::{Counts, Report};
@@ -105,6 +106,7 @@ impl<'a> Guest<'a> {
         let (limit, whole) = match self.suite {
             _ if has_numbers => (10_800, 21_600),
             Suite::Debug => (3600, 10_800),
+            suite if suite.arch() != Arch::Amd64 => (1800, 7200),
             _ => (900, 3600),
         };
         // What needs the programs there is skipped without: they take too long in that kernel.
