@@ -71,6 +71,15 @@ test-boot: ## boot Debian systems whose root is an image: initramfs-tools, dracu
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky
 	@scripts/test --suite forky
 
+.PHONY: test-rt
+test-rt: ## all tests in a guest whose kernel can be preempted nearly everywhere (PREEMPT_RT)
+	@scripts/test --suite rt-amd64
+
+.PHONY: test-arm64
+test-arm64: ## all tests in guests that are ARM machines, with pages of 4 and of 16 KiB (hours)
+	@scripts/test --suite cloud-arm64
+	@scripts/test --suite arm64-16k
+
 .PHONY: test-images
 test-images: ## images from registries to mounts: 50,000 files, 2 GiB, 200 kills, ten minutes at once (hours)
 	@scripts/test --images

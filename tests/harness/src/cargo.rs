@@ -81,11 +81,7 @@ fn numbers(text: &str) -> Vec<u32> {
 
 /// A cargo command of the toolchain root, which builds with Debian's libraries for that machine.
 fn debian_command(arch: Arch, subcommand: &str) -> Result<Command> {
-    let suite = match arch {
-        Arch::Amd64 => Suite::Trixie,
-        Arch::Arm64 => Suite::CloudArm64,
-    };
-    let mut command = Toolchain::of(suite)?.command(&[], "env")?;
+    let mut command = Toolchain::of(Suite::of(arch))?.command(&[], "env")?;
     let target = place::checkout("target/debian");
     command.arg(format!("CARGO_TARGET_DIR={}", target.display()));
     if let Some(target) = arch.rust_target() {

@@ -54,6 +54,7 @@ use std::process::ExitCode;
 use anyhow::{bail, Result};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::arch::Arch;
 use crate::kernel::Kernel;
 use crate::suite::Suite;
 use crate::toolchain::Toolchain;
@@ -74,6 +75,9 @@ enum Command {
         /// A shell, or `run` for a command
         #[arg(value_enum, default_value = "shell")]
         mode: Mode,
+        /// What machine, with the kernel for emulated ones
+        #[arg(long, conflicts_with = "suite")]
+        arch: Option<Arch>,
         #[command(flatten)]
         options: vm::Options,
         /// What to run
@@ -233,9 +237,13 @@ fn run(command: Command) -> Result<i32> {
     let path = match command {
         Command::Vm {
             mode,
-            options,
+            arch,
+            mut options,
             program,
-        } => return run_vm(mode, &options, program),
+        } => {
+            options.suite = arch.map_or(options.suite, Suite::of);
+            return run_vm(mode, &options, program);
+        }
         Command::Test(options) => return Ok(i32::from(!suites::run(&options)?)),
         Command::TestFresh(options) => return Ok(i32::from(!fresh::run(&options)?)),
         Command::TestPackages(options) => return Ok(i32::from(!packages::run(&options)?)),

@@ -28,6 +28,14 @@ pub enum Suite {
 }
 
 impl Suite {
+    /// That with the newest kernel for emulated machines.
+    pub fn of(arch: Arch) -> Self {
+        match arch {
+            Arch::Amd64 => Self::Trixie,
+            Arch::Arm64 => Self::CloudArm64,
+        }
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Self::Trixie => "trixie",
