@@ -10,9 +10,10 @@ use std::path::Path;
 use composefs_format::Verity;
 use composefs_ioctls::loop_device::loopify;
 use composefs_ioctls::mount::mount_setattr_idmap;
-use rustix::fs::CWD;
+use rustix::fs::{fstat, CWD};
 use rustix::io::Errno;
 use rustix::mount::{unmount, MountAttrFlags, MountFlags, UnmountFlags};
+use rustix::param::page_size;
 use tempfile::TempDir;
 
 use crate::context::{attach, open_path, Context};
@@ -96,13 +97,18 @@ pub fn instead(
 /// A mount of the metadata that is nowhere yet.
 fn erofs(image: BorrowedFd, header: Header, options: &Options) -> Result<OwnedFd, Error> {
     let path = |file: BorrowedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
-    let context = match erofs_from(&path(image), header) {
-        // Before 6.12, EROFS wants a block device.
-        Err(error) if error.errno() == Errno::NOTBLK => {
-            let device = loopify(image).step(|| "cannot make a loop device of it".into())?;
-            erofs_from(&path(device.as_fd()), header)
+    let on_a_device = || {
+        let device = loopify(image).step(|| "cannot make a loop device of it".into())?;
+        erofs_from(&path(device.as_fd()), header)
+    };
+    let context = if fills_pages(image) {
+        match erofs_from(&path(image), header) {
+            // Before 6.12, EROFS wants a block device.
+            Err(error) if error.errno() == Errno::NOTBLK => on_a_device(),
+            result => result,
         }
-        result => result,
+    } else {
+        on_a_device()
     }?;
     let mount = context.mount(MountAttrFlags::MOUNT_ATTR_RDONLY)?;
     if let Some(namespace) = &options.idmap {
@@ -110,6 +116,13 @@ fn erofs(image: BorrowedFd, header: Header, options: &Options) -> Result<OwnedFd
             .step(|| "cannot map owners as the user namespace does".into())?;
     }
     Ok(mount)
+}
+
+/// Whether an image ends where a page does. On a file, EROFS reads metadata by whole pages (7.3),
+/// and gives EIO for all that is in the last one otherwise: where pages are larger than blocks.
+fn fills_pages(image: BorrowedFd) -> bool {
+    let size = fstat(image).map_or(0, |stat| stat.st_size);
+    usize::try_from(size).is_ok_and(|size| size % page_size() == 0)
 }
 
 fn erofs_from(source: &str, header: Header) -> Result<Context, Error> {

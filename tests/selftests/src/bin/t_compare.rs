@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -176,6 +176,12 @@ fn dump_image(lines: &str, directory: &Path) -> Result<Image> {
     fs::write(&dump, lines)?;
     let mut tool = Command::new(setup::mkcomposefs());
     output(tool.arg("--from-file").arg(&dump).arg(&file))?;
+    // The incumbent mounts the file itself, of which EROFS reads whole pages only (7.3): where they
+    // are larger than blocks, what is in the last one would be EIO.
+    let page: u64 = output(Command::new("getconf").arg("PAGESIZE"))?.parse()?;
+    let image = File::options().write(true).open(&file)?;
+    image.set_len(image.metadata()?.len().next_multiple_of(page))?;
+    drop(image);
     let digest = enable_verity(&file)?;
     Ok(Image {
         file,
