@@ -64,6 +64,11 @@ pub fn cfsctl() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The bytes of a page of memory.
+pub fn page_size() -> Result<u64> {
+    Ok(command::run("getconf", ["PAGESIZE"])?.parse()?)
+}
+
 /// Skips the current case unless the driver itself is mounted.
 pub fn require_driver() -> Result<()> {
     if incumbent() {

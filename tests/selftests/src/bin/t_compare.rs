@@ -178,9 +178,9 @@ fn dump_image(lines: &str, directory: &Path) -> Result<Image> {
     output(tool.arg("--from-file").arg(&dump).arg(&file))?;
     // The incumbent mounts the file itself, of which EROFS reads whole pages only (7.3): where they
     // are larger than blocks, what is in the last one would be EIO.
-    let page: u64 = output(Command::new("getconf").arg("PAGESIZE"))?.parse()?;
     let image = File::options().write(true).open(&file)?;
-    image.set_len(image.metadata()?.len().next_multiple_of(page))?;
+    let length = image.metadata()?.len();
+    image.set_len(length.next_multiple_of(setup::page_size()?))?;
     drop(image);
     let digest = enable_verity(&file)?;
     Ok(Image {
