@@ -152,6 +152,7 @@ fn on_disk(context: &mut Context) -> Result<()> {
 
 /// composefs 1.0.8 has room for as many: its own overlayfs, with `upperdir`, and another one.
 fn as_the_incumbent(context: &mut Context) -> Result<()> {
+    setup::require_filled_pages(&context.image.file)?;
     let mut stack = Stack::default();
     let target = context.work.join("incumbent");
     let request = Request::new(&context.image.file).basedir(&context.image.store);
