@@ -102,7 +102,7 @@ mod tests {
             figures.to_json(),
             "{\n  \"open\": {\"composefs\": 12.5, \"overlay_erofs\": null, \"erofs\": null, \
              \"ext4\": 10, \"by_service\": null, \"composefs_fuse\": null, \
-             \"unit\": \"instructions\"}\n}\n"
+             \"erofs_data\": null, \"erofs_shared\": null, \"unit\": \"instructions\"}\n}\n"
         );
         let row = figures.get("open").context("open")?;
         assert_eq!(row.ratio(System::Ext4), Some(1.25));

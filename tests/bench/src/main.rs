@@ -42,6 +42,7 @@ fn subject(directory: &Path, objects: &Path, target: PathBuf) -> Result<Subject>
     Ok(Subject {
         tree: directory.join("tree"),
         image: directory.join("image"),
+        data: directory.join("data"),
         objects: objects.to_owned(),
         digest: digest.trim().to_owned(),
         target,
@@ -80,7 +81,7 @@ fn growth(disk: &Path, device: &str) -> Result<()> {
         let subject = subject(&name.path(), &disk.join("objects"), TARGET.into())?;
         for system in System::BY_ROOT {
             // The largest tree would take too long to make of files.
-            if system == System::Ext4 && !subject.tree.exists() {
+            if system == System::Ext4 && !subject.tree.exists() || system.is_data_inside() {
                 continue;
             }
             let mut recorder = Recorder::new(system);

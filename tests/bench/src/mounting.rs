@@ -81,7 +81,7 @@ pub fn measure(recorder: &Recorder, subject: &Subject, disk: Option<&Path>) -> R
             recorder.per_operation("mount_umount_helper", helper, 1);
             cycle(by_system_calls)?
         }
-        System::Erofs => cycle(by_system_calls)?,
+        System::Erofs | System::ErofsData | System::ErofsShared => cycle(by_system_calls)?,
         System::Overlay => {
             let temporary = Path::new("/tmp/bench-image");
             let time = cycle(|| as_the_helper(subject, temporary))?;

@@ -24,19 +24,32 @@ pub enum System {
     Service,
     /// The FUSE server of composefs-rs, which users have where there is no service.
     Fuse,
+    /// EROFS with the content of files in the image, which is under fs-verity.
+    ErofsData,
+    /// The same, with a page cache that is shared between images.
+    ErofsShared,
 }
 
 impl System {
     /// What root mounts.
-    pub const BY_ROOT: [Self; 4] = [Self::Composefs, Self::Overlay, Self::Erofs, Self::Ext4];
+    pub const BY_ROOT: [Self; 6] = [
+        Self::Composefs,
+        Self::Overlay,
+        Self::Erofs,
+        Self::Ext4,
+        Self::ErofsData,
+        Self::ErofsShared,
+    ];
 
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Composefs,
         Self::Overlay,
         Self::Erofs,
         Self::Ext4,
         Self::Service,
         Self::Fuse,
+        Self::ErofsData,
+        Self::ErofsShared,
     ];
 
     pub fn name(self) -> &'static str {
@@ -47,11 +60,18 @@ impl System {
             Self::Ext4 => "ext4",
             Self::Service => "by_service",
             Self::Fuse => "composefs_fuse",
+            Self::ErofsData => "erofs_data",
+            Self::ErofsShared => "erofs_shared",
         }
     }
 
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|system| system.name() == name)
+    }
+
+    /// Whether its image has the content of files in it.
+    pub fn is_data_inside(self) -> bool {
+        matches!(self, Self::ErofsData | Self::ErofsShared)
     }
 
     /// Whether the content of files can be read.
@@ -65,6 +85,8 @@ impl System {
 pub struct Subject {
     pub tree: PathBuf,
     pub image: PathBuf,
+    /// An image that has the content of files in it.
+    pub data: PathBuf,
     pub objects: PathBuf,
     /// The fs-verity digest of the image.
     pub digest: String,
@@ -91,6 +113,9 @@ impl Subject {
             System::Erofs => {
                 self.mount_erofs(&self.image, &self.target)?;
             }
+            System::ErofsData | System::ErofsShared => {
+                self.mount_data(system, &self.data, &self.target)?;
+            }
             System::Ext4 => mount_bind(&self.tree, &self.target).context("bind mount")?,
             System::Service | System::Fuse => bail!("{} takes a server", system.name()),
         }
@@ -114,6 +139,20 @@ impl Subject {
         context.set_string("source", &image.to_string_lossy())?;
         context.set_flag("ro")?;
         context.set_flag("noacl")?;
+        context.create()?;
+        context.attach(target)?;
+        Ok(())
+    }
+
+    /// EROFS shares pages between the images of a domain whose mounts ask for it.
+    pub fn mount_data(&self, system: System, image: &Path, target: &Path) -> Result<()> {
+        let context = FsContext::open("erofs")?;
+        context.set_string("source", &image.to_string_lossy())?;
+        context.set_flag("ro")?;
+        if system == System::ErofsShared {
+            context.set_string("domain_id", "bench")?;
+            context.set_flag("inode_share")?;
+        }
         context.create()?;
         context.attach(target)?;
         Ok(())

@@ -141,7 +141,7 @@ impl Bench {
             usually: "5 minutes",
             inputs: [
                 vec![
-                    "1".into(),
+                    "2".into(),
                     sum(&self.payload.join("bin/mkcomposefs"))?,
                     sum(&self.payload.join("bench/bench-prepare"))?,
                     guest::root_image(Arch::Amd64)?.display().to_string(),

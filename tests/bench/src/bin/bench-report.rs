@@ -83,9 +83,11 @@ fn table(figures: &Figures) {
             row.unit
         );
     }
-    let (more_met, more_missed) = unprivileged(figures);
-    met += more_met;
-    missed += more_missed;
+    for pair in &PAIRS {
+        let (more_met, more_missed) = pair.table(figures);
+        met += more_met;
+        missed += more_missed;
+    }
     if let Some(bytes) = goals::request_bytes(figures) {
         let verdict = if bytes >= REQUEST_BYTES {
             met += 1;
@@ -101,40 +103,73 @@ fn table(figures: &Figures) {
     println!("{met} goals met, {missed} missed");
 }
 
-/// What users have who are not root; how many goals that meets, and how many not.
-fn unprivileged(figures: &Figures) -> (usize, usize) {
-    println!(
-        "\n{:<24} {:>12} {:>13} {:>14}  {:<15} {:<10}",
-        "without root", "root's", "by service", "composefs-fuse", "service/root", "fuse/service"
-    );
-    let (mut met, mut missed) = (0, 0);
-    for (operation, row) in &figures.rows {
-        let Some(ratio) = row.ratio_of(System::Service, System::Composefs) else {
-            continue;
-        };
-        let goals = goals::BY_SERVICE;
-        let verdict = match goals.iter().find(|(name, _)| name == operation) {
-            None => String::new(),
-            Some((_, most)) if ratio <= *most => {
-                met += 1;
-                format!(" {most:.2} ok")
-            }
-            Some((_, most)) => {
-                missed += 1;
-                format!(" {most:.2} MISS")
-            }
-        };
-        let fuse = row.ratio_of(System::Fuse, System::Service);
+/// Two systems beside each other, and what the first may cost.
+struct Pair {
+    heading: &'static str,
+    system: System,
+    reference: System,
+    goals: &'static [(&'static str, f64)],
+    /// What is shown besides, and by what name.
+    besides: (System, &'static str),
+}
+
+const PAIRS: [Pair; 2] = [
+    Pair {
+        heading: "without root",
+        system: System::Service,
+        reference: System::Composefs,
+        goals: goals::BY_SERVICE,
+        besides: (System::Fuse, "fuse/service"),
+    },
+    Pair {
+        heading: "beside data inside",
+        system: System::Composefs,
+        reference: System::ErofsShared,
+        goals: goals::BESIDE_DATA,
+        besides: (System::ErofsData, "unshared/ours"),
+    },
+];
+
+impl Pair {
+    /// Prints a table; how many goals that meets, and how many not.
+    fn table(&self, figures: &Figures) -> (usize, usize) {
+        let (other, factor) = self.besides;
         println!(
-            "{operation:<24} {:>12} {:>13} {:>14}  {:<15} {}",
-            value(row, System::Composefs),
-            value(row, System::Service),
-            value(row, System::Fuse),
-            format!("{ratio:.3}{verdict}"),
-            fuse.map_or_else(|| "-".to_owned(), |fuse| format!("{fuse:.2}"))
+            "\n{:<24} {:>14} {:>14} {:>14}  {:<15} {factor:<13}",
+            self.heading,
+            self.reference.name(),
+            self.system.name(),
+            other.name(),
+            "ratio, goal",
         );
+        let (mut met, mut missed) = (0, 0);
+        for (operation, row) in &figures.rows {
+            let Some(ratio) = row.ratio_of(self.system, self.reference) else {
+                continue;
+            };
+            let verdict = match self.goals.iter().find(|(name, _)| name == operation) {
+                None => String::new(),
+                Some((_, most)) if ratio <= *most => {
+                    met += 1;
+                    format!(" {most:.2} ok")
+                }
+                Some((_, most)) => {
+                    missed += 1;
+                    format!(" {most:.2} MISS")
+                }
+            };
+            let besides = row.ratio_of(other, self.system);
+            println!(
+                "{operation:<24} {:>14} {:>14} {:>14}  {:<15} {}",
+                value(row, self.reference),
+                value(row, self.system),
+                value(row, other),
+                format!("{ratio:.3}{verdict}"),
+                besides.map_or_else(|| "-".to_owned(), |besides| format!("{besides:.2}"))
+            );
+        }
+        (met, missed)
     }
-    (met, missed)
 }
 
 fn value(row: &Row, system: System) -> String {
