@@ -10,6 +10,10 @@ use std::ops::AddAssign;
 /// How many lines of a program are repeated after a point that failed.
 const TOLD: u32 = 12;
 
+/// How much of the start, and how much of the end of such a line: of a command that failed, what it
+/// was comes first and the cause last.
+const END: usize = 240;
+
 /// Counts of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -241,12 +245,22 @@ impl<'a> Report<'a> {
         };
         *told += 1;
         if *told <= TOLD {
-            let line: String = line.chars().take(300).collect();
-            (self.tell)(format!("    {line}"));
+            (self.tell)(format!("    {}", both_ends(line)));
         } else if *told == TOLD + 1 {
             (self.tell)("    ...".into());
         }
     }
+}
+
+/// A long line without its middle.
+fn both_ends(line: &str) -> String {
+    let length = line.chars().count();
+    if length <= 2 * END {
+        return line.to_owned();
+    }
+    let start: String = line.chars().take(END).collect();
+    let end: String = line.chars().skip(length - END).collect();
+    format!("{start} ... {end}")
 }
 
 impl Program {
@@ -285,6 +299,14 @@ mod tests {
                 "t: 1 passed, 0 failed, 1 skipped"
             ]
         );
+    }
+
+    #[test]
+    fn the_middle_of_a_long_line_is_left_out() {
+        let line = format!("{}{}{}", "a".repeat(END), "b".repeat(9), "c".repeat(END));
+        let short = format!("{} ... {}", "a".repeat(END), "c".repeat(END));
+        assert_eq!(both_ends(&line), short);
+        assert_eq!(both_ends(&short[..100]), short[..100]);
     }
 
     #[test]
