@@ -24,6 +24,7 @@ pub const TOOLS: &[&str] = &[
     "t_interop",
     "t_kills",
     "t_lazy",
+    "t_lazy_faults",
     "t_mountd",
     "t_mountd_attacks",
     "t_mountd_many",

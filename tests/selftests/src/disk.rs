@@ -5,12 +5,18 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context, Result};
+use rustix::io::Errno;
+use rustix::mount::UnmountFlags;
 
 use crate::command::run;
 use crate::mount::Mount;
 use crate::setup;
+
+/// How long files may stay open that nobody needs any more.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Disk {
     backing: PathBuf,
@@ -111,6 +117,21 @@ impl Disk {
         }
         backing.sync_all().with_context(context)?;
         self.mount()
+    }
+
+    /// Takes the filesystem away, once whoever has something open on it has heard that it is to
+    /// be closed.
+    pub fn unmount(mut self) -> Result<()> {
+        let Some(mount) = self.mount.take() else {
+            return Ok(());
+        };
+        let begin = Instant::now();
+        while rustix::mount::unmount(mount.root(), UnmountFlags::empty()) == Err(Errno::BUSY) {
+            ensure!(begin.elapsed() < PATIENCE, "it stays in use");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        mount.forget();
+        Ok(())
     }
 
     fn mount(&mut self) -> Result<()> {

@@ -109,6 +109,35 @@ impl FetchService {
         Ok(count)
     }
 
+    /// How much memory its processes have, in bytes.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn memory(&self) -> Result<u64> {
+        let mut sum = 0;
+        for process in [self.keeper.id(), self.server()?] {
+            let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+            let line = status
+                .lines()
+                .find_map(|line| line.strip_prefix("RssAnon:"));
+            let kilobytes = line.and_then(|line| line.split_whitespace().next());
+            sum += kilobytes.context("no RssAnon")?.parse::<u64>()? * 1024;
+        }
+        Ok(sum)
+    }
+
+    /// How many descriptors its processes have.
+    ///
+    /// # Errors
+    /// If it is gone.
+    pub fn descriptors(&self) -> Result<usize> {
+        let mut count = 0;
+        for process in [self.keeper.id(), self.server()?] {
+            count += fs::read_dir(format!("/proc/{process}/fd"))?.count();
+        }
+        Ok(count)
+    }
+
     /// Waits until there are so many triggers.
     ///
     /// # Errors

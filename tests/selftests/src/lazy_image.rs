@@ -87,12 +87,15 @@ impl LazyImage {
         if path.exists() {
             fs::remove_dir_all(&path)?;
         }
-        let repository = Repository::at(&path);
-        self.know(&repository, sources)?;
-        Ok(repository)
+        self.repository_at(&path, sources)
     }
 
-    fn know(&self, repository: &Repository, sources: &[&str]) -> Result<()> {
+    /// The same at `path`, where there is none.
+    ///
+    /// # Errors
+    /// If not.
+    pub fn repository_at(&self, path: &Path, sources: &[&str]) -> Result<Repository> {
+        let repository = Repository::at(path);
         let file = text(&self.image.file)?;
         let mut arguments = vec![
             "fetch",
@@ -105,7 +108,8 @@ impl LazyImage {
         for source in sources {
             arguments.extend(["--from", source]);
         }
-        repository.run(&arguments).map(drop)
+        repository.run(&arguments)?;
+        Ok(repository)
     }
 
     /// Mounts it.
@@ -148,6 +152,22 @@ impl LazyImage {
     pub fn first(&self) -> Result<(&String, &Vec<u8>)> {
         self.files.first_key_value().context("no files")
     }
+}
+
+/// Removes all objects but the image.
+///
+/// # Errors
+/// If that fails.
+pub fn evict(repository: &Repository, image: &Image) -> Result<()> {
+    for directory in fs::read_dir(repository.path().join("objects"))? {
+        for object in fs::read_dir(directory?.path())? {
+            let path = object?.path();
+            if !path.ends_with(&image.digest[2..]) {
+                fs::remove_file(path)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How many objects there are, besides the image.

@@ -17,7 +17,7 @@ use composefs_selftests::command::run;
 use composefs_selftests::image;
 use composefs_selftests::kernel_log;
 use composefs_selftests::lazy::FetchService;
-use composefs_selftests::lazy_image::{objects, LazyImage, FILES};
+use composefs_selftests::lazy_image::{evict, objects, LazyImage, FILES};
 use composefs_selftests::nginx::Nginx;
 use composefs_selftests::setup::{self, drop_caches};
 use composefs_selftests::tap::{self, note, Case};
@@ -264,14 +264,7 @@ fn evicted(context: &mut LazyImage) -> Result<()> {
             "round {round}: {}",
             objects(&repository)?
         );
-        for directory in fs::read_dir(repository.path().join("objects"))? {
-            for object in fs::read_dir(directory?.path())? {
-                let path = object?.path();
-                if !path.ends_with(&context.image.digest[2..]) {
-                    fs::remove_file(path)?;
-                }
-            }
-        }
+        evict(&repository, &context.image)?;
         drop_caches()?;
     }
     // One that is something else is replaced as well.
