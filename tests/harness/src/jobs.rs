@@ -34,11 +34,12 @@ impl Jobs {
     /// Starts `composefs-harness ARGUMENTS` in a process group of its own. Its results go nowhere
     /// unless it is one that tells.
     pub fn start(&mut self, arguments: &[&str], tells: bool) -> Result<()> {
-        // Should this process be killed, the jobs end as well.
+        // Should this process be killed, the jobs end as well. They run the program that this one
+        // runs, which may have been built anew meanwhile.
         let mut command = Command::new("setpriv");
         command
             .args(["--pdeathsig", "TERM"])
-            .arg(std::env::current_exe()?)
+            .arg(format!("/proc/{}/exe", std::process::id()))
             .args(arguments)
             .env(FAILURE, self.failure.path())
             .stdin(Stdio::null())
