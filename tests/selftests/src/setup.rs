@@ -6,6 +6,7 @@
 //! | `PAYLOAD` | what is under test: `composefs.ko`, `bin/mkcomposefs`; and `peers/cfsctl`, `corpus` | `/opt/composefs` |
 //! | `SCRATCH` | a writable directory on a filesystem with fs-verity | `/scratch` |
 //! | `CONTAINERS` | the root that has docker-registry, skopeo and umoci | a disk with that label |
+//! | `COMPOSEFS_SELFTEST_POINTS` | the numbers of the test points that are wanted, in that order | unset: all |
 //! | `COMPOSEFS_SELFTEST_INCUMBENT` | if set, mount with composefs 1.0.8 (EROFS + overlayfs) instead of the driver: a control, to tell a fault of a test from one of the driver | unset |
 
 use std::env;
