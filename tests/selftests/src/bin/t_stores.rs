@@ -2,15 +2,17 @@
 //! Stores on other filesystems, and in great number.
 #![forbid(unsafe_code)]
 
-use std::fs::{self, File};
+use std::fs::{self, File, FileTimes};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::{Duration, SystemTime};
 
 use anyhow::{bail, ensure, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
+use composefs_selftests::disk::Disk;
 use composefs_selftests::image::{build, build_into, from_dump, Image};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
@@ -263,6 +265,7 @@ fn escapes(context: &mut Context) -> Result<()> {
         ("parent", "../outside"),
         ("absolute", &absolute.to_string_lossy()),
         ("up-and-down", "inside/../../outside"),
+        ("up-and-back", "../inside/object"),
         ("link", "link"),
         ("through-link", "directory/outside"),
         ("link-within", "within/object"),
@@ -327,6 +330,27 @@ fn verified(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// That an object was read leaves no trace, not even the time of it.
+fn untouched(context: &mut Context) -> Result<()> {
+    let directory = context.directory("untouched")?;
+    let disk = Disk::create(&directory, 64 << 20)?;
+    let root = disk.root().to_string_lossy().into_owned();
+    run("mount", ["-o", "remount,strictatime", &root])?;
+    let (source, store) = (context.work.join("source"), disk.root().join("store"));
+    let image = build_into(&setup::mkcomposefs(), &source, &directory, &store, &[])?;
+    let object = image.object(&basic_tree::content(FILE));
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let accessed = || fs::metadata(&object).and_then(|data| data.accessed());
+    File::open(&object)?.set_times(FileTimes::new().set_accessed(time))?;
+
+    let mount = image.request().at(&context.target())?;
+    basic_tree::expect_content(mount.root(), FILE)?;
+    ensure!(accessed()? == time, "{:?}", accessed()?);
+    fs::read(&object)?;
+    ensure!(accessed()? != time, "the disk keeps no times of access");
+    mount.unmount()
+}
+
 const CASES: &[Case<Context>] = &[
     ("500 basedirs, and not one more", many_basedirs),
     ("a store on tmpfs", on_tmpfs),
@@ -339,6 +363,7 @@ const CASES: &[Case<Context>] = &[
     ),
     ("objects outside of the store", escapes),
     ("files that are verified, and files that are not", verified),
+    ("objects are left as they are", untouched),
 ];
 
 fn main() -> ExitCode {
