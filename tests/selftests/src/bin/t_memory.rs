@@ -16,7 +16,7 @@ use composefs_selftests::basic_tree;
 use composefs_selftests::command::run;
 use composefs_selftests::compare::{expect_equal, Links};
 use composefs_selftests::fs_context::FsContext;
-use composefs_selftests::image::{build, replace, Image};
+use composefs_selftests::image::{build, from_dump, replace, Image};
 use composefs_selftests::memory::{self, inodes, no_inodes};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
@@ -260,14 +260,16 @@ fn leaks(_: &mut Context) -> Result<()> {
 /// The group that mounts.
 const CGROUP: &str = "/sys/fs/cgroup/mounts";
 
+/// One of the group's counts of memory.
+fn of_group(key: &str) -> Result<i64> {
+    let text = fs::read_to_string(format!("{CGROUP}/memory.stat"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key));
+    let line = line.with_context(|| format!("no {key}in {text}"))?;
+    Ok(line.trim().parse()?)
+}
+
 /// What the group has of the kernel's memory besides objects of slabs and the like: whole pages.
 fn pages_of_group() -> Result<i64> {
-    let text = fs::read_to_string(format!("{CGROUP}/memory.stat"))?;
-    let value = |key: &str| -> Result<i64> {
-        let line = text.lines().find_map(|line| line.strip_prefix(key));
-        let line = line.with_context(|| format!("no {key}in {text}"))?;
-        Ok(line.trim().parse()?)
-    };
     let others = [
         "slab ",
         "kernel_stack ",
@@ -275,8 +277,23 @@ fn pages_of_group() -> Result<i64> {
         "percpu ",
         "vmalloc ",
     ];
-    let others = others.iter().map(|&key| value(key)).sum::<Result<i64>>()?;
-    Ok(value("kernel ")? - others)
+    let others = others
+        .iter()
+        .map(|&key| of_group(key))
+        .sum::<Result<i64>>()?;
+    Ok(of_group("kernel ")? - others)
+}
+
+/// Runs something in the group.
+fn in_group<R>(run: impl FnOnce() -> Result<R>) -> Result<R> {
+    let root = Path::new("/sys/fs/cgroup");
+    fs::write(root.join("cgroup.subtree_control"), "+memory").context("cgroup")?;
+    setup::create_dir(Path::new(CGROUP))?;
+    fs::write(format!("{CGROUP}/cgroup.procs"), "0")?;
+    let result = run();
+    fs::write(root.join("cgroup.procs"), "0")?;
+    fs::remove_dir(CGROUP)?;
+    result
 }
 
 /// Copies of blocks, which are kept where an image has no fs-verity, count for who mounts and looks.
@@ -284,11 +301,7 @@ fn accounted(context: &mut Context) -> Result<()> {
     const MOUNTS: usize = 20;
     // Of the sixteen that are kept for each.
     const LEAST: i64 = 12 * 4096 * MOUNTS as i64;
-    let root = Path::new("/sys/fs/cgroup");
-    fs::write(root.join("cgroup.subtree_control"), "+memory").context("cgroup")?;
-    setup::create_dir(Path::new(CGROUP))?;
-    fs::write(format!("{CGROUP}/cgroup.procs"), "0")?;
-    let mount = || -> Result<i64> {
+    let grown = in_group(|| {
         let before = pages_of_group()?;
         let mut mounts = Vec::new();
         for number in 0..MOUNTS {
@@ -304,13 +317,43 @@ fn accounted(context: &mut Context) -> Result<()> {
         let after = pages_of_group()?;
         mounts.into_iter().try_for_each(Mount::unmount)?;
         Ok(after - before)
-    };
-    let grown = mount();
-    fs::write(root.join("cgroup.procs"), "0")?;
-    let grown = grown?;
+    })?;
     note(format_args!("{grown} bytes of pages for {MOUNTS} mounts"));
     ensure!(grown >= LEAST, "only {grown} bytes, not {LEAST}");
-    Ok(fs::remove_dir(CGROUP)?)
+    Ok(())
+}
+
+/// So do inodes, and the targets of symlinks that were followed, for who looks at them.
+fn accounted_inodes(context: &mut Context) -> Result<()> {
+    const LINKS: usize = 2000;
+    const TARGET: usize = 1000;
+    let target = "t".repeat(TARGET);
+    let line = |number| format!("/{number} {TARGET} 120777 1 0 0 0 0.0 {target} - -\n");
+    let image = context.work.join("links");
+    from_dump(&image, &(0..LINKS).map(line).collect::<String>())?;
+    let mount = Request::new(&image).at(&context.target())?;
+    let links: Vec<_> = (0..LINKS)
+        .map(|number| mount.join(number.to_string()))
+        .collect();
+    let (of_inodes, of_targets) = in_group(|| {
+        let before = of_group("slab ")?;
+        for link in &links {
+            fs::symlink_metadata(link)?;
+        }
+        let seen = of_group("slab ")?;
+        for link in &links {
+            fs::read_link(link)?;
+        }
+        Ok((seen - before, of_group("slab ")? - seen))
+    })?;
+    note(format_args!("{of_inodes} bytes, {of_targets} of targets"));
+    mount.unmount()?;
+    // There are names as well, but they take less.
+    let least = (LINKS * 500) as i64;
+    ensure!(of_inodes >= least, "inodes: only {of_inodes} bytes");
+    let least = (LINKS * TARGET) as i64 * 9 / 10;
+    ensure!(of_targets >= least, "targets: only {of_targets} bytes");
+    Ok(())
 }
 
 const CASES: &[Case<Context>] = &[
@@ -322,6 +365,10 @@ const CASES: &[Case<Context>] = &[
     ("verity raised over cached files", raised),
     ("what is kept counts for who mounts", accounted),
     ("kmemleak", leaks),
+    (
+        "inodes and symlinks count for who looks at them",
+        accounted_inodes,
+    ),
 ];
 
 fn main() -> ExitCode {
