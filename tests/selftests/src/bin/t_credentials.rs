@@ -3,7 +3,7 @@
 //! read every file has no others here, and whoever uses the mount brings none.
 #![forbid(unsafe_code)]
 
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::{chown, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -12,7 +12,7 @@ use anyhow::{anyhow, ensure, Context as _, Result};
 use composefs_selftests::basic_tree::{self, content, expect_content};
 use composefs_selftests::command::{failure, output};
 use composefs_selftests::fs_context::FsContext;
-use composefs_selftests::image::Image;
+use composefs_selftests::image::{from_dump, Image};
 use composefs_selftests::kernel_log::of_failing_open;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::setup;
@@ -268,6 +268,35 @@ fn capabilities_of_users(context: &mut Context) -> Result<()> {
     result
 }
 
+/// Whoever could not make a device node gets none by mounting an image that has one.
+fn devices(context: &mut Context) -> Result<()> {
+    let image = context.work.join("device");
+    from_dump(&image, "/null 0 20666 1 0 0 259 0.0 - - -\n")?;
+    let target = context.target();
+    setup::create_dir(&target)?;
+    let open = || {
+        let opened = File::open(target.join("null"));
+        opened.map_err(|error| Errno::from_io_error(&error))
+    };
+    let mut mount = Command::new("mount");
+    mount
+        .args(["-i", "-t", "composefs"])
+        .arg(&image)
+        .arg(&target);
+    output(&mut mount)?;
+    let mounted = Mount::adopt(&target);
+    ensure!(open().is_ok(), "root has no device: {:?}", open());
+    mounted.unmount()?;
+
+    let mut mount = Command::new("setpriv");
+    mount.args(["--bounding-set=-mknod", "mount", "-i", "-t", "composefs"]);
+    output(mount.arg(&image).arg(&target))?;
+    let mounted = Mount::adopt(&target);
+    let opened = open().map(drop);
+    ensure!(opened == Err(Some(Errno::ACCESS)), "{opened:?}");
+    mounted.unmount()
+}
+
 const CASES: &[Case<Context>] = &[
     ("an object that the mounter may not read", objects),
     ("an object that only the mounter may read", others_rights),
@@ -277,6 +306,7 @@ const CASES: &[Case<Context>] = &[
     ("a basedir that the mounter may not reach", basedir),
     ("a mount that another has begun", begun_by_another),
     ("capabilities of who is not root", capabilities_of_users),
+    ("devices of who may not make them", devices),
 ];
 
 fn main() -> ExitCode {
