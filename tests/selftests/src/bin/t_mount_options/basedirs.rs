@@ -8,6 +8,7 @@ use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::fs_context::FsContext;
 use composefs_selftests::image::replace;
+use composefs_selftests::kernel_log::of_failing_open;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
 use rustix::io::Errno;
@@ -64,7 +65,15 @@ pub fn wrong_before_right(context: &mut Context) -> Result<()> {
     let other = context.plain_store("wrong-store")?;
     let request = context.bare().basedir(&other).basedir(&context.image.store);
     context.works(&request)?;
-    context.refuses_file(&context.bare().basedir(&other))
+    context.refuses_file(&context.bare().basedir(&other))?;
+    // Nor is what is wrong with it hidden by a basedir that has none.
+    let empty = context.work.join("empty");
+    setup::create_dir(&empty)?;
+    let request = context.bare().basedir(&other).basedir(&empty);
+    let mount = request.at(&context.target())?;
+    let said = of_failing_open(&mount.join(FILE), Errno::IO)?.concat();
+    ensure!(said.contains("has no fs-verity"), "{said}");
+    Ok(())
 }
 
 pub fn odd_basedirs(context: &mut Context) -> Result<()> {

@@ -12,7 +12,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{bail, ensure, Context as _, Result};
 use composefs_selftests::basic_tree;
 use composefs_selftests::command::{output, run};
-use composefs_selftests::image::{build_into, from_dump, replace, Image};
+use composefs_selftests::image::{build_into, enable_verity, from_dump, replace, Image};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case, Skip};
@@ -308,6 +308,22 @@ fn special_sources(context: &mut Context) -> Result<()> {
     Ok(())
 }
 
+/// An image that has its digest is whole only if all of its objects have theirs.
+fn asked_of_objects(context: &mut Context) -> Result<()> {
+    let image = context.work.join("no-digest");
+    let digest = enable_verity(&image)?;
+    let store = context.work.join("no-digest-store");
+    let request = || Request::new(&image).basedir(&store);
+    context.works(&request())?;
+    context.refuses_file(&request().digest(&digest))?;
+    for (key, value) in [("verity", "off"), ("verity", "on"), ("verity_check", "1")] {
+        let request = request().digest(&digest).set(key, value);
+        request.refused(&context.target(), Errno::INVAL, &["contradict"])?;
+    }
+    // What is only compared asks for nothing.
+    context.works(&request().set("image_digest", &digest))
+}
+
 const CASES: &[Case<Context>] = &[
     ("digest, with and without its algorithm", digest),
     ("every spelling of verity", verity_spellings),
@@ -352,6 +368,7 @@ const CASES: &[Case<Context>] = &[
     ("mount(2) and mount(8)", old_mount_api),
     ("a store on btrfs", btrfs_store),
     ("sources that are no regular files", special_sources),
+    ("what digest= asks of objects", asked_of_objects),
 ];
 
 fn main() -> ExitCode {
