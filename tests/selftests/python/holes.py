@@ -14,6 +14,7 @@ while position < size:
     assert not any(content[position:data]), "data in the hole %d..%d" % (position, data)
     if data == size:
         break
+    assert os.lseek(fd, 0, os.SEEK_CUR) == data
     position = os.lseek(fd, data, os.SEEK_HOLE)
     assert data < position <= size, (data, position)
 fails(errno.ENXIO, os.lseek, fd, size, os.SEEK_DATA)
