@@ -67,6 +67,10 @@ test-packages: ## install them in Debian systems, boot those, remove them (half 
 test-boot: ## boot Debian systems whose root is an image: initramfs-tools, dracut, ostree, Secure Boot
 	@scripts/test-boot
 
+.PHONY: test-mutants
+test-mutants: ## break the driver in many small ways, each of which a test has to notice
+	@scripts/mutants
+
 .PHONY: test-forky
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky
 	@scripts/test --suite forky

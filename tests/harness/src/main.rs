@@ -25,6 +25,7 @@ mod kernel;
 mod libtest;
 mod machine;
 mod module;
+mod mutants;
 mod overlay;
 mod packages;
 mod payload;
@@ -88,6 +89,7 @@ enum Command {
     TestFresh(fresh::Options),
     TestPackages(packages::Options),
     TestBoot(boot::Options),
+    Mutants(mutants::Options),
     Bench(bench::Options),
     BenchFetch(bench_fetch::Options),
     BenchPull(bench_pull::Options),
@@ -248,6 +250,7 @@ fn run(command: Command) -> Result<i32> {
         Command::TestFresh(options) => return Ok(i32::from(!fresh::run(&options)?)),
         Command::TestPackages(options) => return Ok(i32::from(!packages::run(&options)?)),
         Command::TestBoot(options) => return Ok(i32::from(!boot::run(&options)?)),
+        Command::Mutants(options) => return Ok(i32::from(!mutants::run(&options)?)),
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
         Command::BenchFetch(options) => return bench_fetch::run(&options),
         Command::BenchPull(options) => return bench_pull::run(&options),

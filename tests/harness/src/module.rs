@@ -2,8 +2,8 @@
 //! The module, built out of tree.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
-use std::process::Stdio;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::{bail, Context, Result};
 use clap::Args;
@@ -32,6 +32,24 @@ pub struct Options {
     pub make: Vec<String>,
 }
 
+/// Where the module is below the directory that it is built in.
+pub const BUILT: &str = "fs/composefs/composefs.ko";
+
+/// The make of a suite's kernel, to build the module of the sources in one directory into another; the
+/// caller adds the target.
+pub fn make(suite: Suite, sources: &Path, out: &Path) -> Result<Command> {
+    let mut make = Toolchain::of(suite)?.command(&[], "make")?;
+    make.args(["--no-print-directory", "-C"])
+        .arg(Kernel::of(suite)?.tree())
+        .arg(format!("-j{}", std::thread::available_parallelism()?))
+        .arg(format!("M={}", sources.canonicalize()?.display()))
+        .arg(format!("MO={}", out.display()))
+        .args(suite.arch().make_variables())
+        .args(["CONFIG_COMPOSEFS_FS=m", "CONFIG_DEBUG_INFO_BTF_MODULES="])
+        .current_dir(sources);
+    Ok(make)
+}
+
 /// Builds the module, and gives its path in the checkout.
 pub fn build(options: &Options) -> Result<PathBuf> {
     let suite = options.suite.unwrap_or(Suite::Trixie);
@@ -47,24 +65,13 @@ pub fn build(options: &Options) -> Result<PathBuf> {
     let own = File::create(place::build(&format!(".lock-{release}"))?)?;
     lock(&own, false, "module: another run is building it")?;
 
-    let mut make = toolchain.command(&[], "make")?;
-    make.args(["--no-print-directory", "-C"])
-        .arg(kernel.tree())
-        .arg(format!("-j{}", std::thread::available_parallelism()?))
-        .arg(format!(
-            "M={}",
-            place::checkout("").canonicalize()?.display()
-        ))
-        .arg(format!("MO={}", out.display()))
-        .args(suite.arch().make_variables())
-        .args(["CONFIG_COMPOSEFS_FS=m", "CONFIG_DEBUG_INFO_BTF_MODULES="]);
+    let mut make = make(suite, &place::checkout(""), &out)?;
     if options.lint {
         make.args(["CLIPPY=1", "W=1e"]);
     }
-    make.args(&options.make)
-        .arg("modules")
-        .current_dir(place::checkout(""));
     let status = make
+        .args(&options.make)
+        .arg("modules")
         .stdin(Stdio::null())
         .stdout(std::io::stderr())
         .status()?;
@@ -74,7 +81,7 @@ pub fn build(options: &Options) -> Result<PathBuf> {
     if options.lint {
         return Ok(out);
     }
-    let module = out.join("fs/composefs/composefs.ko");
+    let module = out.join(BUILT);
     process::run(
         toolchain
             .command(&[], "env")?
