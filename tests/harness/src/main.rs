@@ -26,6 +26,7 @@ mod libtest;
 mod machine;
 mod module;
 mod mutants;
+mod others;
 mod overlay;
 mod packages;
 mod payload;
@@ -42,6 +43,7 @@ mod suites;
 mod system;
 mod tap;
 mod toolchain;
+mod unionmount;
 mod updates;
 mod versions;
 mod vm;
@@ -93,6 +95,9 @@ enum Command {
     Bench(bench::Options),
     BenchFetch(bench_fetch::Options),
     BenchPull(bench_pull::Options),
+    Unionmount(unionmount::Options),
+    /// What others' test suites have said, as a table for Documentation/testing.md
+    SuitesTable,
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
     Demo,
     /// Mounts damaged images in the debug kernel and looks at them from all sides
@@ -254,6 +259,8 @@ fn run(command: Command) -> Result<i32> {
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
         Command::BenchFetch(options) => return bench_fetch::run(&options),
         Command::BenchPull(options) => return bench_pull::run(&options),
+        Command::Unionmount(options) => return unionmount::run(&options),
+        Command::SuitesTable => return others::table(),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {
             count,

@@ -132,7 +132,7 @@ struct Program {
 /// Reads the output line by line, and tells of each program as it ends.
 pub struct Report<'a> {
     program: Option<Program>,
-    counts: Counts,
+    ended: Vec<(String, Counts)>,
     tell: &'a mut (dyn FnMut(String) + Send),
 }
 
@@ -140,7 +140,7 @@ impl<'a> Report<'a> {
     pub fn new(tell: &'a mut (dyn FnMut(String) + Send)) -> Self {
         Self {
             program: None,
-            counts: Counts::default(),
+            ended: Vec::new(),
             tell,
         }
     }
@@ -196,9 +196,18 @@ impl<'a> Report<'a> {
     }
 
     /// The counts, when there is no more.
-    pub fn finish(mut self) -> Counts {
+    pub fn finish(self) -> Counts {
+        let mut counts = Counts::default();
+        for (_, some) in self.finish_each() {
+            counts += some;
+        }
+        counts
+    }
+
+    /// The counts of each program, when there is no more.
+    pub fn finish_each(mut self) -> Vec<(String, Counts)> {
         self.end_unfinished();
-        self.counts
+        self.ended
     }
 
     fn end_unfinished(&mut self) {
@@ -221,6 +230,8 @@ impl<'a> Report<'a> {
         let end = match status {
             0 => None,
             124 | 137 => Some("took too long, and was stopped".into()),
+            // kselftest's status for what is skipped, where it says so.
+            4 if program.counts.failed == 0 && program.counts.skipped > 0 => None,
             // Points that failed explain it.
             _ if program.counts.failed > 0 || fault.is_some() => None,
             _ => Some(format!("exit status {status}")),
@@ -230,7 +241,7 @@ impl<'a> Report<'a> {
             self.fault(&mut program, &fault);
         }
         (self.tell)(format!("{}: {}", program.name, program.counts));
-        self.counts += program.counts;
+        self.ended.push((program.name, program.counts));
     }
 
     fn fault(&mut self, program: &mut Program, what: &str) {
@@ -361,7 +372,11 @@ mod tests {
     fn a_whole_program_is_skipped_or_bails_out() {
         assert_eq!(
             report("#begin t\n1..0 # SKIP no kernel\n#end t 4\n").0,
-            Counts::of(0, 1, 1)
+            Counts::of(0, 0, 1)
+        );
+        assert_eq!(
+            report("#begin t\n1..1\nok 1 a\n#end t 4\n").0,
+            Counts::of(1, 1, 0)
         );
         assert_eq!(
             report("#begin t\n1..0 # SKIP no kernel\n#end t 0\n").0,

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Test suites of others, which a user has: how they run in a guest, and what came out of them.
+//!
+//! Nothing of them is in this repository, nor where they come from.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{bail, Result};
+use serde_json::{json, Value};
+
+use crate::kernel::Kernel;
+use crate::suite::Suite;
+use crate::tap::{Counts, Report};
+use crate::{guest, note, payload, place, process, qemu, vm};
+
+/// What a runner ends with if it has nothing to run: kselftest's status for that.
+pub const SKIPPED: i32 = 4;
+
+/// The kernel that they run on.
+const SUITE: Suite = Suite::Trixie;
+
+/// Says that nothing is run because the user named no tree.
+pub fn without_tree(name: &str) -> i32 {
+    println!("{name}: SKIPPED: no tree of the suite: --tree says where one is");
+    SKIPPED
+}
+
+/// A run of such a suite.
+pub struct Run {
+    name: &'static str,
+    logs: PathBuf,
+}
+
+impl Run {
+    /// With the module and the tools in its payload.
+    pub fn new(name: &'static str) -> Result<Self> {
+        let logs = place::build(&format!("suites/{name}/x"))?.with_file_name("");
+        let _ = fs::remove_dir_all(&logs);
+        fs::create_dir_all(&logs)?;
+        let run = Self { name, logs };
+        guest::root_image(SUITE.arch())?;
+        payload::make(&payload::Options {
+            tests: false,
+            bench: false,
+            suite: SUITE,
+            module: None,
+            part: None,
+            dir: run.payload(),
+        })?;
+        Ok(run)
+    }
+
+    pub fn payload(&self) -> PathBuf {
+        self.logs.join("payload")
+    }
+
+    /// Copies a tree into the payload.
+    pub fn copy(&self, from: &Path, name: &str) -> Result<()> {
+        let to = self.payload().join(name);
+        process::run(Command::new("cp").arg("-a").args([from, to.as_path()]))
+    }
+
+    /// Runs a command, which prints TAP between lines `#begin NAME` and `#end NAME STATUS`; whether
+    /// nothing failed. The counts for each of these names are kept for the table.
+    pub fn guest(self, command: &[String], machine: qemu::Machine) -> Result<bool> {
+        let Self { name, logs } = &self;
+        let kernel = Kernel::of(SUITE)?.release;
+        note!("{name}: running on {kernel}");
+        let options = vm::Options {
+            payload: Some(self.payload()),
+            timeout: Some(0),
+            machine,
+            suite: SUITE,
+            log: Some(logs.join("console.log")),
+        };
+        let mut tap = File::create(logs.join("tap"))?;
+        let mut tell = |line: String| println!("{line}");
+        let mut report = Report::new(&mut tell);
+        let mut take = |line: &[u8]| {
+            let _ = tap.write_all(line);
+            report.line(String::from_utf8_lossy(line).trim_end_matches('\n'));
+        };
+        let command = command.iter().map(Into::into).collect();
+        let status = vm::run(&options, &vm::Program::Command(command), &mut take)?;
+        let each = report.finish_each();
+        fs::remove_dir_all(self.payload())?;
+        keep(name, &each, &kernel)?;
+
+        let mut counts = Counts::default();
+        each.iter().for_each(|(_, some)| counts += *some);
+        println!("{name}: {counts} on {kernel}");
+        if status != 0 && counts.failed == 0 {
+            bail!(
+                "{name}: status {status}: see above, and {}",
+                logs.join("console.log").display()
+            );
+        }
+        Ok(counts.is_good())
+    }
+}
+
+/// Where the counts of a suite are kept.
+fn counts_file(name: &str) -> Result<PathBuf> {
+    place::build(&format!("suites/{name}.json"))
+}
+
+/// Keeps counts beside those of what was not run this time.
+fn keep(name: &str, each: &[(String, Counts)], kernel: &str) -> Result<()> {
+    let file = counts_file(name)?;
+    let mut kept = read(&file);
+    for (part, counts) in each {
+        let Counts {
+            passed,
+            failed,
+            skipped,
+        } = counts;
+        let value =
+            json!({"passed": passed, "failed": failed, "skipped": skipped, "kernel": kernel});
+        kept.insert(part.clone(), value);
+    }
+    Ok(fs::write(file, serde_json::to_vec_pretty(&kept)?)?)
+}
+
+/// What is in such a file, by the names of parts.
+fn read(file: &Path) -> BTreeMap<String, Value> {
+    let text = fs::read(file).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// `scripts/harness suites-table`: all counts that are kept, as a table of Markdown.
+pub fn table() -> Result<i32> {
+    println!("| suite | part | passed | failed | skipped | kernel |");
+    println!("| --- | --- | --- | --- | --- | --- |");
+    for name in ["unionmount", "kselftest", "xfstests"] {
+        for (part, value) in read(&counts_file(name)?) {
+            let number = |what: &str| value[what].as_u64().unwrap_or_default();
+            println!(
+                "| {name} | {part} | {} | {} | {} | {} |",
+                number("passed"),
+                number("failed"),
+                number("skipped"),
+                value["kernel"].as_str().unwrap_or_default()
+            );
+        }
+    }
+    Ok(0)
+}
