@@ -22,6 +22,7 @@ mod fuzz;
 mod guest;
 mod jobs;
 mod kernel;
+mod kselftest;
 mod libtest;
 mod machine;
 mod module;
@@ -96,6 +97,7 @@ enum Command {
     BenchFetch(bench_fetch::Options),
     BenchPull(bench_pull::Options),
     Unionmount(unionmount::Options),
+    Kselftest(kselftest::Options),
     /// What others' test suites have said, as a table for Documentation/testing.md
     SuitesTable,
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
@@ -260,6 +262,7 @@ fn run(command: Command) -> Result<i32> {
         Command::BenchFetch(options) => return bench_fetch::run(&options),
         Command::BenchPull(options) => return bench_pull::run(&options),
         Command::Unionmount(options) => return unionmount::run(&options),
+        Command::Kselftest(options) => return kselftest::run(&options),
         Command::SuitesTable => return others::table(),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {

@@ -99,6 +99,7 @@ pub fn build_in_tree(log: &Log) -> Result<()> {
         "fs/Kconfig",
         "fs/Makefile",
         "Documentation/filesystems/index.rst",
+        "tools/testing/selftests/Makefile",
     ];
     log.run(
         overlay

@@ -3,7 +3,7 @@
 //!
 //! | variable  | meaning | default |
 //! | --- | --- | --- |
-//! | `PAYLOAD` | what is under test: `composefs.ko`, `bin/mkcomposefs`; and `peers/cfsctl`, `corpus` | `/opt/composefs` |
+//! | `PAYLOAD` | what is under test: `composefs.ko`, `bin/mkcomposefs`; and `peers/cfsctl`, `corpus` | where the program is, if `bin` is there (as kselftest installs it), or `/opt/composefs` |
 //! | `SCRATCH` | a writable directory on a filesystem with fs-verity | `/scratch` |
 //! | `CONTAINERS` | the root that has docker-registry, skopeo and umoci | a disk with that label |
 //! | `COMPOSEFS_SELFTEST_POINTS` | the numbers of the test points that are wanted, in that order | unset: all |
@@ -31,7 +31,17 @@ pub const LIBRARIES: &str = if cfg!(target_arch = "aarch64") {
 };
 
 pub fn payload() -> PathBuf {
-    env::var_os("PAYLOAD").map_or_else(|| "/opt/composefs".into(), PathBuf::from)
+    let beside = || {
+        let directory = env::current_exe().ok()?.parent()?.to_path_buf();
+        directory
+            .join("bin/mkcomposefs")
+            .exists()
+            .then_some(directory)
+    };
+    env::var_os("PAYLOAD")
+        .map(PathBuf::from)
+        .or_else(beside)
+        .unwrap_or_else(|| "/opt/composefs".into())
 }
 
 pub fn scratch() -> PathBuf {
@@ -93,8 +103,16 @@ pub fn load_module() -> Result<()> {
     if incumbent() {
         return load_incumbent();
     }
+    if !rustix::process::geteuid().is_root() {
+        return Err(Skip("needs root".into()).into());
+    }
     if !is_registered("composefs")? {
         let module = payload().join("composefs.ko");
+        // As a part of a kernel's own tests, it is the kernel's to bring it.
+        if env::var_os("PAYLOAD").is_none() && !module.exists() {
+            return modprobe("composefs")
+                .map_err(|_| Skip("this kernel has no composefs".into()).into());
+        }
         command::run("insmod", [&module]).context("loading the module under test")?;
     }
     if !is_registered("composefs")? {
@@ -145,7 +163,15 @@ pub fn is_registered(filesystem: &str) -> Result<bool> {
 
 /// An empty directory of this name in the scratch area; what an earlier run left there is removed.
 pub fn work_directory(name: &str) -> Result<PathBuf> {
-    let directory = scratch().join(name);
+    let scratch = scratch();
+    if !scratch.is_dir() {
+        let reason = format!(
+            "no {}: SCRATCH names a directory on a file system with fs-verity",
+            scratch.display()
+        );
+        return Err(Skip(reason).into());
+    }
+    let directory = scratch.join(name);
     if directory.exists() {
         fs::remove_dir_all(&directory)
             .with_context(|| format!("removing {}", directory.display()))?;

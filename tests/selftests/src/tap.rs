@@ -40,7 +40,8 @@ pub fn note(text: impl fmt::Display) {
 /// Only the cases whose numbers are in `COMPOSEFS_SELFTEST_POINTS`, where there is that, and in the
 /// order that they have there.
 ///
-/// Returns failure if any case failed, so that the status alone tells too.
+/// Returns failure if any case failed, so that the status alone tells too, and kselftest's status
+/// for what is skipped if `setup` skips.
 pub fn run<C>(setup: impl FnOnce() -> Result<C>, cases: &[Case<C>]) -> ExitCode {
     println!("TAP version 13");
     println!("1..{}", cases.len() + 1);
@@ -57,6 +58,7 @@ pub fn run<C>(setup: impl FnOnce() -> Result<C>, cases: &[Case<C>]) -> ExitCode 
         .into_iter()
         .filter_map(|number| Some((number, cases.get(number.checked_sub(1)?)?)));
 
+    let mut is_skipped = false;
     match setup() {
         Ok(mut context) => {
             for (number, (name, case)) in wanted {
@@ -65,6 +67,7 @@ pub fn run<C>(setup: impl FnOnce() -> Result<C>, cases: &[Case<C>]) -> ExitCode 
         }
         Err(error) => {
             let skip = error.downcast_ref::<Skip>().map(|skip| skip.0.clone());
+            is_skipped = skip.is_some();
             for (number, (name, _)) in wanted {
                 let result = match &skip {
                     Some(reason) => Skip(reason.clone()).into(),
@@ -79,8 +82,11 @@ pub fn run<C>(setup: impl FnOnce() -> Result<C>, cases: &[Case<C>]) -> ExitCode 
         "the kernel reports no fault",
         log.and_then(|mut log| log.expect_no_fault()),
     );
-    report.finish()
+    report.finish(is_skipped)
 }
+
+/// What kselftest takes for "skipped".
+const SKIPPED: u8 = 4;
 
 #[derive(Default)]
 struct Report {
@@ -110,11 +116,14 @@ impl Report {
         }
     }
 
-    fn finish(self) -> ExitCode {
+    fn finish(self, is_skipped: bool) -> ExitCode {
         note(format_args!(
-            "Totals: pass:{} fail:{} skip:{}",
+            "Totals: pass:{} fail:{} xfail:0 xpass:0 skip:{} error:0",
             self.passed, self.failed, self.skipped
         ));
-        ExitCode::from(u8::from(self.failed > 0))
+        ExitCode::from(match (self.failed, is_skipped) {
+            (0, true) => SKIPPED,
+            (failed, _) => u8::from(failed > 0),
+        })
     }
 }
