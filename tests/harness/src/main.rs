@@ -48,6 +48,7 @@ mod unionmount;
 mod updates;
 mod versions;
 mod vm;
+mod xfstests;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -98,6 +99,7 @@ enum Command {
     BenchPull(bench_pull::Options),
     Unionmount(unionmount::Options),
     Kselftest(kselftest::Options),
+    Xfstests(xfstests::Options),
     /// What others' test suites have said, as a table for Documentation/testing.md
     SuitesTable,
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
@@ -263,6 +265,7 @@ fn run(command: Command) -> Result<i32> {
         Command::BenchPull(options) => return bench_pull::run(&options),
         Command::Unionmount(options) => return unionmount::run(&options),
         Command::Kselftest(options) => return kselftest::run(&options),
+        Command::Xfstests(options) => return xfstests::run(&options),
         Command::SuitesTable => return others::table(),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {

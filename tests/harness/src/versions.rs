@@ -25,7 +25,9 @@ use crate::arch::Arch;
 use crate::artifact::{lock, Moved};
 use crate::process::Log;
 use crate::suite::{Archive, Suite};
-use crate::{containers, deb, emulator, guest, machine, note, peers, place, registry, toolchain};
+use crate::{
+    containers, deb, emulator, guest, machine, note, peers, place, registry, toolchain, xfstests,
+};
 
 /// After this, the mirror is asked for newer ones.
 const GOOD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -223,6 +225,7 @@ fn choose(packages: &[Package], arch: Arch) -> Result<Versions> {
         peers::C_PACKAGES,
         deb::PACKAGES,
         registry::PACKAGES,
+        xfstests::PACKAGES,
     ]
     .concat()
     .into_iter()
