@@ -86,3 +86,32 @@ fn install(to: &Path, log: &Log) -> Result<()> {
     }
     log.run(&mut overlay.around(&make))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+
+    use super::*;
+    use crate::programs::TOOLS;
+
+    #[test]
+    fn every_test_of_the_driver_is_a_program_of_kselftest() -> Result<()> {
+        let mut programs = BTreeSet::new();
+        for entry in fs::read_dir(place::checkout("tests/selftests/src/bin"))? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            let name = name.trim_end_matches(".rs");
+            if name.starts_with("t_") && !TOOLS.contains(&name) {
+                programs.insert(name.to_owned());
+            }
+        }
+        let makefile = fs::read_to_string(place::checkout("tests/selftests/kselftest/Makefile"))?;
+        let listed: BTreeSet<String> = makefile
+            .lines()
+            .filter_map(|line| line.strip_prefix("TEST_GEN_PROGS ")?.split(' ').nth(1))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(listed, programs);
+        Ok(())
+    }
+}

@@ -88,7 +88,7 @@ impl Run {
         let status = vm::run(&options, &vm::Program::Command(command), &mut take)?;
         let each = report.finish_each();
         fs::remove_dir_all(self.payload())?;
-        keep(name, &each, &kernel)?;
+        keep(&counts_file(name)?, &each, &kernel)?;
 
         let mut counts = Counts::default();
         each.iter().for_each(|(_, some)| counts += *some);
@@ -109,9 +109,8 @@ fn counts_file(name: &str) -> Result<PathBuf> {
 }
 
 /// Keeps counts beside those of what was not run this time.
-fn keep(name: &str, each: &[(String, Counts)], kernel: &str) -> Result<()> {
-    let file = counts_file(name)?;
-    let mut kept = read(&file);
+fn keep(file: &Path, each: &[(String, Counts)], kernel: &str) -> Result<()> {
+    let mut kept = read(file);
     for (part, counts) in each {
         let Counts {
             passed,
@@ -148,4 +147,24 @@ pub fn table() -> Result<i32> {
         }
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_stay_beside_those_of_other_parts() -> Result<()> {
+        let dir = tempfile::tempdir()?;
+        let file = dir.path().join("counts.json");
+        let of = |name: &str, passed| (name.to_owned(), Counts::of(passed, 0, 0));
+        keep(&file, &[of("a", 1), of("b", 2)], "7.3")?;
+        keep(&file, &[of("b", 3)], "7.4")?;
+        let kept = read(&file);
+        assert_eq!(kept.len(), 2);
+        assert_eq!(kept["a"]["passed"], 1);
+        assert_eq!(kept["b"]["passed"], 3);
+        assert_eq!(kept["b"]["kernel"], "7.4");
+        Ok(())
+    }
 }
