@@ -19,6 +19,7 @@ use crate::links::{Category, Link, LINK_TEMPORARY};
 use crate::live;
 use crate::objects::image_objects;
 use crate::origins::ORIGINS;
+use crate::profile::PROFILES;
 use crate::repository::{Repository, OBJECTS};
 use crate::signatures::SIGNATURES;
 use crate::sources::SOURCES;
@@ -210,10 +211,12 @@ fn sweep(repository: &Repository, kept: &Kept, dry_run: bool, removed: &mut Remo
         remove(repository, &path, dry_run)
     })?;
     let origins = ORIGINS.others(repository, &kept.streams)?;
-    let signatures = SIGNATURES.others(repository, &kept.images)?;
+    let mut notes = Vec::new();
+    for of_images in [SIGNATURES, SOURCES, PROFILES] {
+        notes.extend(of_images.others(repository, &kept.images)?);
+    }
     let all = leftovers(repository)?.into_iter();
-    let sources = SOURCES.others(repository, &kept.images)?;
-    for path in all.chain(origins).chain(signatures).chain(sources) {
+    for path in all.chain(origins).chain(notes) {
         remove(repository, &path, dry_run)?;
     }
     Ok(())

@@ -12,6 +12,7 @@
 //! origins/NAME         where a stream was fetched from, which only this project notes
 //! signatures/DIGEST    the signature of an image without a stream, which only this project keeps
 //! sources/DIGEST       who has the objects of an image that come when they are opened, the same
+//! profiles/DIGEST      what programs read of an image when they start, the same
 //! ```
 //!
 //! An image names the objects of its files; a stream is an object that names others, and holds what
@@ -27,6 +28,7 @@ mod meta;
 mod notes;
 mod objects;
 mod origins;
+pub mod profile;
 pub mod repair;
 mod repository;
 mod signatures;

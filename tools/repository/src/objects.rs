@@ -105,7 +105,10 @@ impl Repository {
     }
 
     /// Opens an object, whatever is in it.
-    pub(crate) fn open_object(&self, digest: &Digest) -> rustix::io::Result<File> {
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn open_object(&self, digest: &Digest) -> rustix::io::Result<File> {
         let path = format!("{OBJECTS}/{}", object_path(digest));
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         Ok(rustix::fs::openat(self.dir(), path, flags, Mode::empty())?.into())
