@@ -12,6 +12,7 @@ use anyhow::{anyhow, Context, Error, Result};
 use composefs_fetch::fetch::{Fetcher, Watch};
 use composefs_fetch::missing::{self, Wanted};
 use composefs_fetch::source::{self, Source};
+use composefs_repository::profile::Profile;
 use composefs_repository::Repository;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::lock::lock;
@@ -44,8 +45,13 @@ pub fn start(wish: &Wish) -> Result<Arc<Demand>> {
     repository.expect_writable()?;
     let digest = Digest::parse_hex(wish.image.as_bytes())
         .map_err(|_| anyhow!("{}: is not a digest", wish.image))?;
-    let wanted = missing::of_image(&repository, repository.object(&digest)?)
+    let mut wanted = missing::of_image(&repository, repository.object(&digest)?)
         .with_context(|| repository.name_object(&digest))?;
+    match repository.profile(&digest) {
+        Ok(Some(profile)) => sort(&mut wanted, &profile),
+        Ok(None) => {}
+        Err(error) => journal::warning(&format!("{error:#}")),
+    }
     let names = repository.sources(&digest);
     let names = names.ok_or_else(|| anyhow!("image {digest}: nothing says who has its objects"))?;
     let access = composefs_http::Access {
@@ -68,6 +74,13 @@ pub fn start(wish: &Wish) -> Result<Arc<Demand>> {
         .spawn(move || serve(&lock, &wanted, &sources, &served, fill))
         .context("cannot start a thread")?;
     Ok(demand)
+}
+
+/// What programs are known to need comes first, in that order.
+fn sort(wanted: &mut [Wanted], profile: &Profile) {
+    let places = profile.objects.iter().enumerate();
+    let places: HashMap<_, _> = places.map(|(at, object)| (object.digest, at)).collect();
+    wanted.sort_by_key(|wanted| places.get(&wanted.digest).copied().unwrap_or(usize::MAX));
 }
 
 fn serve(
