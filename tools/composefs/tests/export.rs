@@ -183,7 +183,8 @@ fn an_update_is_what_is_new() {
     assert_eq!(dry.trim(), format!("5 objects, {bytes} bytes"));
     ok(&target, &fetch);
     let paths: Vec<_> = server.requests().into_iter().map(|it| it.path).collect();
-    assert_eq!(paths.len(), 3, "{paths:?}");
+    // The last is a profile, which it has not.
+    assert_eq!(paths.len(), 4, "{paths:?}");
     assert_eq!(ok(&target, &["digest", "next"]).trim(), digest);
     ok(&target, &["fsck", "--contents"]);
 

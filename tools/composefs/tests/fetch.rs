@@ -42,7 +42,8 @@ fn server(
 /// What was asked for, each time.
 fn objects_asked(server: &Server) -> Vec<String> {
     let paths = server.requests().into_iter().map(|request| request.path);
-    paths.filter(|path| !path.ends_with(LIST)).collect()
+    let is_object = |path: &String| !path.ends_with(LIST) && !path.ends_with(".profile");
+    paths.filter(is_object).collect()
 }
 
 fn address(server: &Server) -> String {

@@ -18,7 +18,7 @@ use crate::pack::writer::Writer;
 use crate::pack::{self, index};
 
 /// The directory of images in an export.
-const IMAGES: &str = "images";
+pub(crate) const IMAGES: &str = "images";
 
 /// What is to be exported.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ pub fn export<'a>(
     Ok(new)
 }
 
-/// Puts an image and its signatures into the directory of those.
+/// Puts an image, its signatures and its profile into the directory of those.
 fn put_image(repository: &Repository, dir: &Path, image: &Image) -> Result<()> {
     let digest = &image.digest;
     let to = dir.join(format!("{digest}.cfs"));
@@ -107,6 +107,12 @@ fn put_image(repository: &Repository, dir: &Path, image: &Image) -> Result<()> {
         });
         if fs::read(&to).ok().as_ref() != Some(signature) {
             output::write(&to, None, |out| Ok(out.write_all(signature)?))?;
+        }
+    }
+    if let Some(profile) = repository.profile(digest)? {
+        let (to, text) = (dir.join(format!("{digest}.profile")), profile.text());
+        if fs::read(&to).ok().as_deref() != Some(text.as_bytes()) {
+            output::write(&to, None, |out| Ok(out.write_all(text.as_bytes())?))?;
         }
     }
     Ok(())

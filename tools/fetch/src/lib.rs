@@ -13,6 +13,7 @@ mod layout;
 pub mod missing;
 pub mod pack;
 mod packed;
+pub mod profile;
 mod queue;
 mod rate;
 pub mod source;

@@ -10,12 +10,13 @@ use anyhow::{anyhow, bail, Context, Error, Result};
 use clap::Args;
 use composefs_fetch::fetch::Watch;
 use composefs_fetch::missing::{self, Wanted};
-use composefs_fetch::source;
+use composefs_fetch::profile;
+use composefs_fetch::source::{self, Source};
 use composefs_oci::image;
 use composefs_repository::sources::Sources;
 use composefs_repository::Repository;
 use composefs_sign::Certificate;
-use composefs_tools::fsverity::Digest;
+use composefs_tools::fsverity::{digest_of, Digest};
 use composefs_tools::info::signature;
 use composefs_tools::progress::{Lines, Progress};
 use composefs_tools::store::Unnamed;
@@ -115,6 +116,10 @@ impl Options {
         if let Proof::Signature { signature, .. } = &proof {
             repository.set_signature(&digest, signature)?;
         }
+        // Where all is here, nobody is asked for anything.
+        if !missing.is_empty() {
+            take_profile(repository, &digest, &sources, &proof)?;
+        }
         fetched::name(repository, &name, &digest)?;
         repository.sync()?;
         writeln!(out, "{digest}")?;
@@ -198,6 +203,46 @@ impl Proof {
             Self::Digest(_) => bail!("is not what it should be: its digest is {found}"),
         }
     }
+
+    /// Whoever has to vouch for the image has to for its profile.
+    fn expect_profile(&self, found: &Digest, signed: &dyn Fn() -> Result<Vec<u8>>) -> Result<()> {
+        match self {
+            Self::Signature { trusted, .. } => signature::check(&signed()?, found, trusted),
+            Self::Digest(_) => Ok(()),
+        }
+    }
+}
+
+/// Takes the profile of an image from the first source that has one. Nothing depends on it.
+fn take_profile(
+    repository: &Repository,
+    image: &Digest,
+    sources: &[Box<dyn Source>],
+    proof: &Proof,
+) -> Result<()> {
+    for source in sources {
+        let found = profile::of(&**source, image, &|text, signature| {
+            proof.expect_profile(&digest_of(image.algorithm(), text), signature)
+        });
+        match found {
+            Ok(None) => {}
+            Ok(Some(found)) => {
+                let profile = match repository.profile(image) {
+                    Ok(Some(mut known)) => {
+                        known.merge(found);
+                        known
+                    }
+                    _ => found,
+                };
+                return repository.set_profile(&profile);
+            }
+            Err(why) => {
+                let source = quote::path(Path::new(source.name()));
+                eprintln!("composefs: {source}: its profile is not taken: {why:#}");
+            }
+        }
+    }
+    Ok(())
 }
 
 fn tell(out: &mut dyn Write, missing: &[Wanted]) -> Result<()> {
