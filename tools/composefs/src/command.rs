@@ -10,8 +10,10 @@ mod images;
 mod init;
 mod inspect;
 mod mount;
+mod prefetch;
 mod pull;
 mod push;
+mod record;
 mod sign;
 
 use std::io::{BufWriter, Write};
@@ -62,6 +64,8 @@ enum Action {
     Karg(inspect::Karg),
     Mount(mount::Options),
     Umount(mount::Unmount),
+    Record(record::Options),
+    Prefetch(prefetch::Options),
     Gc(collect::Options),
     Fsck(check::Options),
 }
@@ -90,6 +94,8 @@ impl Command {
             Action::Karg(options) => options.run(place, &mut out),
             Action::Mount(options) => options.run(place),
             Action::Umount(options) => options.run(),
+            Action::Record(options) => options.run(place, &mut out),
+            Action::Prefetch(options) => options.run(place),
             Action::Gc(options) => options.run(place, &mut out),
             Action::Fsck(options) => options.run(place, &mut out),
         };

@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod ahead;
+mod cached;
 mod command;
 mod fetched;
 mod lazy;
+mod opens;
 mod place;
 mod progress;
 mod service;

@@ -11,6 +11,7 @@ use clap::Args;
 use composefs_fetchd::message::Wish;
 use composefs_format::Verity;
 use composefs_mount::options::{Driver, Options as Mount, Proof, Upper};
+use composefs_oci::image::Image;
 use composefs_repository::Repository;
 use composefs_tools::fsverity::Digest;
 use composefs_tools::quote;
@@ -18,6 +19,7 @@ use rustix::fs::{memfd_create, MemfdFlags};
 use rustix::io::Errno;
 use rustix::mount::{unmount, UnmountFlags};
 
+use crate::ahead;
 use crate::fetched;
 use crate::lazy::Trigger;
 use crate::place::Place;
@@ -43,6 +45,9 @@ pub struct Options {
     /// But no others
     #[arg(long, requires = "lazy")]
     no_fill: bool,
+    /// Meanwhile read ahead what record has noted of the image
+    #[arg(long)]
+    prefetch: bool,
 }
 
 /// Unmount an image
@@ -55,15 +60,17 @@ pub struct Unmount {
 impl Options {
     pub fn run(self, place: &Place) -> Result<()> {
         let repository = place.open()?;
-        let (with_manifest, digest) = fetched::open(&repository, &self.image)?;
-        let image = repository.object(&digest)?;
+        let image = Found::new(&repository, &self.image)?;
         let context = || format!("cannot mount {}", quote::bytes(self.image.as_bytes()));
         let mut options = Mount {
             basedirs: vec![repository.objects_path()],
             ..Mount::default()
         };
         let trigger = match self.lazy {
-            true => Some(self.trigger(&repository, &digest).with_context(context)?),
+            true => Some(
+                self.trigger(&repository, &image.digest)
+                    .with_context(context)?,
+            ),
             false => None,
         };
         if let Some(trigger) = &trigger {
@@ -73,11 +80,6 @@ impl Options {
                 .basedirs
                 .extend([trigger, repository.objects_path()]);
             options.driver = Driver::Kernel;
-        }
-        // Without fs-verity the digest was compared above, and the kernel could not.
-        match repository.is_secure() {
-            true => options.digest = Some(digest),
-            false => options.verity = Some(Proof::Must(Verity::Off)),
         }
         if let Some(dir) = &self.writable {
             let upper = Upper {
@@ -89,36 +91,15 @@ impl Options {
             }
             options.upper = Some(upper);
         }
-        // What has no fs-verity has nothing that the kernel could compare with a signature.
-        let may_sign = !self.no_signature && repository.is_secure();
-        let signatures = match may_sign {
-            true => fetched::signatures(&repository, with_manifest.as_ref(), &digest),
-            false => Ok(Vec::new()),
-        };
-        let signatures: std::io::Result<Vec<_>> = signatures
-            .with_context(context)?
-            .iter()
-            .map(|signature| in_memory(signature))
-            .collect();
-        let signatures = signatures.with_context(context)?;
-        match mount(&image, &mut options, &signatures, &self.target) {
-            Err(error) if error.errno() == Errno::PERM && service::is_there() => {
-                let wanted = service::Wanted {
-                    image: &image,
-                    digest: &digest,
-                    objects: &repository.objects_path(),
-                    is_secure: repository.is_secure(),
-                    signatures: &signatures,
-                };
-                wanted.mount(options.upper.as_ref(), &self.target)
-            }
-            mounted => Ok(mounted?),
+        image
+            .mount(options, !self.no_signature, &self.target)
+            .with_context(context)?;
+        if self.prefetch {
+            ahead::start(&repository, &self.image, &image.digest);
         }
-        .with_context(context)
+        Ok(())
     }
-}
 
-impl Options {
     /// Where objects are looked for that are not here.
     fn trigger(&self, repository: &Repository, image: &Digest) -> Result<Trigger> {
         let path = repository.path();
@@ -129,6 +110,59 @@ impl Options {
             image: image.to_string(),
             fill: !self.no_fill,
         })
+    }
+}
+
+/// An image that can be mounted.
+pub(super) struct Found<'a> {
+    repository: &'a Repository,
+    with_manifest: Option<Image>,
+    pub digest: Digest,
+    file: File,
+}
+
+impl<'a> Found<'a> {
+    /// The image of this name.
+    pub fn new(repository: &'a Repository, name: &str) -> Result<Self> {
+        let (with_manifest, digest) = fetched::open(repository, name)?;
+        Ok(Self {
+            repository,
+            with_manifest,
+            digest,
+            file: repository.object(&digest)?,
+        })
+    }
+
+    /// Mounts it, as one that must have its digest, with a signature if the kernel takes one.
+    pub fn mount(&self, mut options: Mount, may_sign: bool, target: &Path) -> Result<()> {
+        let repository = self.repository;
+        // Without fs-verity the digest was compared above, and the kernel could not.
+        match repository.is_secure() {
+            true => options.digest = Some(self.digest),
+            false => options.verity = Some(Proof::Must(Verity::Off)),
+        }
+        // What has no fs-verity has nothing that the kernel could compare with a signature.
+        let signatures = match may_sign && repository.is_secure() {
+            true => fetched::signatures(repository, self.with_manifest.as_ref(), &self.digest)?,
+            false => Vec::new(),
+        };
+        let signatures: Vec<_> = signatures
+            .iter()
+            .map(|signature| in_memory(signature))
+            .collect::<std::io::Result<_>>()?;
+        match mount(&self.file, &mut options, &signatures, target) {
+            Err(error) if error.errno() == Errno::PERM && service::is_there() => {
+                let wanted = service::Wanted {
+                    image: &self.file,
+                    digest: &self.digest,
+                    objects: &repository.objects_path(),
+                    is_secure: repository.is_secure(),
+                    signatures: &signatures,
+                };
+                wanted.mount(options.upper.as_ref(), target)
+            }
+            mounted => Ok(mounted?),
+        }
     }
 }
 
