@@ -28,6 +28,7 @@ pub const TOOLS: &[&str] = &[
     "t_mountd",
     "t_mountd_attacks",
     "t_mountd_many",
+    "t_prefetch",
     "t_registry",
     "t_repository",
     "t_same_bytes",
