@@ -43,6 +43,12 @@ pub const GOALS: &[Goal] = &[
     goal("mount_umount_syscalls", 0.40, None),
     goal("mount_umount_helper", 0.35, None),
     goal("open_one_2threads", 1.00, None),
+    // What was recorded is read ahead.
+    Goal {
+        operation: "start_slow_ahead",
+        incumbent: None,
+        ext4: Some(0.50),
+    },
 ];
 
 /// What a mount by the service must show, as multiples of what root's costs.

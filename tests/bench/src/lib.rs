@@ -19,6 +19,7 @@ pub mod plot;
 pub mod profile;
 pub mod reading;
 pub mod recorder;
+pub mod starting;
 pub mod system;
 pub mod threads;
 pub mod tree;

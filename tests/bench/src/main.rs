@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Runs in the guest: prints a line for each figure, see `composefs_bench::figure`.
 //!
-//! `composefs-bench DISK all|growth|contended|profile DEVICE OTHER`: `DISK` is where what
+//! `composefs-bench DISK all|start|growth|contended|profile DEVICE OTHER`: `DISK` is where what
 //! `scripts/in-guest/bench-prepare` made is mounted, `DEVICE` the name of its block device, and
 //! `OTHER` the path of one with an ext4 file system that can be mounted, or what to profile.
 #![forbid(unsafe_code)]
@@ -16,9 +16,11 @@ use composefs_bench::recorder::Recorder;
 use composefs_bench::system::{self, Subject, System};
 use composefs_bench::tree::Paths;
 use composefs_bench::{
-    growth as growing, memory, mounting, opening, profile, reading, threads, unprivileged, walking,
+    growth as growing, memory, mounting, opening, profile, reading, starting, threads,
+    unprivileged, walking,
 };
 use composefs_selftests::setup::drop_caches;
+use rustix::mount::{unmount, UnmountFlags};
 
 const CONTENDED_ROUNDS: usize = 20;
 
@@ -28,10 +30,14 @@ fn main() -> Result<()> {
     system::load()?;
     match arguments[..] {
         [disk, "all", device, mounts] => all(Path::new(disk), device, Path::new(mounts)),
+        [disk, "start", device, _] => {
+            unmount(disk, UnmountFlags::empty())?;
+            starting::measure(&format!("/dev/{device}"))
+        }
         [disk, "growth", device, _] => growth(Path::new(disk), device),
         [disk, "contended", _, _] => contended(Path::new(disk)),
         [disk, "profile", _, system] => profile_all(Path::new(disk), System::named(system)),
-        _ => bail!("arguments: DISK all|growth|contended|profile DEVICE OTHER"),
+        _ => bail!("arguments: DISK all|start|growth|contended|profile DEVICE OTHER"),
     }
 }
 

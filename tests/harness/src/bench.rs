@@ -81,6 +81,9 @@ pub fn run(options: &Options) -> Result<bool> {
         note!("benchmark: once more");
         bench.measure("again", &disk, "all", exact.clone())?;
     }
+    let start = bench.disk("start", &[])?;
+    note!("benchmark: a program that starts (usually 2 minutes)");
+    bench.measure("start", &start, "start", exact.clone())?;
     // With a thread for each CPU, QEMU now and then crashes a guest at boot.
     note!("benchmark: two threads (usually 2 minutes)");
     let contended = || {
@@ -93,7 +96,7 @@ pub fn run(options: &Options) -> Result<bool> {
     contended()
         .or_else(|_| contended())
         .or_else(|_| contended())?;
-    let mut parts = vec!["run.tsv", "contended.tsv"];
+    let mut parts = vec!["run.tsv", "start.tsv", "contended.tsv"];
     if options.growth {
         let disk = bench.disk("growth", &SIZES)?;
         note!("benchmark: large trees (usually 5 minutes)");
@@ -114,7 +117,10 @@ pub fn run(options: &Options) -> Result<bool> {
     if !options.repeat {
         return Ok(true);
     }
-    let again = bench.join("all-again.tsv", &["again.tsv", "contended.tsv"])?;
+    let again = bench.join(
+        "all-again.tsv",
+        &["again.tsv", "start.tsv", "contended.tsv"],
+    )?;
     let mut report = bench.report(&again, "bench-again.json")?;
     let output = report
         .arg("--earlier")

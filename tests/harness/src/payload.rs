@@ -149,6 +149,10 @@ fn programs(options: &Options) -> Result<()> {
     if options.bench {
         note!("benchmark: building (usually 1 minute)");
         copy_programs(arch, "composefs-mountd", profile, &bin)?;
+        copy_all(
+            &cargo::programs_for_debian(arch, "composefs-command", "guest")?,
+            &bin,
+        )?;
         fs::create_dir_all(dir.join("peers"))?;
         let peers = peers::composefs_rs_as_released()?;
         copy_tree(&peers.join("bin/cfsctl"), &dir.join("peers"))?;
