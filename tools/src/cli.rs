@@ -28,7 +28,7 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
         _ => match C::try_parse() {
             Ok(command) => run(command),
             // The exit status is that of the C tools, 1, not clap's 2.
-            Err(error) if is_help(&error) => {
+            Err(error) if is_answer(&error) => {
                 // Nowhere to complain to if this fails.
                 let _ = error.print();
                 return ExitCode::from(u8::from(error.use_stderr()));
@@ -47,12 +47,12 @@ pub fn main<C: Parser>(name: &str, run: impl FnOnce(C) -> Result<()>) -> ExitCod
     }
 }
 
-/// Whether help is what was asked for, or all there is to say.
-fn is_help(error: &clap::Error) -> bool {
-    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+/// Whether help or the version is what was asked for, or help is all there is to say.
+fn is_answer(error: &clap::Error) -> bool {
+    use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand, DisplayVersion};
     matches!(
         error.kind(),
-        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand
+        DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand | DisplayVersion
     )
 }
 
