@@ -19,7 +19,7 @@ pub struct Caller {
 }
 
 /// What this process may still need before it is done.
-const PERMITTED: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::DAC_OVERRIDE);
+const PERMITTED: CapabilitySet = CapabilitySet::SYS_ADMIN;
 
 impl Caller {
     pub fn of(credentials: &Credentials) -> Self {
@@ -57,18 +57,9 @@ pub fn end_with_service() -> io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))
 }
 
-/// Runs what needs to see any directory, though this process acts as the caller.
-pub fn seeing_all<T>(run: impl FnOnce() -> T) -> io::Result<T> {
-    with(CapabilitySet::DAC_OVERRIDE, run)
-}
-
 /// Runs what needs to mount, though this process acts as the caller.
 pub fn mounting<T>(run: impl FnOnce() -> T) -> io::Result<T> {
-    with(CapabilitySet::SYS_ADMIN, run)
-}
-
-fn with<T>(capability: CapabilitySet, run: impl FnOnce() -> T) -> io::Result<T> {
-    set(capability, PERMITTED)?;
+    set(PERMITTED, PERMITTED)?;
     let result = run();
     set(CapabilitySet::empty(), PERMITTED)?;
     Ok(result)

@@ -10,7 +10,7 @@ use rustix::fs::fstat;
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
-use crate::caller::{mounting, seeing_all, Caller};
+use crate::caller::{mounting, Caller};
 use crate::config::Config;
 use crate::control::Control;
 use crate::descriptors::Descriptors;
@@ -89,10 +89,9 @@ pub fn grant(
         attributes: ALWAYS | exec,
     };
     let failed_to = |what| move |error| failed(what, error);
+    control.count()?;
     let mount = mounting(|| detached.mount()).map_err(failed_to("cannot mount"))?;
     let mount = mount.map_err(refused)?;
-    // Before its owners are mapped: afterwards nobody may see some of them.
-    seeing_all(|| control.count(&mount)).map_err(failed_to("cannot count the mount"))??;
     mounting(|| map_owners(&mount, namespace))
         .map_err(failed_to("cannot map owners"))?
         .map_err(refused_namespace)?;

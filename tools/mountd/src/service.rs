@@ -18,8 +18,8 @@ use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
 use crate::config::{Config, Limits};
 use crate::control;
+use crate::mounts::Mounts;
 use crate::user::User;
-use crate::watches::Watches;
 
 /// As many connections as are taken before something else is looked at.
 const AT_ONCE: usize = 16;
@@ -55,7 +55,7 @@ pub struct Service {
     /// What workers are started with.
     command: Box<dyn Fn(Task) -> Command>,
     listener: UnixListener,
-    watches: Watches,
+    mounts: Mounts,
     workers: Vec<Worker>,
     /// A connection that waits for a process. The service itself closes none: that may take as long
     /// as a caller likes who has sent files along.
@@ -78,7 +78,7 @@ impl Service {
             limits: config.limits.clone(),
             command: Box::new(command),
             listener,
-            watches: Watches::new().context("cannot watch mounts")?,
+            mounts: Mounts::default(),
             workers: Vec::new(),
             waiting: None,
         })
@@ -91,10 +91,7 @@ impl Service {
     pub fn run(mut self) -> Result<()> {
         loop {
             self.wait()?;
-            // What a worker has said comes before what followed from it.
-            let gone = self.watches.gone().context("cannot watch mounts")?;
             self.hear();
-            self.watches.forget(&gone).context("cannot watch mounts")?;
             self.reap();
             self.accept();
         }
@@ -102,7 +99,7 @@ impl Service {
 
     /// Waits until something happens, or somebody has taken too long.
     fn wait(&self) -> Result<()> {
-        let mut all = vec![PollFd::new(&self.watches, PollFlags::IN)];
+        let mut all = Vec::new();
         if self.has_room() && self.waiting.is_none() {
             all.push(PollFd::new(&self.listener, PollFlags::IN));
         }
@@ -122,13 +119,13 @@ impl Service {
         }
     }
 
-    /// Hears of mounts that workers have made.
+    /// Hears of mounts that workers are to make.
     fn hear(&mut self) {
         for worker in &self.workers {
-            let Ok(Some(watch)) = control::receive_watch(&worker.control) else {
+            let Ok(Some(session)) = control::receive_session(&worker.control) else {
                 continue;
             };
-            let answer = self.watches.add(watch, worker.user, &self.limits);
+            let answer = self.mounts.add(session, worker.user, &self.limits);
             // A worker that has gone wants no answer.
             let _ = control::answer(&worker.control, answer);
         }
@@ -194,7 +191,6 @@ impl Service {
         };
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
-        control::send_watches(&ours, &self.watches)?;
         let mut command = (self.command)(task);
         command
             .stdin(Stdio::from(stream.as_fd().try_clone_to_owned()?))

@@ -6,7 +6,7 @@ use std::io::{stdin, stdout};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use composefs_tools::journal;
 use rustix::process::{set_dumpable_behavior, DumpableBehavior};
 
@@ -31,8 +31,7 @@ pub fn run(config: &Config) -> Result<()> {
     end_with_service()?;
     prepare();
     let stream = UnixStream::from(stdin().as_fd().try_clone_to_owned()?);
-    let control =
-        Control::new(stdout().as_fd().try_clone_to_owned()?).context("the service says nothing")?;
+    let control = Control(stdout().as_fd().try_clone_to_owned()?);
     runtime()?.block_on(serve(config, stream, &control))
 }
 
