@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use composefs_selftests::command::{output, run};
+use composefs_selftests::mapped_device::{MappedDevice, Requests};
+use composefs_selftests::mount::Mount;
 use composefs_selftests::repository::Repository;
 use composefs_selftests::setup;
 
@@ -17,56 +19,32 @@ use crate::meter::Reads;
 use crate::recorder::Recorder;
 use crate::system::{Subject, System};
 
-/// Milliseconds that a request takes, as over a network.
-const REQUEST: u32 = 20;
+/// How long a request takes, as over a network.
+const REQUEST: Requests = Requests::Delay { milliseconds: 20 };
 /// How long nothing is asked for any more until all of it is over.
 const OVER: Duration = Duration::from_secs(1);
-/// What the device of such a disk is called.
-const NAME: &str = "composefs-slow";
 const DISK: &str = "/tmp/slow";
 
 /// A disk with what is started, which `scripts/in-guest/bench-prepare` made.
 struct Disk {
-    device: String,
-    /// The name of what is above it in /sys/block.
-    above: String,
-    sectors: String,
+    // Unmounted before the device is taken away.
+    _mount: Mount,
+    device: MappedDevice,
+    /// What the kernel calls it.
+    name: String,
 }
 
 impl Disk {
-    fn new(device: &str) -> Result<Self> {
-        setup::modprobe("dm-mod")?;
-        setup::modprobe("dm-delay")?;
-        let mut disk = Self {
-            device: device.to_owned(),
-            above: String::new(),
-            sectors: run("blockdev", ["--getsz", device])?,
-        };
-        dmsetup(&["create", NAME, "--table", &disk.at_once()])?;
-        // The names in /dev/mapper are udev's, and there is none in the guest.
-        let known = [
-            "info",
-            "--columns",
-            "--noheadings",
-            "-o",
-            "blkdevname",
-            NAME,
-        ];
-        run("dmsetup", known)?.trim().clone_into(&mut disk.above);
+    fn new(below: &str) -> Result<Self> {
+        let device = MappedDevice::create("composefs-slow", below)?;
+        let name = device.kernel_name()?;
         setup::create_dir(Path::new(DISK))?;
-        let above = format!("/dev/{}", disk.above);
-        run("mount", ["-o", "ro", &above, DISK])?;
-        Ok(disk)
-    }
-
-    fn at_once(&self) -> String {
-        format!("0 {} linear {} 0", self.sectors, self.device)
-    }
-
-    fn load(&self, table: &str) -> Result<()> {
-        dmsetup(&["suspend", "--nolockfs", NAME])?;
-        dmsetup(&["load", NAME, "--table", table])?;
-        dmsetup(&["resume", NAME])
+        run("mount", ["-o", "ro", &format!("/dev/{name}"), DISK])?;
+        Ok(Self {
+            _mount: Mount::adopt(Path::new(DISK)),
+            device,
+            name,
+        })
     }
 
     /// Runs `action` with nothing in memory, and requests that take long. How long it took, and how
@@ -76,28 +54,23 @@ impl Disk {
         // That is not on this disk.
         run("chroot", ["--version"])?;
         Repository::at(Path::new(DISK)).run(&["--help"])?;
-        let (sectors, device) = (&self.sectors, &self.device);
-        self.load(&format!("0 {sectors} delay {device} 0 {REQUEST}"))?;
-        let before = Reads::of(&self.above)?;
+        self.device.load(REQUEST)?;
+        let before = Reads::of(&self.name)?;
         let begin = Instant::now();
         action()?;
         let time = begin.elapsed();
-        let mut reads = Reads::of(&self.above)?;
+        let mut reads = Reads::of(&self.name)?;
         loop {
             std::thread::sleep(OVER);
-            let more = Reads::of(&self.above)?;
+            let more = Reads::of(&self.name)?;
             if more.requests == reads.requests {
                 break;
             }
             reads = more;
         }
-        self.load(&self.at_once())?;
+        self.device.load(Requests::Pass)?;
         Ok((time, reads.since(before).requests))
     }
-}
-
-fn dmsetup(arguments: &[&str]) -> Result<()> {
-    run("dmsetup", arguments.iter().chain(&["--noudevsync"])).map(drop)
 }
 
 /// Runs the program.

@@ -126,12 +126,18 @@ impl Disk {
             return Ok(());
         };
         let begin = Instant::now();
-        while rustix::mount::unmount(mount.root(), UnmountFlags::empty()) == Err(Errno::BUSY) {
-            ensure!(begin.elapsed() < PATIENCE, "it stays in use");
-            std::thread::sleep(Duration::from_millis(50));
+        loop {
+            match rustix::mount::unmount(mount.root(), UnmountFlags::empty()) {
+                Err(Errno::BUSY) if begin.elapsed() < PATIENCE => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                result => {
+                    result.with_context(|| mount.root().display().to_string())?;
+                    mount.forget();
+                    return Ok(());
+                }
+            }
         }
-        mount.forget();
-        Ok(())
     }
 
     fn mount(&mut self) -> Result<()> {

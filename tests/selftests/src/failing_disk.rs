@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A disk that fails or is slow when it is told to: a device-mapper device whose table is exchanged
-//! for one of errors or delays.
+//! A disk that fails or is slow when it is told to.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -8,49 +7,36 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::command::run;
+use crate::mapped_device::{MappedDevice, Requests};
 use crate::mount::Mount;
 use crate::setup;
 
-/// An ext4 filesystem with fs-verity on such a disk.
+/// An ext4 filesystem with fs-verity on such a disk. What is declared first is dropped first: the
+/// mount is gone before its device is, and that before what it is made of.
 pub struct FailingDisk {
-    name: String,
-    backing: PathBuf,
-    loop_device: String,
-    sectors: u64,
-    target: PathBuf,
     mount: Option<Mount>,
+    device: MappedDevice,
+    _below: LoopDevice,
+    target: PathBuf,
 }
 
 impl FailingDisk {
     pub fn create(directory: &Path, name: &str, size: u64) -> Result<Self> {
-        setup::modprobe("loop")?;
-        setup::modprobe("dm-mod")?;
-        let backing = directory.join(format!("{name}.disk"));
-        File::create(&backing)
-            .and_then(|file| file.set_len(size))
-            .with_context(|| backing.display().to_string())?;
-        let path = backing.to_string_lossy();
+        let below = LoopDevice::create(directory.join(format!("{name}.disk")), size)?;
         let options = ["-q", "-F", "-b", "4096", "-O", "verity"];
-        run("mkfs.ext4", options.into_iter().chain([&*path]))?;
-        let mut disk = Self {
-            name: format!("composefs-{name}"),
-            loop_device: run("losetup", ["--find", "--show", &path])?,
-            backing,
-            sectors: size / 512,
-            target: directory.join(name),
-            mount: None,
-        };
-        let table = disk.table("linear");
-        dmsetup(&["create", &disk.name, "--table", &table])?;
-        setup::create_dir(&disk.target)?;
-        // The names in /dev/mapper are udev's, and there is none in the guest.
-        let known = ["info", "--columns", "--noheadings", "-o", "blkdevname"];
-        let device = run("dmsetup", known.into_iter().chain([&*disk.name]))?;
-        let device = format!("/dev/{}", device.trim());
-        let at = disk.target.to_string_lossy().into_owned();
-        run("mount", ["-t", "ext4", "-o", "noatime", &device, &at])?;
-        disk.mount = Some(Mount::adopt(&disk.target));
-        Ok(disk)
+        run("mkfs.ext4", options.into_iter().chain([&*below.path]))?;
+        let device = MappedDevice::create(&format!("composefs-{name}"), &below.path)?;
+        let target = directory.join(name);
+        setup::create_dir(&target)?;
+        let path = format!("/dev/{}", device.kernel_name()?);
+        let at = target.to_string_lossy();
+        run("mount", ["-t", "ext4", "-o", "noatime", &path, &at])?;
+        Ok(Self {
+            mount: Some(Mount::adopt(&target)),
+            device,
+            _below: below,
+            target,
+        })
     }
 
     pub fn root(&self) -> &Path {
@@ -60,52 +46,54 @@ impl FailingDisk {
     /// From now on every request fails with an I/O error; what is cached and clean is dropped.
     pub fn fail(&self) -> Result<()> {
         rustix::fs::sync();
-        self.load("error")?;
+        self.device.load(Requests::Fail)?;
         setup::drop_caches()
     }
 
     /// From now on every request takes a second; what is cached and clean is dropped.
     pub fn slow_down(&self) -> Result<()> {
-        setup::modprobe("dm-delay")?;
-        self.load("delay")?;
+        self.device.load(Requests::Delay { milliseconds: 1000 })?;
         setup::drop_caches()
     }
 
     /// The disk works again.
     pub fn repair(&self) -> Result<()> {
-        self.load("linear")
+        self.device.load(Requests::Pass)
     }
 
     /// Takes the filesystem out of sight, as `umount --lazy` does.
     pub fn detach(&mut self) -> Result<()> {
         self.mount.take().map_or(Ok(()), Mount::detach)
     }
-
-    fn table(&self, kind: &str) -> String {
-        match kind {
-            "error" => format!("0 {} error", self.sectors),
-            "delay" => format!("0 {} delay {} 0 1000", self.sectors, self.loop_device),
-            _ => format!("0 {} linear {} 0", self.sectors, self.loop_device),
-        }
-    }
-
-    fn load(&self, kind: &str) -> Result<()> {
-        dmsetup(&["suspend", "--nolockfs", &self.name])?;
-        dmsetup(&["load", &self.name, "--table", &self.table(kind)])?;
-        dmsetup(&["resume", &self.name])
-    }
-}
-
-fn dmsetup(arguments: &[&str]) -> Result<()> {
-    run("dmsetup", arguments.iter().chain(&["--noudevsync"])).map(drop)
 }
 
 impl Drop for FailingDisk {
     fn drop(&mut self) {
+        // What is still to be written cannot be before.
         let _ = self.repair();
-        drop(self.mount.take());
-        let _ = dmsetup(&["remove", "--retry", &self.name]);
-        let _ = run("losetup", ["--detach", &self.loop_device]);
+    }
+}
+
+/// A file as a block device; both are gone when this is dropped.
+struct LoopDevice {
+    path: String,
+    backing: PathBuf,
+}
+
+impl LoopDevice {
+    fn create(backing: PathBuf, size: u64) -> Result<Self> {
+        setup::modprobe("loop")?;
+        File::create(&backing)
+            .and_then(|file| file.set_len(size))
+            .with_context(|| backing.display().to_string())?;
+        let path = run("losetup", ["--find", "--show", &backing.to_string_lossy()])?;
+        Ok(Self { path, backing })
+    }
+}
+
+impl Drop for LoopDevice {
+    fn drop(&mut self) {
+        let _ = run("losetup", ["--detach", &self.path]);
         let _ = fs::remove_file(&self.backing);
     }
 }

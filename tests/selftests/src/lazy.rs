@@ -10,6 +10,7 @@ use anyhow::{bail, ensure, Context as _, Result};
 
 use crate::command::output;
 use crate::containers::text;
+use crate::memory;
 use crate::mount::Mount;
 use crate::repository::Repository;
 use crate::setup;
@@ -114,16 +115,8 @@ impl FetchService {
     /// # Errors
     /// If it is gone.
     pub fn memory(&self) -> Result<u64> {
-        let mut sum = 0;
-        for process in [self.keeper.id(), self.server()?] {
-            let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-            let line = status
-                .lines()
-                .find_map(|line| line.strip_prefix("RssAnon:"));
-            let kilobytes = line.and_then(|line| line.split_whitespace().next());
-            sum += kilobytes.context("no RssAnon")?.parse::<u64>()? * 1024;
-        }
-        Ok(sum)
+        let process = |process| memory::of_process(process, "RssAnon");
+        Ok(process(self.keeper.id())? + process(self.server()?)?)
     }
 
     /// How many descriptors its processes have.

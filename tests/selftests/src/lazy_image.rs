@@ -36,6 +36,9 @@ impl LazyImage {
     /// # Errors
     /// If that fails.
     pub fn new() -> Result<Self> {
+        setup::require_driver()?;
+        setup::load_module()?;
+        setup::modprobe("fuse")?;
         let work = setup::work_directory("lazy")?;
         let containers = Containers::set_up(&work)?;
         let source = work.join("source");

@@ -22,6 +22,7 @@ pub mod kernel_log;
 pub mod layers;
 pub mod lazy;
 pub mod lazy_image;
+pub mod mapped_device;
 pub mod memory;
 pub mod mount;
 pub mod mount_service;

@@ -11,6 +11,21 @@ use crate::tap::Skip;
 const CACHE: &str = "/sys/kernel/slab/composefs_inode_cache";
 const KMEMLEAK: &str = "/sys/kernel/debug/kmemleak";
 
+/// What a line of `/proc/PID/status` says that is in kB, in bytes: `VmHWM`, `RssAnon`.
+///
+/// # Errors
+/// If there is no such process, or it has no memory any more.
+pub fn of_process(process: u32, line: &str) -> Result<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let of_line = |text: &str| {
+        let (name, value) = text.split_once(':')?;
+        let number = value.split_whitespace().next()?;
+        (name == line).then(|| number.parse::<u64>().ok())?
+    };
+    let kilobytes = status.lines().find_map(of_line);
+    Ok(kilobytes.with_context(|| format!("process {process} has no {line}"))? * 1024)
+}
+
 /// Inodes of the driver that are in memory, with what the allocator can give back given back.
 pub fn inodes() -> Result<usize> {
     let file = |name: &str| Path::new(CACHE).join(name);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure, Context as _, Result};
 
+use crate::memory;
 use crate::python;
 use crate::setup;
 
@@ -119,11 +120,7 @@ impl MountService {
     /// # Errors
     /// If the kernel does not say so.
     pub fn peak_memory(&self) -> Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let lines = &mut status.lines();
-        let line = lines.find_map(|line| line.strip_prefix("VmHWM:"));
-        let kilobytes = line.and_then(|line| line.split_whitespace().next());
-        Ok(kilobytes.context("no VmHWM")?.parse::<u64>()? * 1024)
+        memory::of_process(self.child.id(), "VmHWM")
     }
 
     /// It is still the one that was started, and serves.

@@ -17,7 +17,7 @@ use composefs_selftests::disk::Disk;
 use composefs_selftests::kernel_log;
 use composefs_selftests::lazy_image::{evict, objects, LazyImage};
 use composefs_selftests::repository::Repository;
-use composefs_selftests::setup::{self, drop_caches};
+use composefs_selftests::setup::drop_caches;
 use composefs_selftests::tap::{self, note, Case};
 use rustix::io::Errno;
 use rustix::process::{kill_process, Pid, Signal};
@@ -37,9 +37,6 @@ struct Context {
 }
 
 fn set_up() -> Result<Context> {
-    setup::require_driver()?;
-    setup::load_module()?;
-    setup::modprobe("fuse")?;
     let seconds = match std::env::args().nth(1) {
         None => SECONDS,
         Some(number) => number.parse().context("usage: t_lazy_faults [SECONDS]")?,
