@@ -102,11 +102,7 @@ pub fn path() -> Result<PathBuf> {
 fn build(overlay: &Overlay, work: &Path, log: &Log) -> Result<()> {
     let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
     let tree = overlay.tree();
-    log.run(
-        overlay
-            .command("\"$1\" \"$TREE\"")
-            .arg(place::checkout("scripts/into-tree").canonicalize()?),
-    )?;
+    overlay.put_file_system(log)?;
     let mut make = toolchain.command(&[tree], "sh")?;
     make.args(["-euc", "cd \"$1\"; scripts/config --enable COMPOSEFS_FS; make LLVM=1 olddefconfig; grep -qx CONFIG_COMPOSEFS_FS=y .config; make LLVM=1 -j\"$(nproc)\" bzImage", "sh"]);
     log.run(&mut overlay.around(make.arg(tree)))?;

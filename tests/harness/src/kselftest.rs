@@ -62,11 +62,7 @@ fn install(to: &Path, log: &Log) -> Result<()> {
     let overlay = Overlay::new(kernel.dir(), run.dir())?;
     let tree = overlay.tree();
     // It is the same tree for both, though gone in between.
-    log.run(
-        overlay
-            .command("\"$1\" \"$TREE\"")
-            .arg(place::checkout("scripts/into-tree").canonicalize()?),
-    )?;
+    overlay.put_file_system(log)?;
     let mut make = toolchain.command(&[tree], "make")?;
     make.arg("-C").arg(tree.join("tools/testing/selftests"));
     make.args([

@@ -68,6 +68,12 @@ impl Overlay {
         command
     }
 
+    /// Puts the checkout's file system into the tree.
+    pub fn put_file_system(&self, log: &Log) -> Result<()> {
+        let into_tree = place::checkout("scripts/into-tree").canonicalize()?;
+        log.run(self.command("\"$1\" \"$TREE\"").arg(into_tree))
+    }
+
     /// A command, run with the tree mounted.
     pub fn around(&self, command: &Command) -> Command {
         let mut outer = self.command("exec \"$@\"");
