@@ -102,8 +102,19 @@ impl Profile {
         text
     }
 
+    /// What was known, if anything was, with what another run has read.
+    pub fn joined(known: Option<Self>, new: Self) -> Self {
+        match known {
+            Some(mut known) => {
+                known.merge(new);
+                known
+            }
+            None => new,
+        }
+    }
+
     /// Adds what another run has read. What only that one has opened comes after all else.
-    pub fn merge(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         let known = self.objects.iter().enumerate();
         let known: HashMap<_, _> = known.map(|(at, object)| (object.digest, at)).collect();
         for object in other.objects {

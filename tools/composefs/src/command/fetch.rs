@@ -13,6 +13,7 @@ use composefs_fetch::missing::{self, Wanted};
 use composefs_fetch::profile;
 use composefs_fetch::source::{self, Source};
 use composefs_oci::image;
+use composefs_repository::profile::Profile;
 use composefs_repository::sources::Sources;
 use composefs_repository::Repository;
 use composefs_sign::Certificate;
@@ -227,14 +228,9 @@ fn take_profile(
         match found {
             Ok(None) => {}
             Ok(Some(found)) => {
-                let profile = match repository.profile(image) {
-                    Ok(Some(mut known)) => {
-                        known.merge(found);
-                        known
-                    }
-                    _ => found,
-                };
-                return repository.set_profile(&profile);
+                // One that is damaged is none.
+                let known = repository.profile(image).ok().flatten();
+                return repository.set_profile(&Profile::joined(known, found));
             }
             Err(why) => {
                 let source = quote::path(Path::new(source.name()));

@@ -59,13 +59,7 @@ impl Options {
         let (new, status) = self.record(&repository, &image).with_context(context)?;
         let bytes: u64 = new.objects.iter().map(|it| it.blocks.count()).sum();
         let (objects, bytes) = (new.objects.len(), bytes * BLOCK_SIZE);
-        let profile = match known {
-            Some(mut known) => {
-                known.merge(new);
-                known
-            }
-            None => new,
-        };
+        let profile = Profile::joined(known, new);
         repository.set_profile(&profile).with_context(context)?;
         writeln!(out, "{objects} objects, {bytes} bytes")?;
         match status.success() {
