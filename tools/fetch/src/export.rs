@@ -105,17 +105,21 @@ fn put_image(repository: &Repository, dir: &Path, image: &Image) -> Result<()> {
             0 => format!("{digest}.sig"),
             at => format!("{digest}.{}.sig", at + 1),
         });
-        if fs::read(&to).ok().as_ref() != Some(signature) {
-            output::write(&to, None, |out| Ok(out.write_all(signature)?))?;
-        }
+        put(&to, signature)?;
     }
     if let Some(profile) = repository.profile(digest)? {
-        let (to, text) = (dir.join(format!("{digest}.profile")), profile.text());
-        if fs::read(&to).ok().as_deref() != Some(text.as_bytes()) {
-            output::write(&to, None, |out| Ok(out.write_all(text.as_bytes())?))?;
-        }
+        let to = dir.join(format!("{digest}.profile"));
+        put(&to, profile.text().as_bytes())?;
     }
     Ok(())
+}
+
+/// Writes a file, unless it is there and has that content.
+fn put(to: &Path, content: &[u8]) -> Result<()> {
+    if fs::read(to).is_ok_and(|known| known == content) {
+        return Ok(());
+    }
+    output::write(to, None, |out| Ok(out.write_all(content)?))
 }
 
 struct Export {
