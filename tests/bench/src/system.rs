@@ -20,6 +20,8 @@ pub enum System {
     Erofs,
     /// The tree as it is, without fs-verity.
     Ext4,
+    /// The driver, by root, in a mount that shows other owners.
+    Mapped,
     /// The driver, by composefs-mountd, as users have it.
     Service,
     /// The FUSE server of composefs-rs, which users have where there is no service.
@@ -41,11 +43,12 @@ impl System {
         Self::ErofsShared,
     ];
 
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Composefs,
         Self::Overlay,
         Self::Erofs,
         Self::Ext4,
+        Self::Mapped,
         Self::Service,
         Self::Fuse,
         Self::ErofsData,
@@ -58,6 +61,7 @@ impl System {
             Self::Overlay => "overlay_erofs",
             Self::Erofs => "erofs",
             Self::Ext4 => "ext4",
+            Self::Mapped => "mapped_owners",
             Self::Service => "by_service",
             Self::Fuse => "composefs_fuse",
             Self::ErofsData => "erofs_data",
@@ -114,10 +118,12 @@ impl Subject {
                 self.mount_erofs(&self.image, &self.target)?;
             }
             System::ErofsData | System::ErofsShared => {
-                self.mount_data(system, &self.data, &self.target)?;
+                self.mount_data(system == System::ErofsShared, &self.data, &self.target)?;
             }
             System::Ext4 => mount_bind(&self.tree, &self.target).context("bind mount")?,
-            System::Service | System::Fuse => bail!("{} takes a server", system.name()),
+            System::Mapped | System::Service | System::Fuse => {
+                bail!("{} takes a user's namespace", system.name())
+            }
         }
         Ok(())
     }
@@ -145,11 +151,11 @@ impl Subject {
     }
 
     /// EROFS shares pages between the images of a domain whose mounts ask for it.
-    pub fn mount_data(&self, system: System, image: &Path, target: &Path) -> Result<()> {
+    pub fn mount_data(&self, is_shared: bool, image: &Path, target: &Path) -> Result<()> {
         let context = FsContext::open("erofs")?;
         context.set_string("source", &image.to_string_lossy())?;
         context.set_flag("ro")?;
-        if system == System::ErofsShared {
+        if is_shared {
             context.set_string("domain_id", "bench")?;
             context.set_flag("inode_share")?;
         }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What users have who are not root: a mount that composefs-mountd made for them, and the FUSE server
-//! of composefs-rs.
+//! of composefs-rs; and the same mount as root makes it, which is what mapping owners costs by itself.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,11 +12,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
+use composefs_format::{Digest, Verity};
+use composefs_mount::detached::{map_owners, Detached};
 use composefs_mountd::client::{self, Request};
 use composefs_selftests::mount_service::MountService;
 use composefs_selftests::setup::{self, drop_caches};
 use rustix::fs::CWD;
-use rustix::mount::{move_mount, MoveMountFlags};
+use rustix::mount::{move_mount, MountAttrFlags, MoveMountFlags};
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
@@ -73,6 +75,27 @@ impl<'a> User<'a> {
         });
         asked.ok().context("the caller panicked")?
     }
+}
+
+/// The mount that the service would make, by root.
+fn mapped(subject: &Subject, namespace: &File) -> Result<OwnedFd> {
+    let image = File::open(&subject.image).context("the image")?;
+    let objects = File::open(&subject.objects).context("the objects")?;
+    let digest = Digest::parse_hex(subject.digest.as_bytes());
+    let digest = digest.ok().context("the digest")?;
+    let detached = Detached {
+        image: image.as_fd(),
+        basedirs: &[objects.as_fd()],
+        digest: Some(&digest),
+        signature: None,
+        verity: Verity::Require,
+        attributes: MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV,
+    };
+    let mount = detached.mount()?;
+    map_owners(&mount, namespace)?;
+    Ok(mount)
 }
 
 /// A user namespace of the user's, in which they are root.
@@ -133,7 +156,7 @@ fn mounting(user: &User) -> Result<()> {
     let service = || {
         let (time, mount) = all_of(|| user.mount())?;
         drop(mount);
-        // It takes leave of whoever served, and hears that the mount is gone.
+        // It takes leave of whoever served.
         thread::sleep(Duration::from_millis(100));
         Ok(time)
     };
@@ -144,6 +167,12 @@ fn mounting(user: &User) -> Result<()> {
     Recorder::new(System::Composefs).per_operation("mount_call", least(&helper)?, 1);
     Recorder::new(System::Service).per_operation("mount_call", least(&service)?, 1);
     Ok(())
+}
+
+fn attach(mount: OwnedFd, subject: &Subject) -> Result<()> {
+    setup::create_dir(&subject.target)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    Ok(move_mount(&mount, "", CWD, &subject.target, flags)?)
 }
 
 /// Records what one of them costs that is mounted.
@@ -161,16 +190,9 @@ fn operations(system: System, subject: &Subject, paths: &Paths, device: &str) ->
 pub fn measure(subject: &Subject, paths: &Paths, device: &str) -> Result<()> {
     let user = User::new(subject)?;
     mounting(&user)?;
-    let mount = user.mount()?;
-    setup::create_dir(&subject.target)?;
-    move_mount(
-        &mount,
-        "",
-        CWD,
-        &subject.target,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )?;
-    drop(mount);
+    attach(mapped(subject, &user.namespace)?, subject)?;
+    operations(System::Mapped, subject, paths, device)?;
+    attach(user.mount()?, subject)?;
     operations(System::Service, subject, paths, device)?;
     drop(user);
 

@@ -53,24 +53,12 @@ fn table(figures: &Figures) {
         "{:<24} {:>12} {:>13} {:>12} {:>12}  {:<15} {:<15} unit",
         "operation", "composefs", "overlay+erofs", "erofs", "ext4", "/overlay goal", "/ext4 goal"
     );
-    let (mut met, mut missed) = (0, 0);
+    let mut score = Score::default();
     for (operation, row) in &figures.rows {
         let goal = goals::of(operation);
-        let mut judged = |other, most: Option<f64>| {
-            let Some(ratio) = row.ratio(other) else {
-                return String::from("-");
-            };
-            match most {
-                None => format!("{ratio:.3}"),
-                Some(most) if ratio <= most => {
-                    met += 1;
-                    format!("{ratio:.3} {most:.2} ok")
-                }
-                Some(most) => {
-                    missed += 1;
-                    format!("{ratio:.3} {most:.2} MISS")
-                }
-            }
+        let mut judged = |other, most: Option<f64>| match row.ratio(other) {
+            None => String::from("-"),
+            Some(ratio) => format!("{ratio:.3}{}", score.at_most(ratio, most)),
         };
         let incumbent = judged(System::Overlay, goal.and_then(|goal| goal.incumbent));
         let ext4 = judged(System::Ext4, goal.and_then(|goal| goal.ext4));
@@ -84,23 +72,42 @@ fn table(figures: &Figures) {
         );
     }
     for pair in &PAIRS {
-        let (more_met, more_missed) = pair.table(figures);
-        met += more_met;
-        missed += more_missed;
+        pair.table(figures, &mut score);
     }
     if let Some(bytes) = goals::request_bytes(figures) {
-        let verdict = if bytes >= REQUEST_BYTES {
-            met += 1;
-            "ok"
-        } else {
-            missed += 1;
-            "MISS"
-        };
+        let verdict = score.judge(bytes >= REQUEST_BYTES);
         println!(
             "bytes of a request of the cold walk: {bytes:.0}, goal {REQUEST_BYTES:.0} {verdict}"
         );
     }
-    println!("{met} goals met, {missed} missed");
+    println!("{} goals met, {} missed", score.met, score.missed);
+}
+
+/// How many goals were met.
+#[derive(Default)]
+struct Score {
+    met: usize,
+    missed: usize,
+}
+
+impl Score {
+    /// Counts a goal; the word for it.
+    fn judge(&mut self, is_met: bool) -> &'static str {
+        if is_met {
+            self.met += 1;
+            "ok"
+        } else {
+            self.missed += 1;
+            "MISS"
+        }
+    }
+
+    /// Counts a ratio that is to be no more than `most`; what the table says after it.
+    fn at_most(&mut self, ratio: f64, most: Option<f64>) -> String {
+        most.map_or_else(String::new, |most| {
+            format!(" {most:.2} {}", self.judge(ratio <= most))
+        })
+    }
 }
 
 /// Two systems beside each other, and what the first may cost.
@@ -113,13 +120,20 @@ struct Pair {
     besides: (System, &'static str),
 }
 
-const PAIRS: [Pair; 2] = [
+const PAIRS: [Pair; 3] = [
     Pair {
         heading: "without root",
         system: System::Service,
         reference: System::Composefs,
         goals: goals::BY_SERVICE,
         besides: (System::Fuse, "fuse/service"),
+    },
+    Pair {
+        heading: "as root maps owners",
+        system: System::Service,
+        reference: System::Mapped,
+        goals: goals::AS_MAPPED,
+        besides: (System::Composefs, "root/service"),
     },
     Pair {
         heading: "beside data inside",
@@ -131,8 +145,8 @@ const PAIRS: [Pair; 2] = [
 ];
 
 impl Pair {
-    /// Prints a table; how many goals that meets, and how many not.
-    fn table(&self, figures: &Figures) -> (usize, usize) {
+    /// Prints a table.
+    fn table(&self, figures: &Figures, score: &mut Score) {
         let (other, factor) = self.besides;
         println!(
             "\n{:<24} {:>14} {:>14} {:>14}  {:<15} {factor:<13}",
@@ -142,22 +156,12 @@ impl Pair {
             other.name(),
             "ratio, goal",
         );
-        let (mut met, mut missed) = (0, 0);
         for (operation, row) in &figures.rows {
             let Some(ratio) = row.ratio_of(self.system, self.reference) else {
                 continue;
             };
-            let verdict = match self.goals.iter().find(|(name, _)| name == operation) {
-                None => String::new(),
-                Some((_, most)) if ratio <= *most => {
-                    met += 1;
-                    format!(" {most:.2} ok")
-                }
-                Some((_, most)) => {
-                    missed += 1;
-                    format!(" {most:.2} MISS")
-                }
-            };
+            let goal = self.goals.iter().find(|(name, _)| name == operation);
+            let verdict = score.at_most(ratio, goal.map(|(_, most)| *most));
             let besides = row.ratio_of(other, self.system);
             println!(
                 "{operation:<24} {:>14} {:>14} {:>14}  {:<15} {}",
@@ -168,7 +172,6 @@ impl Pair {
                 besides.map_or_else(|| "-".to_owned(), |besides| format!("{besides:.2}"))
             );
         }
-        (met, missed)
     }
 }
 
