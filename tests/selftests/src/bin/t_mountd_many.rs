@@ -13,6 +13,7 @@ use composefs_selftests::image::{self, Image};
 use composefs_selftests::mount_service::MountService;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
+use rustix::process::{getrlimit, setrlimit, Resource, Rlimit};
 
 const USER: u32 = 1000;
 const OTHER: u32 = 1001;
@@ -36,6 +37,16 @@ fn set_up() -> Result<Context> {
         None => MOUNTS,
         Some(number) => number.parse().context("usage: t_mountd_many [MOUNTS]")?,
     };
+    // The user keeps each by a descriptor.
+    let files = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let files = Some(files.max(mounts.saturating_add(1024)));
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: files,
+            maximum: files,
+        },
+    )?;
     let work = setup::work_directory("mountd-many")?;
     let source = work.join("source");
     setup::create_dir(&source)?;
