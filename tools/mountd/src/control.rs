@@ -11,10 +11,12 @@ use rustix::net::{recv, send, RecvFlags, SendFlags};
 use crate::interface::Error;
 use crate::session::Session;
 
-/// How often a worker asks, where there are too many.
-const ATTEMPTS: u32 = 20;
-/// How long it waits in between: what the kernel keeps of a mount goes some time after it.
-const PAUSE: Duration = Duration::from_millis(50);
+/// How long a worker waits before it asks again, where there are too many: what the kernel keeps of a
+/// mount goes some time after it. Each time it is twice as long, for the service has to look at all of
+/// them.
+const PAUSE: Duration = Duration::from_millis(10);
+/// How often it asks again: 1.3 s in all.
+const ATTEMPTS: u32 = 7;
 
 /// What the service answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,11 +72,11 @@ impl Control {
         };
         let session = Session::begin().map_err(failed)?;
         let mut answer = self.ask(session).map_err(failed)?;
-        for _ in 1..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             if answer == Answer::Yes {
                 break;
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(PAUSE * 2_u32.pow(attempt));
             answer = self.ask(session).map_err(failed)?;
         }
         let limit = |whose: &str| {
