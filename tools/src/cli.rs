@@ -120,9 +120,10 @@ fn manual(command: clap::Command, out: &mut Vec<u8>) -> Result<()> {
         .or(command.get_after_help())
         .map(ToString::to_string)
         .unwrap_or_default();
-    // Helpers of mount(8) and of the boot are for administrators.
+    // Helpers of mount(8) and of the boot, and services, are for administrators. It decides in which
+    // directory they are installed.
     let section = match command.get_name() {
-        "mount.composefs" | "composefs-setup-root" => "8",
+        "mount.composefs" | "composefs-setup-root" | "composefs-mountd" => "8",
         _ => "1",
     };
     let mut subcommands: Vec<_> = command.get_subcommands().cloned().collect();
