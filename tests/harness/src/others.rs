@@ -12,10 +12,13 @@ use std::process::Command;
 use anyhow::{bail, Result};
 use serde_json::{json, Value};
 
+use crate::artifact::Artifact;
 use crate::kernel::Kernel;
+use crate::process::Log;
+use crate::root::{self, Variant};
 use crate::suite::Suite;
 use crate::tap::{Counts, Report};
-use crate::{guest, note, payload, place, process, qemu, vm};
+use crate::{guest, note, payload, place, process, qemu, versions, vm};
 
 /// What a runner ends with if it has nothing to run: kselftest's status for that.
 pub const SKIPPED: i32 = 4;
@@ -64,6 +67,23 @@ impl Run {
         process::run(Command::new("cp").arg("-a").args([from, to.as_path()]))
     }
 
+    /// A disk, which the guest finds by the suite's name, with packages that were unpacked and trees,
+    /// each under its name.
+    pub fn disk(&self, packages: &Path, trees: &[(&str, &Path)]) -> Result<PathBuf> {
+        let (all, disk) = (self.logs.join("disk"), self.logs.join("disk.img"));
+        let log = Log::create(self.logs.join("disk.log"))?;
+        let copy = |from: &Path, to: &Path| log.run(Command::new("cp").arg("-a").args([from, to]));
+        copy(packages, &all)?;
+        for (name, tree) in trees {
+            copy(&tree.canonicalize()?, &all.join(name))?;
+        }
+        if let Err(error) = guest::make_disk(&all, &disk, self.name, 512, &log) {
+            bail!("{error:#}: {}", process::reason(&log.text()));
+        }
+        fs::remove_dir_all(all)?;
+        Ok(disk)
+    }
+
     /// Runs a command, which prints TAP between lines `#begin NAME` and `#end NAME STATUS`; whether
     /// nothing failed. The counts for each of these names are kept for the table.
     pub fn guest(self, command: &[String], machine: qemu::Machine) -> Result<bool> {
@@ -103,6 +123,31 @@ impl Run {
     }
 }
 
+/// Debian's packages that a suite asks for and the guest's root does not have, unpacked; made first
+/// if need be.
+pub fn packages(
+    name: &str,
+    usually: &'static str,
+    packages: &[&str],
+    without: &[&str],
+) -> Result<PathBuf> {
+    let suite = guest::DISTRIBUTION;
+    let dir = versions::with(suite, |versions| {
+        let artifact = Artifact {
+            name: format!("guest-{name}"),
+            what: format!("what {name} asks for (Debian {suite})"),
+            usually,
+            inputs: [vec!["1".into(), without.join(" ")], versions.of(packages)].concat(),
+        };
+        artifact.get(|dir, log| {
+            let without = [root::NO_DOCUMENTATION, without].concat();
+            let variant = Variant::Extract;
+            root::make(&dir.join("root"), suite, variant, packages, &without, log)
+        })
+    })?;
+    Ok(dir.join("root"))
+}
+
 /// Where the counts of a suite are kept.
 fn counts_file(name: &str) -> Result<PathBuf> {
     place::build(&format!("suites/{name}.json"))
@@ -134,7 +179,7 @@ fn read(file: &Path) -> BTreeMap<String, Value> {
 pub fn table() -> Result<i32> {
     println!("| suite | part | passed | failed | skipped | kernel |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    for name in ["unionmount", "kselftest", "xfstests"] {
+    for name in ["unionmount", "kselftest", "xfstests", "stress"] {
         for (part, value) in read(&counts_file(name)?) {
             let number = |what: &str| value[what].as_u64().unwrap_or_default();
             println!(

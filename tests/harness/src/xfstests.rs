@@ -3,16 +3,13 @@
 //! in its style, which are in tests/xfstests.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{bail, Result};
 use clap::Args;
 
-use crate::artifact::Artifact;
 use crate::others::{self, Run};
-use crate::process::{self, Log};
-use crate::root::{self, Variant};
-use crate::{guest, place, qemu, versions};
+use crate::{place, qemu};
 
 /// Runs xfstests in a guest: tests of composefs, and of overlayfs over composefs and EROFS
 ///
@@ -57,9 +54,6 @@ pub const PACKAGES: &[&str] = &[
     "uuid-runtime",
 ];
 
-/// By it, the guest finds the disk.
-const LABEL: &str = "xfstests";
-
 /// Runs it; gives the exit status.
 pub fn run(options: &Options) -> Result<i32> {
     let Some(tree) = &options.tree else {
@@ -79,8 +73,8 @@ pub fn run(options: &Options) -> Result<i32> {
     let run = Run::new("xfstests")?;
     run.copy(&place::checkout("scripts/in-guest/xfstests"), "xfstests")?;
     run.copy(&place::checkout("tests/xfstests"), "xfstests/tests")?;
-    let disk = place::build("suites/xfstests/disk.img")?;
-    make_disk(&tree.canonicalize()?, &disk)?;
+    let packages = others::packages("xfstests", "30 seconds", PACKAGES, &[])?;
+    let disk = run.disk(&packages, &[("xfstests", tree.as_path())])?;
 
     let mut command = vec!["/opt/composefs/xfstests/run".to_owned()];
     command.extend(options.what.iter().cloned());
@@ -95,45 +89,4 @@ pub fn run(options: &Options) -> Result<i32> {
     let good = run.guest(&command, machine)?;
     fs::remove_file(disk)?;
     Ok(i32::from(!good))
-}
-
-/// The disk with the tree, and with what it asks for.
-fn make_disk(tree: &Path, disk: &Path) -> Result<()> {
-    let packages = packages()?;
-    let all = disk.with_file_name("disk");
-    let _ = fs::remove_dir_all(&all);
-    let log = Log::create(disk.with_file_name("disk.log"))?;
-    let mut copy = std::process::Command::new("cp");
-    log.run(copy.arg("-a").args([packages.as_path(), all.as_path()]))?;
-    let mut copy = std::process::Command::new("cp");
-    log.run(copy.arg("-a").arg(tree).arg(all.join("xfstests")))?;
-    if let Err(error) = guest::make_disk(&all, disk, LABEL, 512, &log) {
-        bail!("{error:#}: {}", process::reason(&log.text()));
-    }
-    Ok(fs::remove_dir_all(all)?)
-}
-
-/// The packages, unpacked; made first if need be.
-fn packages() -> Result<PathBuf> {
-    let suite = guest::DISTRIBUTION;
-    let dir = versions::with(suite, |versions| {
-        let artifact = Artifact {
-            name: "guest-xfstests".into(),
-            what: format!("what xfstests asks for (Debian {suite})"),
-            usually: "30 seconds",
-            inputs: [vec!["1".into()], versions.of(PACKAGES)].concat(),
-        };
-        artifact.get(|dir, log| {
-            let without = root::NO_DOCUMENTATION;
-            root::make(
-                &dir.join("root"),
-                suite,
-                Variant::Extract,
-                PACKAGES,
-                without,
-                log,
-            )
-        })
-    })?;
-    Ok(dir.join("root"))
 }
