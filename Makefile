@@ -88,6 +88,13 @@ test-arm64: ## all tests in guests that are ARM machines, with pages of 4 and of
 test-images: ## images from registries to mounts: 50,000 files, 2 GiB, 200 kills, ten minutes at once (hours)
 	@scripts/test --images
 
+.PHONY: test-peers
+test-peers: ## suites of others; stress-ng and fio, and those that UNIONMOUNT=DIR and the like name (hours)
+	@bad=0; scripts/stress $(foreach tree,$(XFSTESTS) $(PJDFSTEST) $(LTP),--tree "$(tree)") || bad=1; \
+	scripts/unionmount $(if $(UNIONMOUNT),--tree "$(UNIONMOUNT)") || test $$? = 4 || bad=1; \
+	scripts/xfstests $(if $(XFSTESTS),--tree "$(XFSTESTS)") || test $$? = 4 || bad=1; \
+	scripts/kselftest || bad=1; scripts/harness suites-table; exit $$bad
+
 .PHONY: test-debug
 test-debug: ## what a kernel that looks for its own bugs says of the driver (an hour)
 	@scripts/test --suite debug
@@ -140,4 +147,5 @@ help: ## this list
 	@echo "                      if it is 7.2 or later, else a stock kernel of Debian's)"
 	@echo "  KDIR=DIR            the directory that modules for it are built with"
 	@echo "  PREFIX, DESTDIR, INSTALL_MOD_PATH   as usual"
+	@echo "  XFSTESTS, UNIONMOUNT, PJDFSTEST, LTP=DIR   trees of suites, built, for test-peers"
 	@echo "  COMPOSEFS_CACHE=DIR what takes long to make (default ~/.cache/composefs-in-rust)"

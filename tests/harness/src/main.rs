@@ -39,6 +39,7 @@ mod qemu;
 mod registry;
 mod root;
 mod shows;
+mod stress;
 mod suite;
 mod suites;
 mod system;
@@ -100,6 +101,7 @@ enum Command {
     Unionmount(unionmount::Options),
     Kselftest(kselftest::Options),
     Xfstests(xfstests::Options),
+    Stress(stress::Options),
     /// What others' test suites have said, as a table for Documentation/testing.md
     SuitesTable,
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
@@ -266,6 +268,7 @@ fn run(command: Command) -> Result<i32> {
         Command::Unionmount(options) => return unionmount::run(&options),
         Command::Kselftest(options) => return kselftest::run(&options),
         Command::Xfstests(options) => return xfstests::run(&options),
+        Command::Stress(options) => return stress::run(&options),
         Command::SuitesTable => return others::table(),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {

@@ -26,7 +26,8 @@ use crate::artifact::{lock, Moved};
 use crate::process::Log;
 use crate::suite::{Archive, Suite};
 use crate::{
-    containers, deb, emulator, guest, machine, note, peers, place, registry, toolchain, xfstests,
+    containers, deb, emulator, guest, machine, note, peers, place, registry, stress, toolchain,
+    xfstests,
 };
 
 /// After this, the mirror is asked for newer ones.
@@ -226,6 +227,7 @@ fn choose(packages: &[Package], arch: Arch) -> Result<Versions> {
         deb::PACKAGES,
         registry::PACKAGES,
         xfstests::PACKAGES,
+        stress::PACKAGES,
     ]
     .concat()
     .into_iter()
