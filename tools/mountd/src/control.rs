@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Between the service and a worker: in which session the worker is to make a mount, and whether there
-//! may be one more.
+//! Between the service and a worker: in which session the worker is to make a mount, whether there may
+//! be one more, and what the worker decides.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use composefs_tools::journal;
 use rustix::io::{self, Errno};
 use rustix::net::{recv, send, RecvFlags, SendFlags};
 
@@ -45,17 +46,42 @@ impl Answer {
     }
 }
 
-/// The session in which a worker is to make a mount; `None` if it has ended, or not yet.
-pub fn receive_session(worker: impl AsFd) -> io::Result<Option<Session>> {
-    let mut bytes = [0; 4];
-    match recv(worker, &mut bytes, RecvFlags::DONTWAIT) {
-        Ok((4, _)) => Ok(Session::from_bytes(bytes)),
-        Ok(_) | Err(Errno::AGAIN) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// What a worker says.
+pub enum Said {
+    /// In which session it is to make a mount.
+    Session(Session),
+    /// What it has decided, for the journal.
+    Decision(String),
 }
 
-/// Tells a worker whether there may be one more.
+/// How messages of each kind begin.
+const SESSION: u8 = b's';
+const DECISION: u8 = b'd';
+/// The longest message, in bytes.
+const MAX: usize = 1024;
+
+/// What a worker says; `None` if it has ended, or says nothing at present.
+pub fn hear(worker: impl AsFd) -> io::Result<Option<Said>> {
+    let mut bytes = [0; MAX];
+    let length = match recv(worker, &mut bytes, RecvFlags::DONTWAIT) {
+        Ok((length, _)) => length,
+        Err(Errno::AGAIN) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    Ok(match bytes.get(..length) {
+        Some([SESSION, number @ ..]) => {
+            let number = number.try_into().ok();
+            number.and_then(Session::from_bytes).map(Said::Session)
+        }
+        Some([DECISION, text @ ..]) => {
+            Some(Said::Decision(String::from_utf8_lossy(text).into_owned()))
+        }
+        _ => None,
+    })
+}
+
+/// Tells a worker whether there may be one more; or that its decision was written down, with
+/// [`Answer::Yes`].
 pub fn answer(worker: impl AsFd, answer: Answer) -> io::Result<()> {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     send(worker, &[answer.to_byte()], flags).map(drop)
@@ -91,8 +117,24 @@ impl Control {
         }
     }
 
+    /// Has the service write a decision into the journal, before anybody else hears of it. This
+    /// process is in the caller's control group, and what it writes there by itself would be taken for
+    /// the caller's.
+    pub fn decide(&self, text: &str) {
+        let message = [&[DECISION], text.as_bytes()].concat();
+        let message = message.get(..MAX).unwrap_or(&message);
+        if self.send(message).is_err() {
+            // The service is gone: better there than nowhere.
+            journal::notice(text);
+        }
+    }
+
     fn ask(&self, session: Session) -> io::Result<Answer> {
-        send(&self.0, &session.to_bytes(), SendFlags::NOSIGNAL)?;
+        self.send(&[&[SESSION][..], &session.to_bytes()].concat())
+    }
+
+    fn send(&self, message: &[u8]) -> io::Result<Answer> {
+        send(&self.0, message, SendFlags::NOSIGNAL)?;
         // A service that is gone says nothing.
         let mut byte = [u8::MAX];
         recv(&self.0, &mut byte, RecvFlags::empty())?;

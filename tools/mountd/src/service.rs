@@ -17,7 +17,7 @@ use rustix::net::{socketpair, AddressFamily, SocketFlags, SocketType};
 use rustix::process::{pidfd_open, Pid, PidfdFlags};
 
 use crate::config::{Config, Limits};
-use crate::control;
+use crate::control::{self, Answer, Said};
 use crate::mounts::Mounts;
 use crate::user::User;
 
@@ -119,13 +119,19 @@ impl Service {
         }
     }
 
-    /// Hears of mounts that workers are to make.
+    /// Hears of mounts that workers are to make, and of what they decide.
     fn hear(&mut self) {
         for worker in &self.workers {
-            let Ok(Some(session)) = control::receive_session(&worker.control) else {
-                continue;
+            let answer = match control::hear(&worker.control) {
+                Ok(Some(Said::Session(session))) => {
+                    self.mounts.add(session, worker.user, &self.limits)
+                }
+                Ok(Some(Said::Decision(text))) => {
+                    journal::notice(&text);
+                    Answer::Yes
+                }
+                _ => continue,
             };
-            let answer = self.mounts.add(session, worker.user, &self.limits);
             // A worker that has gone wants no answer.
             let _ = control::answer(&worker.control, answer);
         }

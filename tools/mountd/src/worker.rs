@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 use anyhow::Result;
-use composefs_tools::journal;
 use rustix::process::{set_dumpable_behavior, DumpableBehavior};
 
 use crate::account;
@@ -84,7 +83,7 @@ async fn serve(config: &Config, stream: UnixStream, control: &Control) -> Result
                 continue;
             }
             Next::Broken(error) => {
-                journal::notice(&format!("{who}: not understood: {error}"));
+                control.decide(&format!("{who}: not understood: {error}"));
                 return conversation.refuse(&error).await;
             }
             Next::End => return Ok(()),
@@ -97,7 +96,7 @@ async fn serve(config: &Config, stream: UnixStream, control: &Control) -> Result
         };
         return match granted {
             Ok(granted) => {
-                journal::notice(&format!("{who}: granted: {}", granted.what));
+                control.decide(&format!("{who}: granted: {}", granted.what));
                 let mounted = Mounted {
                     mount_file_descriptor: 0,
                 };
@@ -105,12 +104,12 @@ async fn serve(config: &Config, stream: UnixStream, control: &Control) -> Result
                 conversation.answer(answer, vec![granted.mount]).await
             }
             Err(error) => {
-                journal::notice(&format!("{who}: refused: {error}"));
+                control.decide(&format!("{who}: refused: {error}"));
                 conversation.refuse(&error).await
             }
         };
     }
-    journal::notice(&format!("{who}: asked too much"));
+    control.decide(&format!("{who}: asked too much"));
     let reason = "too many calls on one connection".into();
     conversation.refuse(&Error::LimitReached { reason }).await
 }
