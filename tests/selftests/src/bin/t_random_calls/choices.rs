@@ -3,7 +3,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use composefs_fuzz::random::Random;
 
@@ -64,25 +64,50 @@ pub fn bits(random: &mut Random, all: &[u32]) -> u32 {
 /// A path below one of the roots; one that is there, or something like it.
 pub fn path(random: &mut Random, roots: &[&Path], names: &[&[u8]]) -> PathBuf {
     let root = random.of(roots);
-    let mut name = random.of(names).to_vec();
-    match random.below(12) {
-        0 => name.extend(random.of(&[&b"/"[..], b"/.", b"/..", b"//", b"/x", b"\xff", b"\n"])),
-        1 => name.truncate(random.index(name.len() + 1)),
-        2 => {
-            let length = random.of(&[1, 254, 255, 256, 4000, 5000]);
-            name.extend(vec![b'n'; length]);
+    loop {
+        let mut name = random.of(names).to_vec();
+        match random.below(12) {
+            0 => name.extend(random.of(&[&b"/"[..], b"/.", b"/..", b"//", b"/x", b"\xff", b"\n"])),
+            1 => name.truncate(random.index(name.len() + 1)),
+            2 => {
+                let length = random.of(&[1, 254, 255, 256, 4000, 5000]);
+                name.extend(vec![b'n'; length]);
+            }
+            3 => {
+                let any = random.bytes(9);
+                name = any.into_iter().filter(|byte| *byte != 0).collect();
+            }
+            4 => name.clear(),
+            _ => {}
         }
-        3 => {
-            let any = random.bytes(9);
-            name = any.into_iter().filter(|byte| *byte != 0).collect();
+        while name.first() == Some(&b'/') {
+            name.remove(0);
         }
-        4 => name.clear(),
-        _ => {}
+        let name = Path::new(OsStr::from_bytes(&name));
+        if stays_below(name) {
+            return root.join(name);
+        }
     }
-    while name.first() == Some(&b'/') {
-        name.remove(0);
-    }
-    root.join(OsStr::from_bytes(&name))
+}
+
+/// Whether a relative path leads to nothing above where it starts: there, a call may well change
+/// something.
+fn stays_below(name: &Path) -> bool {
+    let mut depth = 0_usize;
+    name.components().all(|component| match component {
+        Component::ParentDir => match depth.checked_sub(1) {
+            Some(less) => {
+                depth = less;
+                true
+            }
+            None => false,
+        },
+        Component::Normal(_) => {
+            depth += 1;
+            true
+        }
+        _ => true,
+    })
 }
 
 /// The name of an attribute.
