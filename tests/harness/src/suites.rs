@@ -138,10 +138,10 @@ pub fn run(options: &Options) -> Result<bool> {
 }
 
 impl Run {
-    /// Prints a line, and keeps it for the end if it says what failed.
+    /// Prints a line, and keeps it for the end if it says what failed, or (indented) why.
     fn tell(&self, line: &str) {
         println!("{line}");
-        if line.contains(": FAILED: ") {
+        if line.contains(": FAILED: ") || line.starts_with("    ") {
             // It is on the screen already; the list is only a help.
             let _ = OpenOptions::new()
                 .append(true)
@@ -151,7 +151,7 @@ impl Run {
         }
     }
 
-    /// What failed, a line each.
+    /// What failed, a line each, and why.
     fn failures(&self) -> String {
         fs::read_to_string(self.logs.join(FAILURES)).unwrap_or_default()
     }
