@@ -53,8 +53,7 @@ impl<'a> User<'a> {
 
     /// A mount that is nowhere yet, as the user gets it.
     fn mount(&self) -> Result<OwnedFd> {
-        let image = File::open(&self.subject.image).context("the image")?;
-        let objects = File::open(&self.subject.objects).context("the objects")?;
+        let (image, objects) = files(self.subject)?;
         let request = Request {
             image: image.as_fd(),
             basedirs: &[objects.as_fd()],
@@ -77,10 +76,16 @@ impl<'a> User<'a> {
     }
 }
 
-/// The mount that the service would make, by root.
-fn mapped(subject: &Subject, namespace: &File) -> Result<OwnedFd> {
+/// The image, and the directory of objects.
+fn files(subject: &Subject) -> Result<(File, File)> {
     let image = File::open(&subject.image).context("the image")?;
     let objects = File::open(&subject.objects).context("the objects")?;
+    Ok((image, objects))
+}
+
+/// The mount that the service would make, by root.
+fn mapped(subject: &Subject, namespace: &File) -> Result<OwnedFd> {
+    let (image, objects) = files(subject)?;
     let digest = Digest::parse_hex(subject.digest.as_bytes());
     let digest = digest.ok().context("the digest")?;
     let detached = Detached {

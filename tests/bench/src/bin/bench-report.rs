@@ -132,7 +132,7 @@ const PAIRS: [Pair; 3] = [
         heading: "as root maps owners",
         system: System::Service,
         reference: System::Mapped,
-        goals: goals::AS_MAPPED,
+        goals: goals::BY_SERVICE,
         besides: (System::Composefs, "root/service"),
     },
     Pair {
