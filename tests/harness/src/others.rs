@@ -69,7 +69,7 @@ impl Run {
 
     /// A disk, which the guest finds by the suite's name, with packages that were unpacked and trees,
     /// each under its name.
-    pub fn disk(&self, packages: &Path, trees: &[(&str, &Path)]) -> Result<PathBuf> {
+    pub fn disk(&self, packages: &Path, trees: &[(&str, PathBuf)]) -> Result<PathBuf> {
         let (all, disk) = (self.logs.join("disk"), self.logs.join("disk.img"));
         let log = Log::create(self.logs.join("disk.log"))?;
         let copy = |from: &Path, to: &Path| log.run(Command::new("cp").arg("-a").args([from, to]));

@@ -98,7 +98,6 @@ pub fn build_in_tree(log: &Log) -> Result<()> {
     let run = vm::RunDirectory::new()?;
     let overlay = Overlay::new(kernel.dir(), run.dir())?;
     let tree = overlay.tree();
-    let into_tree = place::checkout("scripts/into-tree").canonicalize()?;
 
     // Once more, it changes nothing but what is the file system's.
     let files = [
@@ -107,13 +106,13 @@ pub fn build_in_tree(log: &Log) -> Result<()> {
         "Documentation/filesystems/index.rst",
         "tools/testing/selftests/Makefile",
     ];
-    log.run(
-        overlay
-            .command("\"$1\" \"$TREE\"; cd \"$TREE\"; shift; sha256sum \"$@\" >\"$UPPER/sums\"")
-            .arg(&into_tree)
-            .args(files),
-    )?;
-    log.run(overlay.command("\"$1\" \"$TREE\"; cd \"$TREE\"; sha256sum -c \"$UPPER/sums\"; grep -x '   composefs' Documentation/filesystems/index.rst").arg(&into_tree))?;
+    overlay.put_file_system(log)?;
+    let sums = "cd \"$TREE\"; sha256sum \"$@\" >\"$UPPER/sums\"";
+    log.run(overlay.command(sums).args(files))?;
+    overlay.put_file_system(log)?;
+    let check = "cd \"$TREE\"; sha256sum -c \"$UPPER/sums\"; \
+                 grep -x '   composefs' Documentation/filesystems/index.rst";
+    log.run(&mut overlay.command(check))?;
     for setting in ["--module", "--enable"] {
         log.line(&format!("== COMPOSEFS_FS {setting}"))?;
         let mut build = toolchain.command(&[tree], "sh")?;

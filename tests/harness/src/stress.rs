@@ -119,10 +119,6 @@ pub fn run(options: &Options) -> Result<i32> {
         .iter()
         .map(|(suite, tree)| (suite.name, tree.join(suite.used)))
         .collect();
-    let used: Vec<_> = used
-        .iter()
-        .map(|(name, tree)| (*name, tree.as_path()))
-        .collect();
     let disk = run.disk(&packages, &used)?;
     let machine = qemu::Machine {
         memory: "3G".into(),

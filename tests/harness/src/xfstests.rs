@@ -74,7 +74,7 @@ pub fn run(options: &Options) -> Result<i32> {
     run.copy(&place::checkout("scripts/in-guest/xfstests"), "xfstests")?;
     run.copy(&place::checkout("tests/xfstests"), "xfstests/tests")?;
     let packages = others::packages("xfstests", "30 seconds", PACKAGES, &[])?;
-    let disk = run.disk(&packages, &[("xfstests", tree.as_path())])?;
+    let disk = run.disk(&packages, &[("xfstests", tree.clone())])?;
 
     let mut command = vec!["/opt/composefs/xfstests/run".to_owned()];
     command.extend(options.what.iter().cloned());
