@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         [disk, "all", device, mounts] => all(Path::new(disk), device, Path::new(mounts)),
         [disk, "start", device, _] => {
             unmount(disk, UnmountFlags::empty())?;
-            starting::measure(&format!("/dev/{device}"))
+            starting::measure(device)
         }
         [disk, "growth", device, _] => growth(Path::new(disk), device),
         [disk, "contended", _, _] => contended(Path::new(disk)),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{bail, Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use sha2::{Digest, Sha256};
 
 use crate::arch::Arch;
@@ -38,6 +38,20 @@ pub struct Options {
     /// bin/true and the libraries that it needs
     #[arg(long, num_args = 1.., value_name = "DIRECTORY")]
     tree: Vec<String>,
+    /// Only this
+    #[arg(long, conflicts_with_all = ["repeat", "growth"])]
+    only: Option<Part>,
+}
+
+/// What is measured by itself.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Operations on a tree
+    Run,
+    /// A program that starts from a slow disk
+    Start,
+    /// Two threads
+    Contended,
 }
 
 const TREE: [&str; 5] = ["bin", "lib", "lib64", "share/perl", "share/zsh"];
@@ -68,35 +82,46 @@ pub fn run(options: &Options) -> Result<bool> {
         [] => TREE.to_vec(),
         tree => tree.iter().map(String::as_str).collect(),
     };
-    let disk = bench.disk("tree", &tree)?;
     // Where programs lie in memory decides how many page tables are made for them.
     let exact = qemu::Machine {
         icount: true,
         append: "norandmaps".into(),
         ..Default::default()
     };
-    note!("benchmark: running (usually 5 minutes)");
-    bench.measure("run", &disk, "all", exact.clone())?;
-    if options.repeat {
-        note!("benchmark: once more");
-        bench.measure("again", &disk, "all", exact.clone())?;
+    let is_asked = |part| options.only.is_none_or(|only| only == part);
+    let mut parts = Vec::new();
+    if is_asked(Part::Run) {
+        let disk = bench.disk("tree", &tree)?;
+        note!("benchmark: running (usually 5 minutes)");
+        bench.measure("run", &disk, "all", exact.clone())?;
+        parts.push("run.tsv");
+        if options.repeat {
+            note!("benchmark: once more");
+            bench.measure("again", &disk, "all", exact.clone())?;
+        }
     }
-    let start = bench.disk("start", &[])?;
-    note!("benchmark: a program that starts (usually 2 minutes)");
-    bench.measure("start", &start, "start", exact.clone())?;
-    // With a thread for each CPU, QEMU now and then crashes a guest at boot.
-    note!("benchmark: two threads (usually 2 minutes)");
-    let contended = || {
-        let machine = qemu::Machine {
-            threads: true,
-            ..Default::default()
+    if is_asked(Part::Start) {
+        let disk = bench.disk("start", &[])?;
+        note!("benchmark: a program that starts (usually 2 minutes)");
+        bench.measure("start", &disk, "start", exact.clone())?;
+        parts.push("start.tsv");
+    }
+    if is_asked(Part::Contended) {
+        let disk = bench.disk("tree", &tree)?;
+        note!("benchmark: two threads (usually 2 minutes)");
+        // With a thread for each CPU, QEMU now and then crashes a guest at boot.
+        let contended = || {
+            let machine = qemu::Machine {
+                threads: true,
+                ..Default::default()
+            };
+            bench.measure("contended", &disk, "contended", machine)
         };
-        bench.measure("contended", &disk, "contended", machine)
-    };
-    contended()
-        .or_else(|_| contended())
-        .or_else(|_| contended())?;
-    let mut parts = vec!["run.tsv", "start.tsv", "contended.tsv"];
+        contended()
+            .or_else(|_| contended())
+            .or_else(|_| contended())?;
+        parts.push("contended.tsv");
+    }
     if options.growth {
         let disk = bench.disk("growth", &SIZES)?;
         note!("benchmark: large trees (usually 5 minutes)");
