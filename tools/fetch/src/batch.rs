@@ -35,7 +35,7 @@ pub(crate) enum Trouble {
 pub(crate) struct Batch<'a> {
     all: &'a Fetching<'a>,
     objects: Unnamed<'a>,
-    count: usize,
+    numbers: Vec<Number>,
     bytes: u64,
 }
 
@@ -44,7 +44,7 @@ impl<'a> Batch<'a> {
         Self {
             all,
             objects: Unnamed::new(all.repository.store()),
-            count: 0,
+            numbers: Vec::new(),
             bytes: 0,
         }
     }
@@ -84,9 +84,9 @@ impl<'a> Batch<'a> {
                 false => Trouble::Here(error),
             });
         }
-        self.count += 1;
+        self.numbers.push(number);
         self.bytes = self.bytes.saturating_add(wanted.size);
-        if self.count >= BATCH || self.bytes >= BATCH_BYTES {
+        if self.numbers.len() >= BATCH || self.bytes >= BATCH_BYTES {
             self.publish().map_err(Trouble::Here)?;
         }
         Ok(())
@@ -110,7 +110,9 @@ impl<'a> Batch<'a> {
     pub fn publish(&mut self) -> Result<()> {
         let next = Unnamed::new(self.all.repository.store());
         std::mem::replace(&mut self.objects, next).publish()?;
-        (self.count, self.bytes) = (0, 0);
+        self.all.watch.named(&self.numbers);
+        self.numbers.clear();
+        self.bytes = 0;
         Ok(())
     }
 }

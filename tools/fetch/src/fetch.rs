@@ -24,6 +24,8 @@ pub trait Watch: Sync {
     fn advance(&self, bytes: u64);
     /// A source is not asked again, because of this.
     fn leave(&self, source: &str, why: &Error);
+    /// These are in the repository now.
+    fn named(&self, _: &[Number]) {}
 }
 
 /// Fetches all that is `wanted`, at no more than `bytes_per_second` if that is said.
@@ -83,6 +85,13 @@ impl<'a> Fetcher<'a> {
                 .collect(),
             rate: bytes_per_second.map(Rate::new),
         })
+    }
+
+    /// The wanted objects that come with this one at little cost, as far as that is known.
+    pub fn near(&self, number: Number) -> Vec<Number> {
+        let layouts = self.askeds.iter().map(|asked| lock(&asked.layout).clone());
+        let near = layouts.flatten().map(|layout| layout.near(number));
+        near.max_by_key(Vec::len).unwrap_or_default()
     }
 
     /// Fetches the wanted objects with these numbers, which are each greater than the one before, and

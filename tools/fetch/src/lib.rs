@@ -19,3 +19,4 @@ mod rate;
 pub mod source;
 
 pub use fetch::fetch;
+pub use queue::Number;

@@ -73,6 +73,11 @@ impl Demand {
         }
     }
 
+    /// Whether somebody waits for an object.
+    pub fn is_waited_for(&self, digest: &Digest) -> bool {
+        lock(&self.state).waiters.contains_key(digest)
+    }
+
     /// Tells all who wait for an object.
     pub fn settle(&self, digest: &Digest, outcome: Outcome) {
         let waiters = lock(&self.state).waiters.remove(digest);
@@ -137,7 +142,9 @@ mod tests {
             demand.add(digest(1), Box::new(waiter));
         }
         assert_eq!(demand.next(), Some(digest(1)));
+        assert!(demand.is_waited_for(&digest(1)));
         demand.settle(&digest(1), Outcome::Settled);
+        assert!(!demand.is_waited_for(&digest(1)));
         let mut all: Vec<_> = heard.try_iter().collect();
         all.sort_by_key(|(number, _)| *number);
         assert_eq!(

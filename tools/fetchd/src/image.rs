@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The objects of one image: those that are waited for are fetched first, and the others when nobody
-//! waits.
+//! The objects of one image: those that are waited for are fetched first, with those that will be
+//! next, and the others when nobody waits.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,6 +13,7 @@ use anyhow::{anyhow, Context, Error, Result};
 use composefs_fetch::fetch::{Fetcher, Watch};
 use composefs_fetch::missing::{self, Wanted};
 use composefs_fetch::source::{self, Source};
+use composefs_fetch::Number;
 use composefs_repository::profile::Profile;
 use composefs_repository::Repository;
 use composefs_tools::fsverity::Digest;
@@ -19,6 +21,7 @@ use composefs_tools::lock::lock;
 use composefs_tools::{journal, quote};
 use rustix::process::{setpriority_process, Pid};
 
+use crate::ahead::Ahead;
 use crate::demand::{Demand, Outcome};
 use crate::message::Wish;
 
@@ -27,6 +30,10 @@ const PARALLEL: usize = 32;
 /// Objects that are fetched together when nobody waits, and bytes of them.
 const TOGETHER: usize = 64;
 const TOGETHER_BYTES: u64 = 2 << 20;
+/// With so many that are fetched ahead together, what comes with the last at little cost is as well: so
+/// many behind it at most.
+const MANY: usize = 64;
+const BESIDES: usize = 1024;
 /// How long nobody may have waited for anything before others are fetched.
 const QUIET: Duration = Duration::from_millis(200);
 /// How long it takes until it is tried again to fetch what nobody had.
@@ -108,6 +115,7 @@ fn serve(
             .map(|(number, wanted)| (wanted.digest, number))
             .collect(),
         demand,
+        ahead: Ahead::default(),
     };
     thread::scope(|scope| {
         for _ in 0..PARALLEL {
@@ -124,39 +132,95 @@ struct Image<'a> {
     repository: &'a Repository,
     wanted: &'a [Wanted],
     fetcher: Fetcher<'a>,
-    numbers: HashMap<Digest, usize>,
+    numbers: HashMap<Digest, Number>,
     demand: &'a Demand,
+    ahead: Ahead,
 }
 
 impl Image<'_> {
     /// Fetches what is waited for.
     fn serve(&self) {
         while let Some(digest) = self.demand.next() {
-            let outcome = match self.fetch(&digest) {
-                Ok(()) => Outcome::Settled,
-                Err(error) => {
-                    journal::warning(&format!("object {digest}: {error:#}"));
-                    Outcome::Failed
-                }
-            };
-            self.demand.settle(&digest, outcome);
+            self.fetch(&digest);
         }
     }
 
-    fn fetch(&self, digest: &Digest) -> Result<()> {
-        // Of another image, which has the same trigger in vain.
-        let Some(&number) = self.numbers.get(digest) else {
-            return Ok(());
+    /// Fetches an object, unless somebody is at it, and what will be waited for next.
+    fn fetch(&self, digest: &Digest) {
+        // One of another image has the same trigger in vain.
+        let number = self.numbers.get(digest).copied();
+        let missing = number.filter(|_| self.repository.object(digest).is_err());
+        let Some(number) = missing else {
+            return self.demand.settle(digest, Outcome::Settled);
         };
-        if self.repository.object(digest).is_ok() {
-            return Ok(());
+        let size = |number: Number| self.wanted.get(number).map(|wanted| wanted.size);
+        let turn = self.ahead.turn(number, size);
+        let mut numbers = Vec::new();
+        if !turn.comes {
+            numbers = self.ahead.claim([number]);
+            // If there is one, it is not what it should be.
+            self.repository.store().replace([*digest]);
         }
-        // If there is one, it is not what it should be.
-        self.repository.store().replace([*digest]);
-        match self.round(vec![number])? {
-            true => Ok(()),
-            false => Err(anyhow!("cannot be had from any source now")),
+        if let Some(window) = turn.window {
+            numbers.extend(self.claim_window(window));
         }
+        // What is wrong was said to whom it concerns.
+        let _ = self.fetch_claimed(&numbers);
+    }
+
+    /// Claims what is not here of a window.
+    fn claim_window(&self, window: Range<Number>) -> Vec<Number> {
+        let mut numbers: Vec<_> = window.clone().collect();
+        if let Some(&last) = numbers.last().filter(|_| numbers.len() >= MANY) {
+            let besides = window.end..window.end.saturating_add(BESIDES);
+            let near = self.fetcher.near(last).into_iter();
+            numbers.extend(near.filter(|number| besides.contains(number)));
+            numbers.sort_unstable();
+            let end = numbers.last().map_or(window.end, |last| last + 1);
+            self.ahead.widen(&window, end);
+        }
+        let missing = numbers.into_iter().filter(|&number| !self.is_here(number));
+        self.ahead.claim(missing)
+    }
+
+    fn is_here(&self, number: Number) -> bool {
+        self.wanted.get(number).is_some_and(|wanted| {
+            let is_here = self.repository.has_object_of(&wanted.digest, wanted.size);
+            // Whoever fetches it says what is wrong.
+            is_here.unwrap_or(false)
+        })
+    }
+
+    /// Fetches those that this thread has claimed, and tells who waits for them. Whether all of them are
+    /// here.
+    fn fetch_claimed(&self, numbers: &[Number]) -> Result<bool> {
+        if numbers.is_empty() {
+            return Ok(true);
+        }
+        let rest = self.round(numbers.to_vec());
+        self.ahead.release(numbers);
+        for &number in numbers {
+            let Some(Wanted { digest, .. }) = self.wanted.get(number) else {
+                continue;
+            };
+            let is_here = match &rest {
+                Ok(rest) => !rest.contains(&number),
+                Err(_) => self.is_here(number),
+            };
+            let outcome = match is_here {
+                true => Outcome::Settled,
+                false => Outcome::Failed,
+            };
+            // Whoever hears of it may look here at once for why.
+            if !is_here && self.demand.is_waited_for(digest) {
+                journal::warning(&match &rest {
+                    Ok(_) => format!("object {digest}: cannot be had from any source now"),
+                    Err(error) => format!("object {digest}: {error:#}"),
+                });
+            }
+            self.demand.settle(digest, outcome);
+        }
+        Ok(rest?.is_empty())
     }
 
     /// Fetches all that is not here, as long as nobody waits for anything.
@@ -187,7 +251,7 @@ impl Image<'_> {
                 if numbers.len() >= TOGETHER || bytes >= TOGETHER_BYTES {
                     break;
                 }
-                if !self.repository.has_object_of(&wanted.digest, wanted.size)? {
+                if !self.is_here(next) {
                     numbers.push(next);
                     bytes = bytes.saturating_add(wanted.size);
                 }
@@ -199,16 +263,15 @@ impl Image<'_> {
             if !self.demand.wait_until_idle(QUIET) {
                 return Ok(false);
             }
-            is_whole &= self.round(numbers)?;
+            let claimed = self.ahead.claim(numbers.iter().copied());
+            is_whole &= self.fetch_claimed(&claimed)? && claimed == numbers;
         }
     }
 
-    /// Fetches some of them; whether all of these are here now.
-    fn round(&self, numbers: Vec<usize>) -> Result<bool> {
-        let held = self.lock.hold()?;
-        let rest = self.fetcher.round(numbers, self)?;
-        drop(held);
-        Ok(rest.is_empty())
+    /// Fetches some of them; those that cannot be had.
+    fn round(&self, numbers: Vec<Number>) -> Result<Vec<Number>> {
+        let _held = self.lock.hold()?;
+        self.fetcher.round(numbers, self)
     }
 }
 
@@ -218,6 +281,12 @@ impl Watch for Image<'_> {
     fn leave(&self, source: &str, why: &Error) {
         let source = quote::path(Path::new(source));
         journal::warning(&format!("{source}: {why:#}"));
+    }
+
+    fn named(&self, numbers: &[Number]) {
+        for wanted in numbers.iter().filter_map(|&number| self.wanted.get(number)) {
+            self.demand.settle(&wanted.digest, Outcome::Settled);
+        }
     }
 }
 

@@ -12,13 +12,15 @@
 //! - [`fuse`]: what the kernel says and is told;
 //! - [`trigger`]: one such file system;
 //! - [`demand`]: which objects of an image are waited for, and since when nobody waits any more;
-//! - [`image`]: fetches those, and the others when nobody waits;
+//! - [`ahead`]: which others are fetched with them, as they will be waited for next;
+//! - [`image`]: fetches those, and the rest when nobody waits;
 //! - [`service`]: a process that serves triggers, and [`keeper`], which keeps their connections when
 //!   that process ends;
 //! - [`client`]: asks for a trigger.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod ahead;
 pub mod client;
 pub mod demand;
 pub mod fuse;

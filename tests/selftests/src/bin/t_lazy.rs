@@ -71,6 +71,33 @@ fn on_first_open(context: &mut LazyImage) -> Result<()> {
     context.service.expect_triggers(0)
 }
 
+/// Who opens one file after the other finds the next ones here; who opens any does not have others
+/// fetched.
+fn one_after_the_other(context: &mut LazyImage) -> Result<()> {
+    let (repository, mount) = context.lazily()?;
+    let read = |(name, content): (&String, &Vec<u8>)| -> Result<()> {
+        ensure!(&fs::read(mount.join(name))? == content, "something else");
+        Ok(())
+    };
+    context.files.iter().rev().step_by(30).try_for_each(read)?;
+    ensure!(objects(&repository)? == 4, "{}", objects(&repository)?);
+    context.files.iter().take(2).try_for_each(read)?;
+    let expected = 4 + 1 + 8;
+    let begin = Instant::now();
+    while objects(&repository)? < expected {
+        ensure!(begin.elapsed() < LONG, "{}", objects(&repository)?);
+        thread::sleep(Duration::from_millis(100));
+    }
+    thread::sleep(Duration::from_millis(500));
+    ensure!(
+        objects(&repository)? == expected,
+        "{}",
+        objects(&repository)?
+    );
+    context.expect_all(mount.root())?;
+    mount.unmount()
+}
+
 /// Whoever opens the same file at the same time waits for the same object.
 fn at_once(context: &mut LazyImage) -> Result<()> {
     let (repository, mount) = context.lazily()?;
@@ -332,6 +359,10 @@ const CASES: &[Case<Context>] = &[
     ("objects come on first open, and none before", |c| {
         on_first_open(&mut c.lazy)
     }),
+    (
+        "the next ones come for who opens one after the other",
+        |c| one_after_the_other(&mut c.lazy),
+    ),
     ("a hundred opens at once fetch an object once", |c| {
         at_once(&mut c.lazy)
     }),
