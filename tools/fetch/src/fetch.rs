@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Fetching: several objects of several sources at a time.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use anyhow::{bail, Error, Result};
 use composefs_repository::Repository;
-use composefs_tools::fsverity::object_path;
+use composefs_tools::fsverity::{object_path, Digest};
 use composefs_tools::lock::lock;
 
 use crate::asked::Asked;
@@ -16,7 +17,7 @@ use crate::missing::Wanted;
 use crate::packed;
 use crate::queue::{Number, Queue, SOURCES_MAX};
 use crate::rate::{Limited, Rate};
-use crate::source::{Refusal, Source};
+use crate::source::{Image, Refusal, Source};
 
 /// Who is told what happens. From several threads.
 pub trait Watch: Sync {
@@ -145,6 +146,10 @@ pub(crate) struct Fetching<'a> {
 impl Fetching<'_> {
     /// Asks one source, until there is nothing left that it may have.
     fn ask(&self, asked: &Asked) -> Result<()> {
+        if let Some(image) = asked.source.image() {
+            self.ask_for_layers(asked, image);
+            return Ok(());
+        }
         let Some(layout) = self.layout(asked) else {
             return Ok(());
         };
@@ -161,6 +166,46 @@ impl Fetching<'_> {
             }
         }
         batch.publish()
+    }
+
+    /// Asks for the layers that have what nobody else is at.
+    fn ask_for_layers(&self, asked: &Asked, image: &Image) {
+        let all = self.queue.rest();
+        while let Some(mut taken) = self.queue.take(asked.number, &|_| all.clone()) {
+            let digest = |&number: &Number| self.wanted.get(number).map(|wanted| wanted.digest);
+            let digests: HashSet<_> = taken.iter().filter_map(digest).collect();
+            let mut is_missing = || {
+                taken.retain(|number| {
+                    let is_here = digest(number)
+                        .is_some_and(|digest| self.repository.object(&digest).is_ok());
+                    if is_here {
+                        self.here(*number);
+                    }
+                    !is_here
+                });
+                !taken.is_empty()
+            };
+            let wanted = |digest: &Digest| digests.contains(digest);
+            let brought = image.bring(self.repository, self.rate, &wanted, &mut is_missing);
+            let is_missing = is_missing();
+            for number in taken {
+                self.queue.give_back(number);
+            }
+            match brought {
+                Ok(()) if is_missing => {}
+                Ok(()) => asked.recover(),
+                Err(error) => self.leave(asked, &error),
+            }
+        }
+    }
+
+    /// An object has come with others.
+    fn here(&self, number: Number) {
+        if let Some(wanted) = self.wanted.get(number) {
+            self.watch.advance(wanted.size);
+        }
+        self.watch.named(&[number]);
+        self.queue.done(number);
     }
 
     /// How the source has its objects; `None` if that cannot be found out.

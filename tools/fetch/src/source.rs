@@ -2,6 +2,7 @@
 //! Who may have objects.
 
 mod directory;
+mod image;
 mod server;
 
 use std::io::Read;
@@ -10,6 +11,8 @@ use std::path::Path;
 
 use anyhow::{Error, Result};
 use composefs_http::Access;
+
+pub use image::Image;
 
 /// Why a file does not come.
 #[derive(Debug)]
@@ -44,18 +47,29 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// If it does not give it.
     fn open(&self, path: &str, part: Option<Range<u64>>) -> Result<Box<dyn Read + '_>, Refusal>;
+
+    /// The image, if what it has is in the layers of one. It has no files then.
+    fn image(&self) -> Option<&Image> {
+        None
+    }
 }
 
-/// The source of this name: an address of HTTP or HTTPS below which the objects are, or an export;
-/// or a directory of objects, of a repository, or of an export.
+/// The source of this name: an address of HTTP or HTTPS below which the objects are, or an export; an
+/// OCI image, in a registry (`docker://…`) or elsewhere; or a directory of objects, of a repository,
+/// or of an export.
 ///
 /// # Errors
 /// If it cannot be one.
 pub fn open(name: &str, access: &Access) -> Result<Box<dyn Source>> {
+    if let Ok(reference) = name.parse() {
+        return Ok(Box::new(Image::new(name, reference, access)));
+    }
     Ok(match name.split_once("://") {
         Some(("http" | "https", _)) => Box::new(server::Server::new(name, access.clone())),
         Some((scheme, _)) => {
-            anyhow::bail!("{scheme}: is not a way to fetch objects; http, https and paths are")
+            anyhow::bail!(
+                "{scheme}: is not a way to fetch objects; http, https, docker and paths are"
+            )
         }
         None => Box::new(directory::Directory::open(name, Path::new(name))?),
     })

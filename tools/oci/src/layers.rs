@@ -7,7 +7,7 @@
 use std::io::Read;
 
 use anyhow::{bail, Context, Result};
-use composefs_repository::stream::{ContentType, Writer};
+use composefs_repository::stream::{ContentType, Reader, Writer};
 use composefs_repository::{Category, Repository};
 use composefs_tools::fsverity::Digest;
 use composefs_tools::store::Unnamed;
@@ -92,6 +92,14 @@ impl<'a> Layer<'a> {
             Form::Blob => Ok(Compression::None),
             Form::Archive | Form::BlobOfArchive => self.descriptor.compression(),
         }
+    }
+
+    /// The objects that it consists of, if it was pulled before.
+    pub fn objects(&self, repository: &Repository) -> Option<Vec<Digest>> {
+        let stream = repository.lookup(Category::Streams, &tag::layer(&self.id));
+        let file = repository.object(&stream.ok()??).ok()?;
+        let reader = Reader::open(file, repository.algorithm()).ok()?;
+        Some(reader.objects().to_vec())
     }
 
     /// Reads it from `blob`, and makes the stream of it that it is called by.

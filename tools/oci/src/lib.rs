@@ -16,7 +16,7 @@ mod entry;
 pub mod filesystem;
 pub mod image;
 pub mod layer;
-mod layers;
+pub mod layers;
 pub mod manifest;
 mod merge;
 pub mod origin;

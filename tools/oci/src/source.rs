@@ -27,7 +27,7 @@ pub enum Root {
 }
 
 /// A place that images are in, with one of them chosen.
-pub trait Source: Sync {
+pub trait Source: Send + Sync {
     /// What its name stands for.
     ///
     /// # Errors

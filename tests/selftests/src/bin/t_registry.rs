@@ -12,6 +12,8 @@ use std::process::{Command, ExitCode};
 use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::command::{capture, expect_refusal, output, run};
 use composefs_selftests::containers::{text, Containers};
+use composefs_selftests::lazy::FetchService;
+use composefs_selftests::lazy_image::objects;
 use composefs_selftests::oci_image::{archive, OciImage, PAX};
 use composefs_selftests::registry::{make_certificates, Demands, Registry};
 use composefs_selftests::repository::Repository;
@@ -276,6 +278,34 @@ fn registry_goes(context: &mut Context) -> Result<()> {
     repository.run(&["fsck", "--contents"]).map(drop)
 }
 
+/// Objects that come with their layers when they are opened.
+fn on_first_open(context: &mut Context) -> Result<()> {
+    setup::load_module()?;
+    setup::modprobe("fuse")?;
+    let (directory, name) = context.digest.split_at_checked(2).context("a digest")?;
+    let image = context.work.join("reference/objects").join(directory);
+    let (image, from) = (image.join(name), context.plain.image("team/image:tag"));
+    let repository = Repository::at(&context.work.join("lazy"));
+    let known = ["fetch", text(&image)?, "image", "--digest", &context.digest];
+    let lazily = ["--lazy", "--tls-verify=false", "--from", &from];
+    repository.run(&[&known[..], &lazily].concat())?;
+    let service = FetchService::start(&context.work.join("service"))?;
+    let target = context.work.join("mount");
+    let mount = service.mount(&repository, "image", &target, &["--no-fill"])?;
+    run("ls", [Path::new("-lR"), mount.root()])?;
+    ensure!(objects(&repository)? == 0, "something was fetched");
+    for (layer, count) in [("one", 2), ("two", 4)] {
+        let content = fs::read_to_string(mount.join("usr").join(layer));
+        let content = content.with_context(|| service.journal().unwrap_or_default())?;
+        ensure!(content == layer.repeat(5000), "{layer} is something else");
+        // The file, and what says what else is in the layer.
+        let found = objects(&repository)?;
+        ensure!(found == count, "{layer}: {found} objects");
+    }
+    mount.unmount()?;
+    repository.run(&["fsck", "--contents"]).map(drop)
+}
+
 const CASES: &[Case<Context>] = &[
     ("without TLS, where that is asked for", |c| plain(c)),
     ("images that are not there", |c| not_there(c)),
@@ -285,6 +315,10 @@ const CASES: &[Case<Context>] = &[
     ("users and passwords in auth.json", |c| passwords(c)),
     ("what skopeo login keeps", |c| login(c)),
     ("mirrors of registries.conf", |c| mirrors(c)),
+    (
+        "objects come with their layers on first open",
+        on_first_open,
+    ),
     ("a registry that loses an image", registry_goes),
 ];
 

@@ -13,6 +13,7 @@ use composefs_fetch::missing::{self, Wanted};
 use composefs_fetch::profile;
 use composefs_fetch::source::{self, Source};
 use composefs_oci::image;
+use composefs_oci::reference::Reference;
 use composefs_repository::profile::Profile;
 use composefs_repository::sources::Sources;
 use composefs_repository::Repository;
@@ -39,8 +40,9 @@ pub struct Options {
     /// What it is to be called (default: the name of the file, without .cfs)
     name: Option<String>,
 
-    /// Where its objects may be: an address of HTTP or HTTPS, or a directory; of a store, or of a
-    /// repository (may be repeated). Nobody has to trust it
+    /// Where its objects may be: an address of HTTP or HTTPS, or a directory, of a store, a repository
+    /// or an export; or an OCI image, docker://… and the like, whose layers have them (may be repeated).
+    /// Nobody has to trust it
     #[arg(long, value_name = "SOURCE", required = true)]
     from: Vec<String>,
 
@@ -132,6 +134,10 @@ impl Options {
         let named = |name: &String| {
             if name.contains("://") {
                 return Ok(name.clone());
+            }
+            if let Ok(image) = name.parse::<Reference>() {
+                let image = image.absolute();
+                return image.ok_or_else(|| anyhow!("{name}: cannot be found again by that"));
             }
             let path = Path::new(name).canonicalize();
             let path = path.with_context(|| quote::path(Path::new(name)).to_string())?;
