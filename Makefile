@@ -123,6 +123,10 @@ bench-pull: ## pulls of images, gc and fsck, beside cfsctl, podman, skopeo and u
 bench-fetch: ## updates over a link of 100 Mbit/s and 20 ms, beside podman and curl
 	@scripts/bench-fetch
 
+.PHONY: bench-lazy
+bench-lazy: ## objects that come when they are opened, over a link of 100 Mbit/s and 20 ms
+	@scripts/bench-lazy
+
 .PHONY: lint
 lint: ## formatting, lints, and house rules
 	@scripts/lint

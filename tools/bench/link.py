@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A link between two network namespaces, slow and long, over two TUN devices.
+"""A link between two network namespaces, slow and long: over two TUN devices, or by the kernel.
 
-What `tc netem` does, which many kernels are built without.
+The former does what `tc netem` does, which many kernels are built without.
 """
 
 import collections
@@ -104,32 +104,61 @@ class Link:
     def __init__(self, bits_per_second, round_trip):
         """`round_trip` is in seconds: half of it each way."""
         self.shape = (bits_per_second / 8, round_trip / 2)
-        self.carrier = None
+        self.devices, self.carrier = [], None
 
     def __enter__(self):
-        devices = []
-        for end, address in ADDRESSES.items():
+        for end in ADDRESSES:
             subprocess.run(["ip", "netns", "add", end], check=True)
-            devices.append(open_device(end))
+        self.make()
+        for end, address in ADDRESSES.items():
             ip(end, "link", "set", "lo", "up")
             peer = ADDRESSES[CLIENT if end == SERVER else SERVER]
             ip(end, "address", "add", address, "peer", peer, "dev", DEVICE)
             ip(end, "link", "set", "dev", DEVICE, "mtu", str(PACKET_MAX), "txqueuelen", "1000", "up")
-        fork = multiprocessing.get_context("fork")
-        self.carrier = fork.Process(target=carry, args=(devices, *self.shape), daemon=True)
-        self.carrier.start()
-        for device in devices:
-            os.close(device)
+        self.start()
         return self
 
     def __exit__(self, *_):
-        self.carrier.kill()
-        self.carrier.join()
+        self.stop()
         for end in ADDRESSES:
             subprocess.run(["ip", "netns", "delete", end], check=True)
+
+    def make(self):
+        """Makes the devices."""
+        self.devices = [open_device(end) for end in ADDRESSES]
+
+    def start(self):
+        """Lets packets through, when the devices are up."""
+        fork = multiprocessing.get_context("fork")
+        self.carrier = fork.Process(target=carry, args=(self.devices, *self.shape), daemon=True)
+        self.carrier.start()
+        for device in self.devices:
+            os.close(device)
+
+    def stop(self):
+        self.carrier.kill()
+        self.carrier.join()
 
     @staticmethod
     def received():
         """Bytes of the packets that the client has got."""
         (device,) = json.loads(ip(CLIENT, "-json", "-stats", "link", "show", "dev", DEVICE))
         return device["stats64"]["rx"]["bytes"]
+
+
+class KernelLink(Link):
+    """One by `tc netem`."""
+
+    def make(self):
+        ends = [["name", DEVICE, "netns", end] for end in ADDRESSES]
+        subprocess.run(["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]], check=True)
+
+    def start(self):
+        bytes_per_second, delay = self.shape
+        waiting = int(QUEUE_MAX + bytes_per_second * delay) // PACKET_MAX
+        shape = ["delay", f"{delay * 1000:g}ms", "rate", f"{bytes_per_second * 8:.0f}bit", "limit", str(waiting)]
+        for end in ADDRESSES:
+            subprocess.run(at(end, ["tc", "qdisc", "add", "dev", DEVICE, "root", "netem", *shape]), check=True)
+
+    def stop(self):
+        """Its devices go with the namespaces."""

@@ -2,18 +2,15 @@
 //! The benchmark of pulling images: `composefs` beside composefs-rs, podman, and skopeo with
 //! umoci, from one registry.
 
-use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use crate::arch::Arch;
-use crate::registry::{Measured, Tools, BENCH};
-use crate::suite::Suite;
-use crate::{cargo, module, note, peers, place, process, qemu, system, vm};
+use crate::registry::{Measured, Tools};
+use crate::{bench_guest, cargo, note, peers, place};
 
 /// Measures pulls of real images beside cfsctl, podman, and skopeo with umoci
 ///
@@ -32,9 +29,6 @@ pub struct Options {
     #[arg(long)]
     no_objects: bool,
 }
-
-/// The size of the guest's disk, in bytes.
-const DISK: u64 = 4 << 30;
 
 /// What a measurement takes.
 struct Bench {
@@ -77,71 +71,25 @@ pub fn released() -> Result<PathBuf> {
 impl Bench {
     /// Measures in a guest how long it takes until a program of an image runs; the file with that.
     fn first_program(&self) -> Result<PathBuf> {
-        let run = vm::RunDirectory::new()?;
-        let payload = run.path("payload");
-        self.lay_out(&payload)?;
-        let disk = run.path("disk.img");
-        self.make_disk(&run.path("tree"), &disk)?;
-        let options = vm::Options {
-            payload: Some(payload),
-            timeout: Some(3600),
-            machine: qemu::Machine {
-                memory: "3G".into(),
-                disks: vec![disk.display().to_string()],
-                ..Default::default()
-            },
-            suite: Suite::Trixie,
-            log: Some(place::build("bench-pull.log")?),
-        };
-        let script = "/opt/composefs/first-program";
         let rounds = self.measured.rounds.to_string();
-        let command = [script, "/dev/vdc", &rounds].map(OsString::from);
+        let program = [
+            "first-program",
+            "--registry",
+            "/images",
+            "--rounds",
+            &rounds,
+        ];
         note!("first program: running a guest (usually 2 minutes a round)");
-        let mut said = Vec::new();
-        let mut take = |line: &[u8]| said.extend_from_slice(line);
-        match vm::run(&options, &vm::Program::Command(command.to_vec()), &mut take)? {
-            0 => {}
-            status => bail!("first program: status {status}; see build/bench-pull.log"),
-        }
+        let small = self.measured.images.join("small");
+        let said = bench_guest::run(
+            &self.tools,
+            &self.measured.ours,
+            (&small, "images"),
+            &program,
+            "bench-pull",
+        )?;
         let path = place::build("bench-pull-guest.json")?;
         fs::write(&path, said)?;
         Ok(path.canonicalize()?)
-    }
-
-    /// What the guest finds in /opt/composefs.
-    fn lay_out(&self, payload: &Path) -> Result<()> {
-        fs::create_dir_all(payload.join("bin"))?;
-        let module = module::build(&module::Options {
-            suite: Some(Suite::Trixie),
-            make: vec!["-s".into()],
-            ..Default::default()
-        })?;
-        fs::copy(
-            place::checkout("").join(module),
-            payload.join("composefs.ko"),
-        )?;
-        fs::copy(&self.measured.ours, payload.join("bin/composefs"))?;
-        fs::copy(
-            place::checkout("scripts/in-guest/first-program"),
-            payload.join("first-program"),
-        )?;
-        process::run(
-            Command::new("cp")
-                .arg("-r")
-                .arg(place::checkout(BENCH))
-                .arg(payload.join("bench")),
-        )
-    }
-
-    /// A disk with the tools, and in /images the storage of a registry with the smaller image.
-    fn make_disk(&self, tree: &Path, disk: &Path) -> Result<()> {
-        // Hard links cost nothing.
-        for (from, to) in [
-            (self.tools.root(), tree.to_path_buf()),
-            (&self.measured.images.join("small"), tree.join("images")),
-        ] {
-            process::run(Command::new("cp").arg("-alT").arg(from).arg(to))?;
-        }
-        system::make_disk(disk, DISK, Some(tree))
     }
 }

@@ -7,6 +7,8 @@ mod arch;
 mod artifact;
 mod bench;
 mod bench_fetch;
+mod bench_guest;
+mod bench_lazy;
 mod bench_pull;
 mod boot;
 mod cargo;
@@ -97,12 +99,13 @@ enum Command {
     Mutants(mutants::Options),
     Bench(bench::Options),
     BenchFetch(bench_fetch::Options),
+    BenchLazy(bench_lazy::Options),
     BenchPull(bench_pull::Options),
     Unionmount(unionmount::Options),
     Kselftest(kselftest::Options),
     Xfstests(xfstests::Options),
     Stress(stress::Options),
-    /// What others' test suites have said, as a table for Documentation/testing.md
+    /// What others' test suites have said, as a table for Documentation/suites.md
     SuitesTable,
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
     Demo,
@@ -264,6 +267,7 @@ fn run(command: Command) -> Result<i32> {
         Command::Mutants(options) => return Ok(i32::from(!mutants::run(&options)?)),
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
         Command::BenchFetch(options) => return bench_fetch::run(&options),
+        Command::BenchLazy(options) => return bench_lazy::run(&options),
         Command::BenchPull(options) => return bench_pull::run(&options),
         Command::Unionmount(options) => return unionmount::run(&options),
         Command::Kselftest(options) => return kselftest::run(&options),
