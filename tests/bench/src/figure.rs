@@ -101,8 +101,8 @@ mod tests {
         assert_eq!(
             figures.to_json(),
             "{\n  \"open\": {\"composefs\": 12.5, \"overlay_erofs\": null, \"erofs\": null, \
-             \"ext4\": 10, \"mapped_owners\": null, \"by_service\": null, \"composefs_fuse\": null, \
-             \"erofs_data\": null, \"erofs_shared\": null, \"unit\": \"instructions\"}\n}\n"
+             \"ext4\": 10, \"mapped_owners\": null, \"by_service\": null, \"lazily\": null, \
+             \"composefs_fuse\": null, \"erofs_data\": null, \"erofs_shared\": null, \"unit\": \"instructions\"}\n}\n"
         );
         let row = figures.get("open").context("open")?;
         assert_eq!(row.ratio(System::Ext4), Some(1.25));

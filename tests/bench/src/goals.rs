@@ -65,6 +65,14 @@ pub const BY_SERVICE: &[(&str, f64)] = &[
     ("mount_call", 3.0),
 ];
 
+/// What is here must cost where a service would fetch what is not, as multiples of what it costs
+/// without.
+pub const LAZILY: &[(&str, f64)] = &[
+    ("open_first", 1.01),
+    ("open_again", 1.01),
+    ("open_read", 1.01),
+];
+
 /// What the driver must show beside EROFS with the content of files in the image, as multiples of
 /// what that costs with pages that are shared between images.
 pub const BESIDE_DATA: &[(&str, f64)] = &[

@@ -8,9 +8,11 @@
 //! and a plot. `scripts/bench` does all of it.
 #![forbid(unsafe_code)]
 
+pub mod detached;
 pub mod figure;
 pub mod goals;
 pub mod growth;
+pub mod lazily;
 pub mod memory;
 pub mod meter;
 pub mod mounting;

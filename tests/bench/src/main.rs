@@ -16,7 +16,7 @@ use composefs_bench::recorder::Recorder;
 use composefs_bench::system::{self, Subject, System};
 use composefs_bench::tree::Paths;
 use composefs_bench::{
-    growth as growing, memory, mounting, opening, profile, reading, starting, threads,
+    growth as growing, lazily, memory, mounting, opening, profile, reading, starting, threads,
     unprivileged, walking,
 };
 use composefs_selftests::setup::drop_caches;
@@ -75,6 +75,7 @@ fn all(disk: &Path, device: &str, mounts: &Path) -> Result<()> {
         subject.unmount()?;
         mounting::measure(&recorder, &subject, Some(mounts))?;
     }
+    lazily::measure(&subject, &paths, device)?;
     unprivileged::measure(&subject, &paths, device)
 }
 

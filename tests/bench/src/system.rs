@@ -24,6 +24,8 @@ pub enum System {
     Mapped,
     /// The driver, by composefs-mountd, as users have it.
     Service,
+    /// The driver, with a service that would fetch what is not here.
+    Lazy,
     /// The FUSE server of composefs-rs, which users have where there is no service.
     Fuse,
     /// EROFS with the content of files in the image, which is under fs-verity.
@@ -43,13 +45,14 @@ impl System {
         Self::ErofsShared,
     ];
 
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Composefs,
         Self::Overlay,
         Self::Erofs,
         Self::Ext4,
         Self::Mapped,
         Self::Service,
+        Self::Lazy,
         Self::Fuse,
         Self::ErofsData,
         Self::ErofsShared,
@@ -63,6 +66,7 @@ impl System {
             Self::Ext4 => "ext4",
             Self::Mapped => "mapped_owners",
             Self::Service => "by_service",
+            Self::Lazy => "lazily",
             Self::Fuse => "composefs_fuse",
             Self::ErofsData => "erofs_data",
             Self::ErofsShared => "erofs_shared",
@@ -121,8 +125,8 @@ impl Subject {
                 self.mount_data(system == System::ErofsShared, &self.data, &self.target)?;
             }
             System::Ext4 => mount_bind(&self.tree, &self.target).context("bind mount")?,
-            System::Mapped | System::Service | System::Fuse => {
-                bail!("{} takes a user's namespace", system.name())
+            System::Mapped | System::Service | System::Lazy | System::Fuse => {
+                bail!("{} takes more than what root has", system.name())
             }
         }
         Ok(())

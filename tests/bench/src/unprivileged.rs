@@ -12,21 +12,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{ensure, Context, Result};
-use composefs_format::{Digest, Verity};
-use composefs_mount::detached::{map_owners, Detached};
+use composefs_mount::detached::map_owners;
 use composefs_mountd::client::{self, Request};
 use composefs_selftests::mount_service::MountService;
-use composefs_selftests::setup::{self, drop_caches};
-use rustix::fs::CWD;
-use rustix::mount::{move_mount, MountAttrFlags, MoveMountFlags};
+use composefs_selftests::setup;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{set_thread_res_gid, set_thread_res_uid};
 
+use crate::detached;
 use crate::meter::{all_of, count_server};
 use crate::recorder::Recorder;
 use crate::system::{Subject, System};
 use crate::tree::Paths;
-use crate::{opening, reading, walking};
 
 const USER: u32 = 1000;
 /// How often a mount is asked for; the cheapest counts.
@@ -53,7 +50,7 @@ impl<'a> User<'a> {
 
     /// A mount that is nowhere yet, as the user gets it.
     fn mount(&self) -> Result<OwnedFd> {
-        let (image, objects) = files(self.subject)?;
+        let (image, objects) = detached::files(self.subject)?;
         let request = Request {
             image: image.as_fd(),
             basedirs: &[objects.as_fd()],
@@ -76,29 +73,9 @@ impl<'a> User<'a> {
     }
 }
 
-/// The image, and the directory of objects.
-fn files(subject: &Subject) -> Result<(File, File)> {
-    let image = File::open(&subject.image).context("the image")?;
-    let objects = File::open(&subject.objects).context("the objects")?;
-    Ok((image, objects))
-}
-
 /// The mount that the service would make, by root.
 fn mapped(subject: &Subject, namespace: &File) -> Result<OwnedFd> {
-    let (image, objects) = files(subject)?;
-    let digest = Digest::parse_hex(subject.digest.as_bytes());
-    let digest = digest.ok().context("the digest")?;
-    let detached = Detached {
-        image: image.as_fd(),
-        basedirs: &[objects.as_fd()],
-        digest: Some(&digest),
-        signature: None,
-        verity: Verity::Require,
-        attributes: MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV,
-    };
-    let mount = detached.mount()?;
+    let mount = detached::mount(subject, None)?;
     map_owners(&mount, namespace)?;
     Ok(mount)
 }
@@ -174,36 +151,19 @@ fn mounting(user: &User) -> Result<()> {
     Ok(())
 }
 
-fn attach(mount: OwnedFd, subject: &Subject) -> Result<()> {
-    setup::create_dir(&subject.target)?;
-    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-    Ok(move_mount(&mount, "", CWD, &subject.target, flags)?)
-}
-
-/// Records what one of them costs that is mounted.
-fn operations(system: System, subject: &Subject, paths: &Paths, device: &str) -> Result<()> {
-    let recorder = Recorder::new(system);
-    drop_caches()?;
-    subject.enter()?;
-    walking::measure(&recorder, paths, device)?;
-    opening::measure(&recorder, paths, &subject.target)?;
-    reading::measure(&recorder, paths)?;
-    subject.unmount()
-}
-
 /// Records all of it; nothing is mounted when this begins.
 pub fn measure(subject: &Subject, paths: &Paths, device: &str) -> Result<()> {
     let user = User::new(subject)?;
     mounting(&user)?;
-    attach(mapped(subject, &user.namespace)?, subject)?;
-    operations(System::Mapped, subject, paths, device)?;
-    attach(user.mount()?, subject)?;
-    operations(System::Service, subject, paths, device)?;
+    detached::attach(mapped(subject, &user.namespace)?, subject)?;
+    detached::operations(System::Mapped, subject, paths, device)?;
+    detached::attach(user.mount()?, subject)?;
+    detached::operations(System::Service, subject, paths, device)?;
     drop(user);
 
     let mut server = serve(subject)?;
     count_server(server.id());
-    let measured = operations(System::Fuse, subject, paths, device);
+    let measured = detached::operations(System::Fuse, subject, paths, device);
     count_server(0);
     // It ends when it has nothing to serve.
     let begin = Instant::now();

@@ -120,7 +120,7 @@ struct Pair {
     besides: (System, &'static str),
 }
 
-const PAIRS: [Pair; 3] = [
+const PAIRS: [Pair; 4] = [
     Pair {
         heading: "without root",
         system: System::Service,
@@ -134,6 +134,13 @@ const PAIRS: [Pair; 3] = [
         reference: System::Mapped,
         goals: goals::BY_SERVICE,
         besides: (System::Composefs, "root/service"),
+    },
+    Pair {
+        heading: "what is here, lazily",
+        system: System::Lazy,
+        reference: System::Composefs,
+        goals: goals::LAZILY,
+        besides: (System::Overlay, "1.0.8/ours"),
     },
     Pair {
         heading: "beside data inside",
