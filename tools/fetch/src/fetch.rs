@@ -2,6 +2,7 @@
 //! Fetching: several objects of several sources at a time.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
@@ -18,6 +19,9 @@ use crate::packed;
 use crate::queue::{Number, Queue, SOURCES_MAX};
 use crate::rate::{Limited, Rate};
 use crate::source::{Image, Refusal, Source};
+
+/// How many may ask sources at the same time, beside one for each round and source.
+const ASKING_MAX: usize = 32;
 
 /// Who is told what happens. From several threads.
 pub trait Watch: Sync {
@@ -60,6 +64,8 @@ pub struct Fetcher<'a> {
     wanted: &'a [Wanted],
     askeds: Vec<Asked<'a>>,
     rate: Option<Rate>,
+    /// How many ask, in all rounds.
+    asking: AtomicUsize,
 }
 
 impl<'a> Fetcher<'a> {
@@ -85,6 +91,7 @@ impl<'a> Fetcher<'a> {
                 .map(|(number, source)| Asked::new(number, &**source))
                 .collect(),
             rate: bytes_per_second.map(Rate::new),
+            asking: AtomicUsize::new(0),
         })
     }
 
@@ -102,7 +109,8 @@ impl<'a> Fetcher<'a> {
     /// # Errors
     /// If something cannot be written. What could be had is in the repository then.
     pub fn round(&self, numbers: Vec<Number>, watch: &dyn Watch) -> Result<Vec<Number>> {
-        let count = numbers.len();
+        let free = ASKING_MAX.saturating_sub(self.asking.load(Ordering::Relaxed));
+        let count = numbers.len().min(free.max(1));
         let all = Fetching {
             repository: self.repository,
             wanted: self.wanted,
@@ -115,11 +123,13 @@ impl<'a> Fetcher<'a> {
             for asked in self.askeds.iter().filter(|asked| asked.may_be_asked()) {
                 for _ in 0..asked.source.parallel().min(count) {
                     let all = &all;
+                    self.asking.fetch_add(1, Ordering::Relaxed);
                     scope.spawn(move || {
                         if let Err(error) = all.ask(asked) {
                             lock(&all.failure).get_or_insert(error);
                             all.queue.stop();
                         }
+                        self.asking.fetch_sub(1, Ordering::Relaxed);
                     });
                 }
             }
