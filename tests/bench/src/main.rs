@@ -27,6 +27,9 @@ const CONTENDED_ROUNDS: usize = 20;
 fn main() -> Result<()> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let [_, "trigger", ..] = arguments[..] {
+        return lazily::serve();
+    }
     system::load()?;
     match arguments[..] {
         [disk, "all", device, mounts] => all(Path::new(disk), device, Path::new(mounts)),
