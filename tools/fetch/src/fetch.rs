@@ -197,13 +197,13 @@ impl Fetching<'_> {
             };
             let wanted = |digest: &Digest| digests.contains(digest);
             let brought = image.bring(self.repository, self.rate, &wanted, &mut is_missing);
-            let is_missing = is_missing();
+            let is_whole = taken.is_empty();
             for number in taken {
                 self.queue.give_back(number);
             }
             match brought {
-                Ok(()) if is_missing => {}
-                Ok(()) => asked.recover(),
+                Ok(()) if is_whole => asked.recover(),
+                Ok(()) => {}
                 Err(error) => self.leave(asked, &error),
             }
         }

@@ -56,8 +56,8 @@ impl Image {
         }
     }
 
-    /// Brings layers into a repository as long as something `is_missing`, which is asked before each:
-    /// those that have, or may have, what is `wanted`. One caller at a time.
+    /// Brings layers into a repository as long as something `is_missing`, which is asked first, and after
+    /// each: those that have, or may have, what is `wanted`. One caller at a time.
     ///
     /// # Errors
     /// If one does not come, or is not what it should be.
@@ -78,18 +78,21 @@ impl Image {
             None => opened.insert(self.open()?),
         };
         let layers = Layer::all(&opened.image.manifest, &opened.config_text)?;
-        let objects = |layer: &Layer| layer.objects(repository);
-        let (known, unknown): (Vec<_>, Vec<_>) =
-            layers.iter().partition(|layer| objects(layer).is_some());
-        let known = known.into_iter();
-        let useful = known.filter(|layer| objects(layer).iter().flatten().any(wanted));
-        for layer in useful.chain(unknown) {
-            if !is_missing() {
-                break;
+        let (mut useful, mut unknown) = (Vec::new(), Vec::new());
+        for layer in &layers {
+            match layer.objects(repository) {
+                Some(objects) if objects.iter().any(wanted) => useful.push(layer),
+                Some(_) => {}
+                None => unknown.push(layer),
             }
+        }
+        for layer in useful.into_iter().chain(unknown) {
             let blob = opened.source.blob(layer.descriptor);
             let blob = blob.with_context(|| format!("layer {}", layer.descriptor.digest))?;
             layer.import(repository, Limited::new(blob, rate))?;
+            if !is_missing() {
+                break;
+            }
         }
         Ok(())
     }
