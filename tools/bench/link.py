@@ -20,6 +20,9 @@ import time
 SERVER, CLIENT = "server", "client"
 ADDRESSES = {SERVER: "192.0.2.1", CLIENT: "192.0.2.2"}
 DEVICE = "link"
+# What both benchmarks over a link have.
+BITS_PER_SECOND = 100_000_000
+ROUND_TRIP = 0.020
 PACKET_MAX = 1500
 # Bytes that wait at each end before packets are lost, as in a router: 80 ms of 100 Mbit/s.
 QUEUE_MAX = 1 << 20
