@@ -69,13 +69,16 @@ impl Ahead {
                 }
             }
             None => {
+                let run = Run {
+                    window: number..number.saturating_add(1),
+                    next: FIRST,
+                };
+                // One that is asked for again and again, as it cannot be had, takes one place.
+                state.runs.retain(|other| other.window != run.window);
                 if state.runs.len() >= RUNS {
                     state.runs.remove(0);
                 }
-                Run {
-                    window: number..number.saturating_add(1),
-                    next: FIRST,
-                }
+                run
             }
         };
         let mut window = None;
@@ -186,6 +189,16 @@ mod tests {
             assert_eq!(ahead.turn(3000 + start * 100, sizes), alone());
         }
         assert_eq!(ahead.turn(1 + FIRST, sizes), alone());
+    }
+
+    #[test]
+    fn who_asks_for_the_same_again_takes_one_place() {
+        let ahead = Ahead::default();
+        assert_eq!(ahead.turn(0, sizes), alone());
+        for _ in 0..2 * RUNS {
+            assert_eq!(ahead.turn(5000, sizes), alone());
+        }
+        assert_eq!(ahead.turn(1, sizes), window(false, 1..1 + FIRST));
     }
 
     #[test]
