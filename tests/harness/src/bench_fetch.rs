@@ -4,7 +4,7 @@
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::bench_pull::released;
+use crate::cargo;
 use crate::registry::{Measured, Tools};
 
 /// Measures fetches over a link of 100 Mbit/s and 20 ms beside `podman pull` and curl
@@ -20,7 +20,7 @@ pub struct Options {
 
 /// Runs the benchmark; its exit status.
 pub fn run(options: &Options) -> Result<i32> {
-    let ours = released()?;
+    let ours = cargo::released("composefs-command", "composefs")?;
     let tools = Tools::get()?;
     let measured = Measured {
         ours,

@@ -9,9 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::arch::Arch;
 use crate::artifact::Artifact;
-use crate::bench_pull::released;
 use crate::registry::Tools;
 use crate::suite::Suite;
 use crate::toolchain::Toolchain;
@@ -30,7 +28,7 @@ pub struct Options {
 
 /// Runs the benchmark; its exit status.
 pub fn run(options: &Options) -> Result<i32> {
-    let ours = released()?;
+    let ours = cargo::released("composefs-command", "composefs")?;
     let export = export(&ours)?;
     note!("lazy mounts: running a guest (usually 10 minutes a round)");
     let rounds = options.rounds.to_string();
@@ -52,10 +50,7 @@ pub fn run(options: &Options) -> Result<i32> {
 fn export(ours: &Path) -> Result<PathBuf> {
     // A root that is there anyway.
     let system = Toolchain::with(Suite::Trixie, "toolchain", &[])?;
-    let mkcomposefs = cargo::programs(Arch::Amd64, "composefs-tools", "release")?
-        .into_iter()
-        .find(|path| path.ends_with("mkcomposefs"))
-        .context("mkcomposefs was not built")?;
+    let mkcomposefs = cargo::released("composefs-tools", "mkcomposefs")?;
     let artifact = Artifact {
         name: "bench-export".into(),
         what: "the export of a Debian system".into(),

@@ -8,7 +8,6 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use crate::arch::Arch;
 use crate::registry::{Measured, Tools};
 use crate::{bench_guest, cargo, note, peers, place};
 
@@ -38,7 +37,7 @@ struct Bench {
 
 /// Runs the benchmark; its exit status.
 pub fn run(options: &Options) -> Result<i32> {
-    let ours = released()?;
+    let ours = cargo::released("composefs-command", "composefs")?;
     let tools = Tools::get()?;
     let measured = Measured {
         ours,
@@ -58,14 +57,6 @@ pub fn run(options: &Options) -> Result<i32> {
     }
     let status = command.status().context("cannot run unshare")?;
     Ok(status.code().unwrap_or(1))
-}
-
-/// The command `composefs`, optimised.
-pub fn released() -> Result<PathBuf> {
-    cargo::programs(Arch::Amd64, "composefs-command", "release")?
-        .into_iter()
-        .find(|path| path.ends_with("composefs"))
-        .context("composefs was not built")
 }
 
 impl Bench {

@@ -126,6 +126,14 @@ pub fn mount_helper(arch: Arch, profile: &str) -> Result<Vec<PathBuf>> {
     )?))
 }
 
+/// A program of a package for this machine, as it is released.
+pub fn released(package: &str, name: &str) -> Result<PathBuf> {
+    programs(Arch::Amd64, package, "release")?
+        .into_iter()
+        .find(|path| path.ends_with(name))
+        .with_context(|| format!("{name} was not built"))
+}
+
 fn executables(built: &[serde_json::Value]) -> Vec<PathBuf> {
     let paths = built
         .iter()
