@@ -162,8 +162,8 @@ impl LazyImage {
 /// # Errors
 /// If that fails.
 pub fn evict(repository: &Repository, image: &Image) -> Result<()> {
-    for directory in fs::read_dir(repository.path().join("objects"))? {
-        for object in fs::read_dir(directory?.path())? {
+    for directory in directories(repository)? {
+        for object in fs::read_dir(directory)? {
             let path = object?.path();
             if !path.ends_with(&image.digest[2..]) {
                 fs::remove_file(path)?;
@@ -173,14 +173,38 @@ pub fn evict(repository: &Repository, image: &Image) -> Result<()> {
     Ok(())
 }
 
+/// The directories of objects. A server that is killed may leave a file beside them, under a temporary
+/// name, until `gc` comes.
+fn directories(repository: &Repository) -> Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(repository.path().join("objects"))? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            directories.push(entry.path());
+        }
+    }
+    Ok(directories)
+}
+
+/// Whether there is nothing but objects among the objects.
+///
+/// # Errors
+/// If they cannot be listed, or there is.
+pub fn expect_only_objects(repository: &Repository) -> Result<()> {
+    let all = fs::read_dir(repository.path().join("objects"))?.count();
+    let more = all - directories(repository)?.len();
+    ensure!(more == 0, "{more} temporary names are left");
+    Ok(())
+}
+
 /// How many objects there are, besides the image.
 ///
 /// # Errors
 /// If they cannot be listed.
 pub fn objects(repository: &Repository) -> Result<usize> {
     let mut count = 0_usize;
-    for directory in fs::read_dir(repository.path().join("objects"))? {
-        count += fs::read_dir(directory?.path())?.count();
+    for directory in directories(repository)? {
+        count += fs::read_dir(directory)?.count();
     }
     count.checked_sub(1).context("not even the image")
 }

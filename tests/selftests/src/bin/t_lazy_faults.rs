@@ -15,7 +15,7 @@ use anyhow::{ensure, Context as _, Result};
 use composefs_fuzz::random::Random;
 use composefs_selftests::disk::Disk;
 use composefs_selftests::kernel_log;
-use composefs_selftests::lazy_image::{evict, objects, LazyImage};
+use composefs_selftests::lazy_image::{evict, expect_only_objects, objects, LazyImage};
 use composefs_selftests::repository::Repository;
 use composefs_selftests::setup::drop_caches;
 use composefs_selftests::tap::{self, note, Case};
@@ -117,7 +117,9 @@ fn again_and_again(context: &mut LazyImage, seconds: u64) -> Result<()> {
     context.expect_all(mount.root())?;
     mount.unmount()?;
     repository.run(&["fsck", "--contents"])?;
-    context.service.expect_triggers(0)
+    context.service.expect_triggers(0)?;
+    repository.run(&["gc"])?;
+    expect_only_objects(&repository)
 }
 
 fn round(
