@@ -48,12 +48,15 @@ fn set_up() -> Result<Context> {
     let image = build(&setup::mkcomposefs(), &source, &work, &[])?;
     let other = basic_tree::build_image(&work.join("other"))?;
     let mount = Some(image.request().at(&work.join("mount"))?);
-    Ok(Context {
+    let context = Context {
         work,
         image,
         other,
         mount,
-    })
+    };
+    let count = python::run(MAKE, &[context.root(), context.handles()])?;
+    tap::note(format_args!("{count} handles"));
+    Ok(context)
 }
 
 /// Handles in a file, one a line: type, bytes in hexadecimal, inode number, file type, path.
@@ -92,9 +95,6 @@ impl Context {
 }
 
 fn made(context: &mut Context) -> Result<()> {
-    let handles = context.handles();
-    let count = python::run(MAKE, &[context.root(), handles])?;
-    tap::note(format_args!("{count} handles"));
     context.all_open()
 }
 
