@@ -35,6 +35,9 @@ struct State {
 #[derive(Default)]
 pub struct Demand {
     state: Mutex<State>,
+    /// There is something to be fetched.
+    queued: Condvar,
+    /// Somebody waits, or does not any more: not for those who fetch, who are many.
     changed: Condvar,
 }
 
@@ -51,6 +54,7 @@ impl Demand {
             Entry::Vacant(nobody) => {
                 nobody.insert(vec![waiter]);
                 state.queue.push_back(digest);
+                self.queued.notify_one();
                 self.changed.notify_all();
             }
         }
@@ -67,7 +71,7 @@ impl Demand {
                 return Some(digest);
             }
             state = self
-                .changed
+                .queued
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
@@ -80,8 +84,10 @@ impl Demand {
 
     /// Tells all who wait for an object.
     pub fn settle(&self, digest: &Digest, outcome: Outcome) {
-        let waiters = lock(&self.state).waiters.remove(digest);
-        for waiter in waiters.into_iter().flatten() {
+        let Some(waiters) = lock(&self.state).waiters.remove(digest) else {
+            return;
+        };
+        for waiter in waiters {
             waiter(outcome);
         }
         self.changed.notify_all();
@@ -116,6 +122,7 @@ impl Demand {
         state.is_over = true;
         let waiters = std::mem::take(&mut state.waiters);
         drop(state);
+        self.queued.notify_all();
         self.changed.notify_all();
         for waiter in waiters.into_values().flatten() {
             waiter(Outcome::Failed);
