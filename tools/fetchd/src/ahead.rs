@@ -15,8 +15,8 @@ const RUNS: usize = 16;
 const GAP: Number = 64;
 /// Objects that are fetched together first, and at most; and bytes of them.
 const FIRST: usize = 8;
-const MOST: usize = 1024;
-const MOST_BYTES: u64 = 16 << 20;
+const MOST: usize = 4096;
+const MOST_BYTES: u64 = 64 << 20;
 
 /// One who reads.
 #[derive(Debug)]
@@ -162,7 +162,7 @@ mod tests {
         let few = |number| (number < 170).then_some(1000);
         assert_eq!(ahead.turn(162, few), window(false, 162..170));
         assert_eq!(ahead.turn(170, few), alone());
-        let large = |_| Some(6 << 20);
+        let large = |_| Some(30 << 20);
         assert_eq!(ahead.turn(171, large), window(false, 171..174));
     }
 
