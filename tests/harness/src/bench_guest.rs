@@ -39,6 +39,8 @@ pub fn run(
         timeout: Some(3600),
         machine: qemu::Machine {
             memory: "3G".into(),
+            // Time counts, and who reads and who serves are to work at the same time.
+            threads: true,
             disks: vec![disk.display().to_string()],
             ..Default::default()
         },

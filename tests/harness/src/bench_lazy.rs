@@ -2,39 +2,113 @@
 //! The benchmark of objects that come when they are opened, over a link, beside fetching all of them
 //! first.
 
+use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::artifact::Artifact;
-use crate::registry::Tools;
+use crate::registry::{Measured, Tools};
 use crate::suite::Suite;
 use crate::toolchain::Toolchain;
-use crate::{bench_guest, cargo, note, place};
+use crate::{bench_guest, cargo, note, place, process};
 
 /// Measures `mount --lazy` over a link of 100 Mbit/s and 20 ms beside `fetch`
 ///
 /// How long it takes until a program of an image of more than 1 GB prints something, and until all of
-/// the image was read, in a guest. Prints a table of medians, and writes build/bench-lazy.json.
+/// the image was read, in a guest; and on the host, where the benchmark plays the driver. Prints tables
+/// of medians, and writes build/bench-lazy.json and build/bench-lazily.json.
 #[derive(Args)]
 pub struct Options {
     /// Rounds of each
     #[arg(long, default_value_t = 1)]
     rounds: u32,
+    /// Only this
+    #[arg(long, value_enum)]
+    only: Option<Row>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Row {
+    /// How long it takes until a program prints something, in a guest
+    First,
+    /// And until all of it was read, in a guest
+    All,
+    /// And until all of it was read where the link is slow, and not the processors
+    Link,
 }
 
 /// Runs the benchmark; its exit status.
 pub fn run(options: &Options) -> Result<i32> {
     let ours = cargo::released("composefs-command", "composefs")?;
     let export = export(&ours)?;
+    let mut status = 0;
+    if matches!(options.only, None | Some(Row::Link)) {
+        status = on_host(options, &ours, &export)?;
+    }
+    if options.only != Some(Row::Link) {
+        in_guest(options, &ours, &export)?;
+    }
+    Ok(status)
+}
+
+/// On the host, where the benchmark plays the driver.
+fn on_host(options: &Options, ours: &Path, export: &Path) -> Result<i32> {
+    let list = place::build("bench-lazy.objects")?;
+    fs::write(&list, objects(export)?)?;
+    let measured = Measured {
+        ours: ours.into(),
+        images: export.into(),
+        rounds: options.rounds,
+    };
+    let mut command = Tools::get()?.bench("lazily", "bench-lazily", &measured)?;
+    let status = command.arg("--objects").arg(list).status();
+    Ok(status.context("cannot run unshare")?.code().unwrap_or(1))
+}
+
+/// The paths of the image's objects in a store, in the order of its files.
+fn objects(export: &Path) -> Result<String> {
+    let images = fs::read_dir(export.join("images"))?;
+    let mut paths = images.map(|entry| Ok(entry?.path()));
+    let image = paths.find(|path: &Result<PathBuf>| {
+        path.as_ref()
+            .is_ok_and(|path| path.extension().is_some_and(|end| end == "cfs"))
+    });
+    let info = cargo::released("composefs-tools", "composefs-info")?;
+    let dump = process::output(
+        Command::new(info)
+            .arg("dump")
+            .arg(image.context("the export has no image")??),
+    )?;
+    let mut seen = HashSet::new();
+    let objects = dump.lines().filter_map(|line| {
+        let fields: Vec<_> = line.split(' ').collect();
+        let is_object = fields.get(DIGEST).is_some_and(|digest| *digest != "-");
+        fields.get(PAYLOAD).copied().filter(|_| is_object)
+    });
+    let objects = objects.filter(|path| seen.insert(path.to_owned()));
+    Ok(objects.map(|path| format!("{path}\n")).collect())
+}
+
+/// Which field of a line of a dump has the path of the object, and which has its digest if there is one.
+const PAYLOAD: usize = 8;
+const DIGEST: usize = 10;
+
+/// In a guest, with the driver.
+fn in_guest(options: &Options, ours: &Path, export: &Path) -> Result<()> {
     note!("lazy mounts: running a guest (usually 10 minutes a round)");
     let rounds = options.rounds.to_string();
-    let program = ["lazy", "--export", "/export", "--rounds", &rounds];
-    let at = (export.as_path(), "export");
-    let said = bench_guest::run(&Tools::get()?, &ours, at, &program, "bench-lazy")?;
+    let mut program = vec!["lazy", "--export", "/export", "--rounds", &rounds];
+    program.extend(match options.only {
+        Some(Row::First) => Some("--only=first"),
+        Some(Row::All) => Some("--only=all"),
+        _ => None,
+    });
+    let at = (export, "export");
+    let said = bench_guest::run(&Tools::get()?, ours, at, &program, "bench-lazy")?;
     let said = String::from_utf8(said)?;
     // The figures come last.
     let (table, figures) = said
@@ -42,8 +116,10 @@ pub fn run(options: &Options) -> Result<i32> {
         .rsplit_once('\n')
         .context("the guest prints no figures")?;
     println!("{table}");
-    fs::write(place::build("bench-lazy.json")?, format!("{figures}\n"))?;
-    Ok(0)
+    Ok(fs::write(
+        place::build("bench-lazy.json")?,
+        format!("{figures}\n"),
+    )?)
 }
 
 /// A directory with the export of an image: of a Debian system with compilers.
