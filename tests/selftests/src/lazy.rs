@@ -83,13 +83,10 @@ impl FetchService {
     /// # Errors
     /// If none comes.
     pub fn server(&self) -> Result<u32> {
-        let keeper = self.keeper.id();
-        let children = format!("/proc/{keeper}/task/{keeper}/children");
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
-            let found = fs::read_to_string(&children)?;
-            if let Some(child) = found.split_whitespace().next() {
-                return Ok(child.parse()?);
+            if let Some(child) = child_of(self.keeper.id())? {
+                return Ok(child);
             }
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -155,6 +152,27 @@ impl FetchService {
         self.keeper.wait()?;
         Ok(())
     }
+}
+
+/// A process that this one has started. (Not all kernels have a list of them in /proc.)
+fn child_of(parent: u32) -> Result<Option<u32>> {
+    let line = format!("PPid:\t{parent}");
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        let Some(process) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        // Some of them end meanwhile.
+        let status = fs::read_to_string(entry.path().join("status")).unwrap_or_default();
+        if status.lines().any(|found| found == line) {
+            return Ok(Some(process));
+        }
+    }
+    Ok(None)
 }
 
 impl Drop for FetchService {
