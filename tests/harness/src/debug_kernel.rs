@@ -103,6 +103,9 @@ fn build(overlay: &Overlay, work: &Path, log: &Log) -> Result<()> {
     let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
     let tree = overlay.tree();
     overlay.put_file_system(log)?;
+    // For `scripts/test --coverage`: of all of the kernel, only the driver says where it comes by.
+    let told = "echo 'KCOV_INSTRUMENT := y' >>\"$TREE/fs/composefs/Makefile\"";
+    log.run(&mut overlay.command(told))?;
     let mut make = toolchain.command(&[tree], "sh")?;
     make.args(["-euc", "cd \"$1\"; scripts/config --enable COMPOSEFS_FS; make LLVM=1 olddefconfig; grep -qx CONFIG_COMPOSEFS_FS=y .config; make LLVM=1 -j\"$(nproc)\" bzImage", "sh"]);
     log.run(&mut overlay.around(make.arg(tree)))?;

@@ -14,6 +14,7 @@ mod boot;
 mod cargo;
 mod console;
 mod containers;
+mod coverage;
 mod deb;
 mod debug_kernel;
 mod deny;

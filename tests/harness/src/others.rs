@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Test suites of others, which a user has: how they run in a guest, and what came out of them.
+//! Test suites of others, which a user has: how they run in a guest, and what came out of them
+//! and of our own.
 //!
 //! Nothing of them is in this repository, nor where they come from.
 
@@ -108,7 +109,7 @@ impl Run {
         let status = vm::run(&options, &vm::Program::Command(command), &mut take)?;
         let each = report.finish_each();
         fs::remove_dir_all(self.payload())?;
-        keep(&counts_file(name)?, &each, &kernel)?;
+        keep(name, &each, &kernel)?;
 
         let mut counts = Counts::default();
         each.iter().for_each(|(_, some)| counts += *some);
@@ -153,8 +154,12 @@ fn counts_file(name: &str) -> Result<PathBuf> {
     place::build(&format!("suites/{name}.json"))
 }
 
-/// Keeps counts beside those of what was not run this time.
-fn keep(file: &Path, each: &[(String, Counts)], kernel: &str) -> Result<()> {
+/// Keeps the counts of a suite's parts for the table, beside those of what was not run this time.
+pub fn keep(suite: &str, each: &[(String, Counts)], kernel: &str) -> Result<()> {
+    keep_in(&counts_file(suite)?, each, kernel)
+}
+
+fn keep_in(file: &Path, each: &[(String, Counts)], kernel: &str) -> Result<()> {
     let mut kept = read(file);
     for (part, counts) in each {
         let Counts {
@@ -179,7 +184,7 @@ fn read(file: &Path) -> BTreeMap<String, Value> {
 pub fn table() -> Result<i32> {
     println!("| suite | part | passed | failed | skipped | kernel |");
     println!("| --- | --- | --- | --- | --- | --- |");
-    for name in ["unionmount", "kselftest", "xfstests", "stress"] {
+    for name in ["tests", "kselftest", "unionmount", "xfstests", "stress"] {
         for (part, value) in read(&counts_file(name)?) {
             let number = |what: &str| value[what].as_u64().unwrap_or_default();
             println!(
@@ -203,8 +208,8 @@ mod tests {
         let dir = tempfile::tempdir()?;
         let file = dir.path().join("counts.json");
         let of = |name: &str, passed| (name.to_owned(), Counts::of(passed, 0, 0));
-        keep(&file, &[of("a", 1), of("b", 2)], "7.3")?;
-        keep(&file, &[of("b", 3)], "7.4")?;
+        keep_in(&file, &[of("a", 1), of("b", 2)], "7.3")?;
+        keep_in(&file, &[of("b", 3)], "7.4")?;
         let kept = read(&file);
         assert_eq!(kept.len(), 2);
         assert_eq!(kept["a"]["passed"], 1);

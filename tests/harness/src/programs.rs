@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 
 use crate::arch::Arch;
+use crate::coverage::{self, Coverage};
 use crate::kernel::Kernel;
 use crate::suite::Suite;
 use crate::tap::{Counts, Report};
@@ -47,6 +48,11 @@ pub const LARGE: &[&str] = &[
 #[derive(Clone)]
 pub struct Guest<'a> {
     pub suite: Suite,
+    /// Whether to say how much of the driver they came by.
+    pub coverage: bool,
+    /// Whether there are others' programs for container images, and a web server: what needs them is
+    /// skipped without.
+    pub has_containers: bool,
     /// Patterns for names of programs.
     pub programs: &'a [&'a str],
     /// Patterns for those that do not run all the same.
@@ -111,15 +117,18 @@ impl<'a> Guest<'a> {
             suite if suite.arch() != Arch::Amd64 => (1800, 7200),
             _ => (900, 3600),
         };
-        // What needs the programs there is skipped without: they take too long in that kernel.
-        let disks = match self.suite {
-            Suite::Debug => Vec::new(),
-            _ => vec![format!(
-                "{}:ro",
-                containers::disk(self.suite.arch())?.display()
-            )],
+        let mut disks = Vec::new();
+        if self.has_containers {
+            let disk = containers::disk(self.suite.arch())?;
+            disks.push(format!("{}:ro", disk.display()));
+        }
+        let coverage = self.coverage.then(|| Coverage::of(&payload));
+        let mut coverage = coverage.transpose()?;
+        let runner = match coverage {
+            Some(_) => coverage::RUNNER,
+            None => "/opt/composefs/run-tests",
         };
-        let mut command = vec!["/opt/composefs/run-tests".into(), limit.to_string().into()];
+        let mut command = vec![runner.into(), limit.to_string().into()];
         let path = |name: &String| format!("/opt/composefs/tests/{name}").into();
         command.extend(programs.iter().map(path));
         let options = vm::Options {
@@ -138,14 +147,24 @@ impl<'a> Guest<'a> {
         let mut report = Report::new(&mut tell);
         let status = {
             let mut take = |line: &[u8]| {
+                let text = String::from_utf8_lossy(line);
+                if coverage.as_mut().is_some_and(|some| some.take(&text)) {
+                    return;
+                }
                 let _ = tap.write_all(line);
-                report.line(String::from_utf8_lossy(line).trim_end_matches('\n'));
+                report.line(text.trim_end_matches('\n'));
             };
             vm::run(&options, &vm::Program::Command(command), &mut take)?
         };
         let mut counts = report.finish();
         fs::remove_dir_all(payload)?;
         println!("{name}: {counts} on {kernel}");
+        if let Some(coverage) = coverage {
+            println!(
+                "{name}: {}",
+                coverage.tell(&logs.with_file_name("coverage"))?
+            );
+        }
         if status != 0 {
             tell(format!(
                 "{name}: FAILED: status {status}: see above, and build/test/{name}/console.log"

@@ -12,11 +12,12 @@ use clap::{Args, ValueEnum};
 
 use crate::arch::Arch;
 use crate::jobs::{self, Jobs};
+use crate::kernel::Kernel;
 use crate::process::Log;
 use crate::programs::{Guest, LARGE, TOOLS};
 use crate::suite::Suite;
 use crate::tap::Counts;
-use crate::{cargo, forms, libtest, machine, note, overlay, peers, place};
+use crate::{cargo, forms, libtest, machine, note, others, overlay, peers, place};
 
 /// Where all that failed stands again, below the directory of logs.
 const FAILURES: &str = "failures";
@@ -50,6 +51,10 @@ pub struct Options {
     /// Whose kernel the guest runs, and nothing else [default: trixie]
     #[arg(long)]
     suite: Option<Suite>,
+    /// Also say how much of the driver's code the tests came by; which of it they did not is in
+    /// build/test/coverage
+    #[arg(long, requires = "suite")]
+    coverage: bool,
     /// With this module, instead of one built here
     #[arg(long, value_name = "FILE", requires = "guest")]
     module: Option<PathBuf>,
@@ -99,6 +104,8 @@ const DEBUG: &[&str] = &["alloc_faults", "t_[!cdew]*", "fuzz_images", "stress"];
 struct Run {
     logs: PathBuf,
     counts: Counts,
+    /// Whether all programs of a part run, so that their counts stand for it.
+    is_whole: bool,
 }
 
 /// Runs what was asked for; whether nothing failed.
@@ -111,6 +118,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let mut run = Run {
         logs,
         counts: Counts::default(),
+        is_whole: options.programs.is_empty(),
     };
     let result = run.parts(options);
     if let Err(error) = &result {
@@ -180,8 +188,14 @@ impl Run {
         } else {
             bail!("PROGRAM is for --guest");
         };
+        if options.coverage && suite != Suite::Debug {
+            bail!("only the kernel of --suite debug says where it comes by");
+        }
         let guest = Guest {
             suite,
+            coverage: options.coverage,
+            // Those programs take long in that kernel.
+            has_containers: suite != Suite::Debug || !options.programs.is_empty(),
             programs: &programs,
             but: &[],
             module: options.module.clone(),
@@ -323,7 +337,18 @@ impl Run {
     }
 
     fn guest(&self, name: &str, guest: &Guest) -> Result<Counts> {
-        guest.run(name, &self.logs.join(name), &mut |line| self.tell(&line))
+        let logs = self.logs.join(name);
+        let counts = guest.run(name, &logs, &mut |line| self.tell(&line))?;
+        if self.is_whole {
+            let part = if name == "guest" {
+                guest.suite.name()
+            } else {
+                name
+            };
+            let kernel = Kernel::of(guest.suite)?.release;
+            others::keep("tests", &[(part.into(), counts)], &kernel)?;
+        }
+        Ok(counts)
     }
 
     fn forms(&self) -> Result<Counts> {
