@@ -13,7 +13,7 @@ use std::process::Command;
 use anyhow::{bail, Result};
 use serde_json::{json, Value};
 
-use crate::artifact::Artifact;
+use crate::artifact::{lock, Artifact};
 use crate::kernel::Kernel;
 use crate::process::Log;
 use crate::root::{self, Variant};
@@ -156,6 +156,9 @@ fn counts_file(name: &str) -> Result<PathBuf> {
 
 /// Keeps the counts of a suite's parts for the table, beside those of what was not run this time.
 pub fn keep(suite: &str, each: &[(String, Counts)], kernel: &str) -> Result<()> {
+    // Parts of a run end beside each other.
+    let own = File::create(place::build("suites/lock")?)?;
+    lock(&own, false, "counts of suites: another run writes them")?;
     keep_in(&counts_file(suite)?, each, kernel)
 }
 
