@@ -41,6 +41,6 @@ class Figures:
         print(f"{name:14}{cells} {unit:4} {told}".rstrip(), flush=True)
 
     def verdicts(self):
-        """How many goals were met, and how many were missed."""
+        """Says how many goals were met, and how many were missed."""
         all_of = [goal["verdict"] for row in self.rows.values() for goal in row.get("goals", [])]
-        return all_of.count("ok"), all_of.count("missed")
+        print(f"{all_of.count('ok')} goals met, {all_of.count('missed')} missed")

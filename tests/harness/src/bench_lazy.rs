@@ -2,7 +2,6 @@
 //! The benchmark of objects that come when they are opened, over a link, beside fetching all of them
 //! first.
 
-use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +13,7 @@ use crate::artifact::Artifact;
 use crate::registry::{Measured, Tools};
 use crate::suite::Suite;
 use crate::toolchain::Toolchain;
-use crate::{bench_guest, cargo, note, place, process};
+use crate::{bench_guest, cargo, note, place};
 
 /// Measures `mount --lazy` over a link of 100 Mbit/s and 20 ms beside `fetch`
 ///
@@ -57,45 +56,16 @@ pub fn run(options: &Options) -> Result<i32> {
 
 /// On the host, where the benchmark plays the driver.
 fn on_host(options: &Options, ours: &Path, export: &Path) -> Result<i32> {
-    let list = place::build("bench-lazy.objects")?;
-    fs::write(&list, objects(export)?)?;
     let measured = Measured {
         ours: ours.into(),
         images: export.into(),
         rounds: options.rounds,
     };
     let mut command = Tools::get()?.bench("lazily", "bench-lazily", &measured)?;
-    let status = command.arg("--objects").arg(list).status();
+    let info = cargo::released("composefs-tools", "composefs-info")?;
+    let status = command.arg("--info").arg(info).status();
     Ok(status.context("cannot run unshare")?.code().unwrap_or(1))
 }
-
-/// The paths of the image's objects in a store, in the order of its files.
-fn objects(export: &Path) -> Result<String> {
-    let images = fs::read_dir(export.join("images"))?;
-    let mut paths = images.map(|entry| Ok(entry?.path()));
-    let image = paths.find(|path: &Result<PathBuf>| {
-        path.as_ref()
-            .is_ok_and(|path| path.extension().is_some_and(|end| end == "cfs"))
-    });
-    let info = cargo::released("composefs-tools", "composefs-info")?;
-    let dump = process::output(
-        Command::new(info)
-            .arg("dump")
-            .arg(image.context("the export has no image")??),
-    )?;
-    let mut seen = HashSet::new();
-    let objects = dump.lines().filter_map(|line| {
-        let fields: Vec<_> = line.split(' ').collect();
-        let is_object = fields.get(DIGEST).is_some_and(|digest| *digest != "-");
-        fields.get(PAYLOAD).copied().filter(|_| is_object)
-    });
-    let objects = objects.filter(|path| seen.insert(path.to_owned()));
-    Ok(objects.map(|path| format!("{path}\n")).collect())
-}
-
-/// Which field of a line of a dump has the path of the object, and which has its digest if there is one.
-const PAYLOAD: usize = 8;
-const DIGEST: usize = 10;
 
 /// In a guest, with the driver.
 fn in_guest(options: &Options, ours: &Path, export: &Path) -> Result<()> {
