@@ -68,6 +68,14 @@ static void take(struct task *task)
 	atomic_store(&task->told[0], 0);
 }
 
+static void take_all(void)
+{
+	pthread_mutex_lock(&tasks_lock);
+	for (struct task *task = tasks; task; task = task->next)
+		take(task);
+	pthread_mutex_unlock(&tasks_lock);
+}
+
 static int map(struct task *task)
 {
 	if (ioctl(task->kcov, KCOV_INIT_TRACE, TOLD))
@@ -120,10 +128,7 @@ static void *look(void *unused)
 {
 	for (;;) {
 		usleep(10000);
-		pthread_mutex_lock(&tasks_lock);
-		for (struct task *task = tasks; task; task = task->next)
-			take(task);
-		pthread_mutex_unlock(&tasks_lock);
+		take_all();
 	}
 	return unused;
 }
@@ -140,13 +145,14 @@ static void *run(void *of)
 int pthread_create(pthread_t *thread, const pthread_attr_t *attributes,
 		   void *(*function)(void *), void *argument)
 {
-	struct start *start = malloc(sizeof(*start));
+	struct start *start;
 	int error;
 
-	if (!blocks || !start) {
-		free(start);
-		return blocks ? EAGAIN : create(thread, attributes, function, argument);
-	}
+	if (!blocks)
+		return create(thread, attributes, function, argument);
+	start = malloc(sizeof(*start));
+	if (!start)
+		return EAGAIN;
 	start->function = function;
 	start->argument = argument;
 	error = create(thread, attributes, run, start);
@@ -186,10 +192,6 @@ __attribute__((constructor)) static void load(void)
 
 __attribute__((destructor)) static void unload(void)
 {
-	if (!blocks)
-		return;
-	pthread_mutex_lock(&tasks_lock);
-	for (struct task *task = tasks; task; task = task->next)
-		take(task);
-	pthread_mutex_unlock(&tasks_lock);
+	if (blocks)
+		take_all();
 }
