@@ -195,7 +195,7 @@ impl Run {
             suite,
             coverage: options.coverage,
             // Those programs take long in that kernel.
-            has_containers: suite != Suite::Debug || !options.programs.is_empty(),
+            has_containers: suite != Suite::Debug || !self.is_whole,
             programs: &programs,
             but: &[],
             module: options.module.clone(),

@@ -94,10 +94,6 @@ impl Context {
     }
 }
 
-fn made(context: &mut Context) -> Result<()> {
-    context.all_open()
-}
-
 fn dropped_caches(context: &mut Context) -> Result<()> {
     setup::drop_caches()?;
     context.all_open()
@@ -218,7 +214,7 @@ fn unmounted(context: &mut Context) -> Result<()> {
 }
 
 const CASES: &[Case<Context>] = &[
-    ("every file has a handle that opens it", made),
+    ("every file has a handle that opens it", |c| c.all_open()),
     ("handles outlive dropped caches", dropped_caches),
     ("handles outlive the mount", remounted),
     ("inode numbers belong to the image", inode_numbers),
