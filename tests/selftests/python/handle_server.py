@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Opens handles that it is asked for, line by line.
 
-import ctypes, os, random, sys
-libc = ctypes.CDLL(None, use_errno=True)
+import random
 class Handle(ctypes.Structure):
     _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
 def open_handle(mount, handle):

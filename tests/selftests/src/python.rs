@@ -2,9 +2,10 @@
 //! System calls that have no safe interface in Rust, made by the guest's Python.
 
 use std::ffi::OsStr;
-use std::process::Command;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Context, Result};
 
 use crate::command::{as_user, capture};
 
@@ -38,4 +39,43 @@ pub fn output(python: &mut Command) -> Result<String> {
     }
     let printed = String::from_utf8_lossy(&result.stdout);
     Ok(printed.trim_end().to_owned())
+}
+
+/// A script that answers each line it gets with one.
+pub struct Server {
+    python: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts the script, which finds `arguments` in `argument`.
+    pub fn start<S: AsRef<OsStr>>(script: &str, arguments: &[S]) -> Result<Self> {
+        let mut python = Command::new("python3");
+        let mut python = with_script(&mut python, script)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("python3")?;
+        let answers = BufReader::new(python.stdout.take().context("python3")?);
+        Ok(Self { python, answers })
+    }
+
+    /// The answer to a line. An error if the script has ended; it has said why on stderr.
+    pub fn ask(&mut self, line: &str) -> Result<String> {
+        let requests = self.python.stdin.as_mut().context("python3")?;
+        writeln!(requests, "{line}").context("a script has ended")?;
+        let mut answer = String::new();
+        if self.answers.read_line(&mut answer)? == 0 {
+            bail!("a script has ended");
+        }
+        Ok(answer.trim().to_owned())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.python.stdin.take());
+        let _ = self.python.wait();
+    }
 }

@@ -18,6 +18,7 @@ use rustix::fs::{
 use rustix::io::{self, ReadWriteFlags};
 use rustix::pipe::{pipe_with, splice, PipeFlags, SpliceFlags};
 
+use crate::handles::Handles;
 use crate::{choices, mounts};
 
 /// How many files a task has open at most.
@@ -45,6 +46,7 @@ pub struct Caller<'a> {
     place: PathBuf,
     random: Random,
     files: Vec<OwnedFd>,
+    handles: Handles,
     pipe: (OwnedFd, OwnedFd),
     watch: OwnedFd,
     /// Calls, and those that did not fail.
@@ -69,6 +71,7 @@ impl<'a> Caller<'a> {
             place: place.to_owned(),
             random,
             files: Vec::new(),
+            handles: Handles::of(roots)?,
             pipe: pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC)?,
             watch: inotify::init(flags)?,
             done: 0,
@@ -86,7 +89,11 @@ impl<'a> Caller<'a> {
             65..80 => self.ask_attributes(),
             80..88 => self.change_by_name()?,
             88..94 => self.change_by_descriptor()?,
-            94..97 => self.map_or_watch(),
+            94..96 => self.map_or_watch(),
+            96 => {
+                let path = self.path();
+                self.handles.call(&mut self.random, &path)?
+            }
             97 => {
                 let root = self.root();
                 mounts::change(&mut self.random, self.image, root)

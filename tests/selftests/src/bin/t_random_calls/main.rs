@@ -7,6 +7,7 @@
 
 mod calls;
 mod choices;
+mod handles;
 mod mounts;
 
 use std::fs;
