@@ -12,6 +12,7 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{bail, Context, Result};
 
@@ -107,18 +108,23 @@ pub fn load_module() -> Result<()> {
         return Err(Skip("needs root".into()).into());
     }
     if !is_registered("composefs")? {
-        let module = payload().join("composefs.ko");
-        // As a part of a kernel's own tests, it is the kernel's to bring it.
-        if env::var_os("PAYLOAD").is_none() && !module.exists() {
-            return modprobe("composefs")
-                .map_err(|_| Skip("this kernel has no composefs".into()).into());
-        }
-        command::run("insmod", [&module]).context("loading the module under test")?;
+        command::run("insmod", [module()?]).context("loading the module under test")?;
     }
     if !is_registered("composefs")? {
         bail!("the module is loaded, yet /proc/filesystems has no composefs");
     }
     Ok(())
+}
+
+/// The module. As a part of a kernel's own tests, it is the kernel's to bring it.
+pub fn module() -> Result<PathBuf> {
+    let module = payload().join("composefs.ko");
+    if env::var_os("PAYLOAD").is_some() || module.exists() {
+        return Ok(module);
+    }
+    let installed = command::output(Command::new("modinfo").args(["-n", "composefs"]))
+        .map_err(|_| Skip("this kernel has no composefs".into()))?;
+    Ok(installed.trim_end().into())
 }
 
 /// Skips the current case if the driver is a part of the kernel, as in that of `--suite debug`.
@@ -132,13 +138,30 @@ pub fn require_module() -> Result<()> {
     Ok(())
 }
 
-/// Makes the kernel one without the driver; skips the current case if that cannot be.
-pub fn remove_module() -> Result<()> {
-    require_module()?;
-    if is_registered("composefs")? {
-        command::run("rmmod", ["composefs"]).context("unloading the module under test")?;
+/// The kernel is one without the driver: where the module is installed, a mount does not bring it back
+/// for as long as there is this.
+pub struct WithoutModule(());
+
+impl WithoutModule {
+    const SETTING: &str = "/run/modprobe.d/composefs-selftests.conf";
+
+    /// Skips the current case if the driver cannot be removed.
+    pub fn new() -> Result<Self> {
+        require_module()?;
+        create_dir(Path::new("/run/modprobe.d"))?;
+        fs::write(Self::SETTING, "install composefs /bin/false\n").context(Self::SETTING)?;
+        let without = Self(());
+        if is_registered("composefs")? {
+            command::run("rmmod", ["composefs"]).context("unloading the module under test")?;
+        }
+        Ok(without)
     }
-    Ok(())
+}
+
+impl Drop for WithoutModule {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(Self::SETTING);
+    }
 }
 
 /// What composefs 1.0.8 needs of the kernel.

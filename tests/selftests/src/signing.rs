@@ -239,7 +239,6 @@ pub fn reload_module(parameters: &[&str]) -> Result<()> {
     if setup::is_registered("composefs")? {
         run("rmmod", ["composefs"])?;
     }
-    let module = setup::payload().join("composefs.ko");
     let mut command = Command::new("insmod");
-    output(command.arg(module).args(parameters)).map(drop)
+    output(command.arg(setup::module()?).args(parameters)).map(drop)
 }

@@ -319,7 +319,7 @@ fn with_driver(context: &mut Context) -> Result<()> {
 }
 
 fn without_driver(context: &mut Context) -> Result<()> {
-    setup::remove_module()?;
+    let _without = setup::WithoutModule::new()?;
     as_documented(context, |difference| difference.without)
 }
 

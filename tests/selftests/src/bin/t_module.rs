@@ -42,7 +42,7 @@ fn expect_refused(when: &str) -> Result<()> {
 }
 
 fn information(_: &mut Context) -> Result<()> {
-    let module = setup::payload().join("composefs.ko");
+    let module = setup::module()?;
     let field = |name: &str| run("modinfo", ["-F", name, &module.to_string_lossy()]);
     ensure!(field("license")? == "GPL", "license: {}", field("license")?);
     ensure!(!field("description")?.is_empty(), "no description");

@@ -27,6 +27,7 @@ struct Context {
     pki: Pki,
     /// What the root is of: with the driver, composefs.
     kind: &'static str,
+    without: Option<setup::WithoutModule>,
 }
 
 fn set_up() -> Result<Context> {
@@ -42,6 +43,7 @@ fn set_up() -> Result<Context> {
         work,
         pki,
         kind: "composefs",
+        without: None,
     };
     context.name_own()?;
     Ok(context)
@@ -76,7 +78,9 @@ fn make_disk(work: &Path) -> Result<Image> {
 impl Context {
     /// Whatever follows has a kernel without the driver.
     fn remove_driver(&mut self) -> Result<()> {
-        setup::remove_module()?;
+        if self.without.is_none() {
+            self.without = Some(setup::WithoutModule::new()?);
+        }
         if self.kind != "overlay" {
             self.kind = "overlay";
             self.image = make_disk(&self.work)?;

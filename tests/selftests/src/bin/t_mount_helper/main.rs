@@ -35,6 +35,7 @@ struct Context {
     image: Image,
     signature: PathBuf,
     ways: [&'static str; 2],
+    without: Option<setup::WithoutModule>,
 }
 
 fn set_up() -> Result<Context> {
@@ -54,6 +55,7 @@ fn set_up() -> Result<Context> {
         image,
         signature,
         ways: WITH_DRIVER,
+        without: None,
     })
 }
 
@@ -64,7 +66,9 @@ impl Context {
 
     /// Whatever follows has a kernel without the driver.
     fn remove_driver(&mut self) -> Result<()> {
-        setup::remove_module()?;
+        if self.without.is_none() {
+            self.without = Some(setup::WithoutModule::new()?);
+        }
         self.ways = WITHOUT_DRIVER;
         Ok(())
     }
