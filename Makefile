@@ -99,6 +99,10 @@ test-peers: ## suites of others; stress-ng and fio, and those that UNIONMOUNT=DI
 test-debug: ## what a kernel that looks for its own bugs says of the driver (an hour)
 	@scripts/test --suite debug
 
+.PHONY: test-races
+test-races: ## what a kernel that looks for races says of the driver (half an hour)
+	@scripts/test --suite kcsan
+
 .PHONY: fuzz-kernel
 fuzz-kernel: ## mount 20,000 damaged images in that kernel (an hour and a half)
 	@scripts/fuzz-kernel

@@ -34,10 +34,10 @@ pub struct Coverage {
 
 impl Coverage {
     /// Puts what collects it into the payload of a guest.
-    pub fn of(payload: &Path) -> Result<Self> {
+    pub fn of(suite: Suite, payload: &Path) -> Result<Self> {
         note!("coverage: looking for the driver's basic blocks (usually 2 minutes)");
         let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
-        let kernel = debug_kernel::path()?;
+        let kernel = debug_kernel::path(suite)?;
         let to = payload.join("coverage");
         let from = place::checkout("scripts/in-guest/coverage");
         process::run(Command::new("cp").arg("-r").args([from.as_path(), &to]))?;

@@ -32,7 +32,7 @@ impl Kernel {
     /// That of `suite`, made first if need be.
     pub fn of(suite: Suite) -> Result<Self> {
         let dir = match suite {
-            Suite::Debug => debug_kernel::path()?,
+            suite if suite.is_debug() => debug_kernel::path(suite)?,
             suite => stock(suite)?,
         };
         let release = fs::read_to_string(dir.join("release"))?.trim().to_owned();

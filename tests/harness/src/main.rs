@@ -142,6 +142,9 @@ enum Command {
     },
     /// A kernel that looks for its own bugs, with the checkout's file system built in
     DebugKernel {
+        /// debug or kcsan
+        #[arg(long, default_value = "debug")]
+        suite: Suite,
         /// base: only what does not depend on the checkout
         what: DebugPart,
     },
@@ -307,9 +310,9 @@ fn run(command: Command) -> Result<i32> {
             KernelPart::Release => PathBuf::from(Kernel::of(suite)?.release),
             KernelPart::Update => return update(&[suite]),
         },
-        Command::DebugKernel { what } => match what {
-            DebugPart::Path => debug_kernel::path()?,
-            DebugPart::Base => debug_kernel::base()?,
+        Command::DebugKernel { suite, what } => match what {
+            DebugPart::Path => debug_kernel::path(suite)?,
+            DebugPart::Base => debug_kernel::base(suite)?,
         },
         Command::Guest { suite, what } => match what {
             GuestPart::Root => guest::root_image(suite.arch())?,

@@ -91,7 +91,7 @@ fn module(options: &Options) -> Result<()> {
     }
     // Says so if it has to be made.
     Kernel::of(options.suite)?;
-    if options.suite == Suite::Debug {
+    if options.suite.is_debug() {
         return Ok(());
     }
     note!("module: building (usually 20 seconds)");

@@ -113,7 +113,7 @@ impl<'a> Guest<'a> {
         let has_numbers = programs.iter().any(|name| name.contains(' '));
         let (limit, whole) = match self.suite {
             _ if has_numbers => (10_800, 21_600),
-            Suite::Debug => (3600, 10_800),
+            suite if suite.is_debug() => (3600, 10_800),
             suite if suite.arch() != Arch::Amd64 => (1800, 7200),
             _ => (900, 3600),
         };
@@ -122,7 +122,7 @@ impl<'a> Guest<'a> {
             let disk = containers::disk(self.suite.arch())?;
             disks.push(format!("{}:ro", disk.display()));
         }
-        let coverage = self.coverage.then(|| Coverage::of(&payload));
+        let coverage = self.coverage.then(|| Coverage::of(self.suite, &payload));
         let mut coverage = coverage.transpose()?;
         let runner = match coverage {
             Some(_) => coverage::RUNNER,

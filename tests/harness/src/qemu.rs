@@ -202,7 +202,7 @@ impl Qemu {
         // While the kernel looks at what the first CPU can do, it believes for a moment that it
         // cannot do 5-level paging. For KASAN all memory is wild then, and an interrupt that comes
         // in that moment makes a report, after which lockdep is off.
-        let debug = if suite == Suite::Debug {
+        let debug = if suite.is_debug() {
             "acpi=noirq no5lvl "
         } else {
             ""

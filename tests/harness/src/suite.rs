@@ -14,8 +14,11 @@ pub enum Suite {
     Trixie,
     /// The oldest kernel that is supported, and the guest's programs.
     Forky,
-    /// Not a suite: the kernel that looks for its own bugs, made of trixie's source.
+    /// Not suites: kernels that look for their own bugs, made of trixie's source, this one for those
+    /// of memory and locks,
     Debug,
+    /// and this one for races.
+    Kcsan,
     /// Not suites, but other kernels of trixie's: one in which nearly all can be preempted,
     RtAmd64,
     /// one for emulated ARM machines,
@@ -41,6 +44,7 @@ impl Suite {
             Self::Trixie => "trixie",
             Self::Forky => "forky",
             Self::Debug => "debug",
+            Self::Kcsan => "kcsan",
             other => other.flavour(),
         }
     }
@@ -61,10 +65,15 @@ impl Suite {
         }
     }
 
+    /// Whether it is a kernel that looks for its own bugs, with the driver built in.
+    pub fn is_debug(self) -> bool {
+        matches!(self, Self::Debug | Self::Kcsan)
+    }
+
     /// What machine it is for.
     pub fn arch(self) -> Arch {
         match self {
-            Self::Trixie | Self::Forky | Self::Debug | Self::RtAmd64 => Arch::Amd64,
+            Self::Trixie | Self::Forky | Self::Debug | Self::Kcsan | Self::RtAmd64 => Arch::Amd64,
             Self::CloudArm64 | Self::Arm64 | Self::Arm64Pages16K => Arch::Arm64,
         }
     }

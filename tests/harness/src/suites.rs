@@ -100,6 +100,9 @@ const OLDER: &[&str] = &[
 /// at once.
 const DEBUG: &[&str] = &["alloc_faults", "t_[!cdew]*", "fuzz_images", "stress"];
 
+/// What runs in the kernel that looks for races: what has several tasks do much at the same time.
+const RACES: &[&str] = &["stress", "t_sharing", "t_open_files", "t_random_calls 600"];
+
 /// A run of tests, and what came out so far.
 struct Run {
     logs: PathBuf,
@@ -168,6 +171,7 @@ impl Run {
         let suite = options.suite.unwrap_or(Suite::Trixie);
         let programs: Vec<&str> = match (options.programs.as_slice(), suite) {
             ([], Suite::Debug) => DEBUG.to_vec(),
+            ([], Suite::Kcsan) => RACES.to_vec(),
             ([], _) => vec!["t_*"],
             (programs, _) => programs.iter().map(String::as_str).collect(),
         };
@@ -195,7 +199,7 @@ impl Run {
             suite,
             coverage: options.coverage,
             // Those programs take long in that kernel.
-            has_containers: suite != Suite::Debug || !self.is_whole,
+            has_containers: !suite.is_debug() || !self.is_whole,
             programs: &programs,
             but: &[],
             module: options.module.clone(),
