@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::process::{self, Log};
 use crate::suite::Suite;
 use crate::toolchain::Toolchain;
-use crate::{note, place};
+use crate::{checkout, note, place};
 
 /// What it takes beside the compilers.
 pub const PACKAGES: &[&str] = &[
@@ -28,10 +28,10 @@ pub fn build() -> Result<PathBuf> {
     let dir = place::build("deb/x")?.with_file_name("");
     let _ = fs::remove_dir_all(&dir);
     let source = dir.join("composefs-rust");
-    fs::create_dir_all(&source)?;
+    fs::create_dir_all(&dir)?;
     note!("packages: building (usually 2 minutes)");
     let log = Log::create(dir.join("build.log"))?;
-    stage(&source, &log)?;
+    stage(&source)?;
     let in_source = |program: &str| -> Result<Command> {
         let mut command = root.command(&[&dir], program)?;
         command.current_dir(&source);
@@ -48,18 +48,9 @@ pub fn build() -> Result<PathBuf> {
 }
 
 /// What is checked out, with debian/ where debhelper looks for it.
-fn stage(source: &Path, log: &Log) -> Result<()> {
+fn stage(source: &Path) -> Result<()> {
     let top = place::checkout("").canonicalize()?;
-    log.run(
-        Command::new("bash")
-            .args([
-                "-c",
-                "git ls-files -z | xargs -0 cp -P --parents -t \"$1\"",
-                "stage",
-            ])
-            .arg(source)
-            .current_dir(&top),
-    )?;
+    checkout::copy(source)?;
     let debian = source.join("debian");
     fs::rename(source.join("scripts/packaging/debian"), &debian)?;
     let git = |arguments: &[&str]| -> Result<String> {
