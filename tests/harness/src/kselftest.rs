@@ -11,6 +11,7 @@ use crate::others::Run;
 use crate::overlay::Overlay;
 use crate::process::{self, Log};
 use crate::suite::Suite;
+use crate::tap::Counts;
 use crate::toolchain::Toolchain;
 use crate::{note, place, qemu, vm};
 
@@ -30,6 +31,11 @@ pub struct Options {
 
 /// Runs them; gives the exit status.
 pub fn run(options: &Options) -> Result<i32> {
+    Ok(i32::from(!counts(&options.tests)?.is_good()))
+}
+
+/// Runs these tests, or all.
+pub fn counts(tests: &[String]) -> Result<Counts> {
     let run = Run::new("kselftest")?;
     let log = Log::create(place::build("suites/kselftest/build.log")?)?;
     note!("kselftest: building and installing (usually 4 minutes)");
@@ -45,13 +51,13 @@ pub fn run(options: &Options) -> Result<i32> {
         "run-kselftest",
     )?;
     let mut command = vec!["/opt/composefs/run-kselftest".to_owned()];
-    command.extend(options.tests.iter().cloned());
+    command.extend(tests.iter().cloned());
     let machine = qemu::Machine {
         memory: "3G".into(),
         blank_disk: vec![4 << 30],
         ..Default::default()
     };
-    Ok(i32::from(!run.guest(&command, machine)?))
+    run.guest(&command, machine, tests.is_empty())
 }
 
 /// Installs them at `to`, which is in the checkout.

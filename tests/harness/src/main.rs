@@ -47,6 +47,7 @@ mod shows;
 mod stress;
 mod suite;
 mod suites;
+mod suites_table;
 mod system;
 mod tap;
 mod toolchain;
@@ -108,7 +109,7 @@ enum Command {
     Kselftest(kselftest::Options),
     Xfstests(xfstests::Options),
     Stress(stress::Options),
-    /// What others' test suites have said, as a table for Documentation/suites.md
+    /// Puts what was run here into the table of Documentation/suites.md: our own tests and others'
     SuitesTable,
     /// Shows what composefs does, on a real operating system tree and a stock kernel, in a guest
     Demo,
@@ -279,7 +280,7 @@ fn run(command: Command) -> Result<i32> {
         Command::Kselftest(options) => return kselftest::run(&options),
         Command::Xfstests(options) => return xfstests::run(&options),
         Command::Stress(options) => return stress::run(&options),
-        Command::SuitesTable => return others::table(),
+        Command::SuitesTable => return suites_table::write(),
         Command::Demo => return shows::demo(),
         Command::FuzzKernel {
             count,

@@ -85,9 +85,15 @@ impl Run {
         Ok(disk)
     }
 
-    /// Runs a command, which prints TAP between lines `#begin NAME` and `#end NAME STATUS`; whether
-    /// nothing failed. The counts for each of these names are kept for the table.
-    pub fn guest(self, command: &[String], machine: qemu::Machine) -> Result<bool> {
+    /// Runs a command, which prints TAP between lines `#begin NAME` and `#end NAME STATUS`.
+    /// The counts for each of these names are kept for the table if all of what has that name
+    /// `is_whole`.
+    pub fn guest(
+        self,
+        command: &[String],
+        machine: qemu::Machine,
+        is_whole: bool,
+    ) -> Result<Counts> {
         let Self { name, logs } = &self;
         let kernel = Kernel::of(SUITE)?.release;
         note!("{name}: running on {kernel}");
@@ -109,7 +115,9 @@ impl Run {
         let status = vm::run(&options, &vm::Program::Command(command), &mut take)?;
         let each = report.finish_each();
         fs::remove_dir_all(self.payload())?;
-        keep(name, &each, &kernel)?;
+        if is_whole {
+            keep(name, &each, &kernel)?;
+        }
 
         let mut counts = Counts::default();
         each.iter().for_each(|(_, some)| counts += *some);
@@ -120,7 +128,7 @@ impl Run {
                 logs.join("console.log").display()
             );
         }
-        Ok(counts.is_good())
+        Ok(counts)
     }
 }
 
@@ -154,6 +162,11 @@ fn counts_file(name: &str) -> Result<PathBuf> {
     place::build(&format!("suites/{name}.json"))
 }
 
+/// The counts of a suite that are kept, by the names of parts.
+pub fn kept(name: &str) -> Result<BTreeMap<String, Value>> {
+    Ok(read(&counts_file(name)?))
+}
+
 /// Keeps the counts of a suite's parts for the table, beside those of what was not run this time.
 pub fn keep(suite: &str, each: &[(String, Counts)], kernel: &str) -> Result<()> {
     // Parts of a run end beside each other.
@@ -181,25 +194,6 @@ fn keep_in(file: &Path, each: &[(String, Counts)], kernel: &str) -> Result<()> {
 fn read(file: &Path) -> BTreeMap<String, Value> {
     let text = fs::read(file).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
-}
-
-/// `scripts/harness suites-table`: all counts that are kept, as a table of Markdown.
-pub fn table() -> Result<i32> {
-    println!("| suite | part | passed | failed | skipped | kernel |");
-    println!("| --- | --- | --- | --- | --- | --- |");
-    for name in ["tests", "kselftest", "unionmount", "xfstests", "stress"] {
-        for (part, value) in read(&counts_file(name)?) {
-            let number = |what: &str| value[what].as_u64().unwrap_or_default();
-            println!(
-                "| {name} | {part} | {} | {} | {} | {} |",
-                number("passed"),
-                number("failed"),
-                number("skipped"),
-                value["kernel"].as_str().unwrap_or_default()
-            );
-        }
-    }
-    Ok(0)
 }
 
 #[cfg(test)]

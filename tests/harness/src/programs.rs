@@ -114,7 +114,7 @@ impl<'a> Guest<'a> {
         let (limit, whole) = match self.suite {
             _ if has_numbers => (10_800, 21_600),
             suite if suite.is_debug() => (3600, 10_800),
-            suite if suite.arch() != Arch::Amd64 => (1800, 7200),
+            suite if suite.arch() != Arch::Amd64 => (3600, 14_400),
             _ => (900, 3600),
         };
         let mut disks = Vec::new();

@@ -9,6 +9,7 @@ use anyhow::{bail, Result};
 use clap::Args;
 
 use crate::others::{self, Run};
+use crate::tap::Counts;
 use crate::{place, qemu};
 
 /// Runs stress-ng, fio and others' file system tests in a guest, on composefs and on overlays
@@ -19,16 +20,16 @@ use crate::{place, qemu};
 ///
 /// Prints counts, and keeps them (see `harness suites-table`); the whole output is in
 /// build/suites/stress. What there is no tree for is skipped.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// xfstests or pjdfstest, built, or LTP, installed, with a C library no newer than the guest's
     /// (Debian forky's); may be given for each
     #[arg(long = "tree", value_name = "DIR")]
-    trees: Vec<PathBuf>,
+    pub trees: Vec<PathBuf>,
     /// What runs: stress-ng/composefs, stress-ng/overlay, fio/composefs, fio/overlay, fsx, fsstress,
     /// pjdfstest, ltp [default: all]
     #[arg(value_name = "PART")]
-    parts: Vec<String>,
+    pub parts: Vec<String>,
 }
 
 /// What the guest's root does not have.
@@ -82,6 +83,14 @@ const PARTS: &[(&str, Option<&Suite>)] = &[
 
 /// Runs it; gives the exit status.
 pub fn run(options: &Options) -> Result<i32> {
+    Ok(match counts(options)? {
+        Some(counts) => i32::from(!counts.is_good()),
+        None => others::SKIPPED,
+    })
+}
+
+/// Runs it; nothing if there is no tree for any of it.
+pub fn counts(options: &Options) -> Result<Option<Counts>> {
     let trees = options
         .trees
         .iter()
@@ -109,7 +118,7 @@ pub fn run(options: &Options) -> Result<i32> {
         }
     }
     if command.len() == 1 {
-        return Ok(others::SKIPPED);
+        return Ok(None);
     }
 
     let run = Run::new("stress")?;
@@ -126,9 +135,9 @@ pub fn run(options: &Options) -> Result<i32> {
         disks: vec![format!("{}:ro", disk.display())],
         ..Default::default()
     };
-    let good = run.guest(&command, machine)?;
+    let counts = run.guest(&command, machine, true)?;
     fs::remove_file(disk)?;
-    Ok(i32::from(!good))
+    Ok(Some(counts))
 }
 
 /// Which of the suites a tree is.

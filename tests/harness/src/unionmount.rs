@@ -98,5 +98,6 @@ pub fn run(options: &Options) -> Result<i32> {
                 .map(|lower| format!("{mode}/{}", lower.name())),
         );
     }
-    Ok(i32::from(!run.guest(&command, qemu::Machine::default())?))
+    let counts = run.guest(&command, qemu::Machine::default(), true)?;
+    Ok(i32::from(!counts.is_good()))
 }

@@ -86,7 +86,7 @@ pub fn run(options: &Options) -> Result<i32> {
         disks: vec![disk.display().to_string()],
         ..Default::default()
     };
-    let good = run.guest(&command, machine)?;
+    let counts = run.guest(&command, machine, options.check.is_empty())?;
     fs::remove_file(disk)?;
-    Ok(i32::from(!good))
+    Ok(i32::from(!counts.is_good()))
 }
