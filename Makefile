@@ -68,8 +68,9 @@ test-boot: ## boot Debian systems whose root is an image: initramfs-tools, dracu
 	@scripts/test-boot
 
 .PHONY: test-mutants
-test-mutants: ## break the driver in many small ways, each of which a test has to notice
+test-mutants: ## break driver, parser and tools in many small ways, which tests have to notice (hours)
 	@scripts/mutants
+	@scripts/crate-mutants
 
 .PHONY: test-forky
 test-forky: ## all tests in a guest on the oldest kernel, that of Debian forky

@@ -16,6 +16,7 @@ mod checkout;
 mod console;
 mod containers;
 mod coverage;
+mod crate_mutants;
 mod crate_tool;
 mod deb;
 mod debug_kernel;
@@ -101,6 +102,7 @@ enum Command {
     TestPackages(packages::Options),
     TestBoot(boot::Options),
     Mutants(mutants::Options),
+    CrateMutants(crate_mutants::Options),
     Bench(bench::Options),
     BenchFetch(bench_fetch::Options),
     BenchLazy(bench_lazy::Options),
@@ -272,6 +274,7 @@ fn run(command: Command) -> Result<i32> {
         Command::TestPackages(options) => return Ok(i32::from(!packages::run(&options)?)),
         Command::TestBoot(options) => return Ok(i32::from(!boot::run(&options)?)),
         Command::Mutants(options) => return Ok(i32::from(!mutants::run(&options)?)),
+        Command::CrateMutants(options) => return crate_mutants::run(&options),
         Command::Bench(options) => return Ok(i32::from(!bench::run(&options)?)),
         Command::BenchFetch(options) => return bench_fetch::run(&options),
         Command::BenchLazy(options) => return bench_lazy::run(&options),
