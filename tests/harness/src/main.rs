@@ -44,6 +44,7 @@ mod programs;
 mod qemu;
 mod registry;
 mod root;
+mod short;
 mod shows;
 mod stress;
 mod suite;

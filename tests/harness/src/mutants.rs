@@ -28,14 +28,14 @@ use points::Outcome;
 /// is built; a guest runs the point that must fail with that module, after all these points were
 /// run with the driver as it is. Passed is what was noticed. Failed is what was not, what does not
 /// apply or build, and what hangs. Whole outputs are in build/mutants.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub struct Options {
     /// Only those that security rests on
     #[arg(long, conflicts_with = "names")]
-    quick: bool,
+    pub quick: bool,
     /// Only these: files of tests/mutants, less `.patch`
     #[arg(value_name = "NAME")]
-    names: Vec<String>,
+    pub names: Vec<String>,
 }
 
 /// The suite whose kernel they run on.
@@ -46,6 +46,13 @@ const UNBROKEN: &str = "unbroken";
 
 /// Tries what was asked for; whether all of it was noticed.
 pub fn run(options: &Options) -> Result<bool> {
+    let counts = counts(options)?;
+    println!("{counts}");
+    Ok(counts.is_good())
+}
+
+/// Tries what was asked for.
+pub fn counts(options: &Options) -> Result<Counts> {
     let mutants = chosen(options)?;
     let logs = place::build("mutants")?;
     fs::create_dir_all(&logs)?;
@@ -103,8 +110,7 @@ pub fn run(options: &Options) -> Result<bool> {
     for line in failures {
         println!("{line}");
     }
-    println!("{counts}");
-    Ok(counts.is_good())
+    Ok(counts)
 }
 
 fn chosen(options: &Options) -> Result<Vec<Mutant>> {

@@ -17,7 +17,7 @@ use crate::process::Log;
 use crate::programs::{Guest, LARGE, TOOLS};
 use crate::suite::Suite;
 use crate::tap::Counts;
-use crate::{cargo, forms, libtest, machine, note, others, overlay, peers, place};
+use crate::{cargo, forms, libtest, machine, note, others, overlay, peers, place, short};
 
 /// Where all that failed stands again, below the directory of logs.
 const FAILURES: &str = "failures";
@@ -79,10 +79,11 @@ enum Part {
     Older,
     Forms,
     Large,
+    Short,
 }
 
 /// An emulated guest keeps one processor busy: two lanes, which take about the same time.
-const LANES: [&str; 2] = ["lint,tree,host,older,tools", "driver"];
+const LANES: [&str; 2] = ["lint,tree,host,older,tools", "driver,short"];
 
 /// What the older kernel is tried with: it differs in what the driver is built on, and what that
 /// does shows here.
@@ -220,6 +221,7 @@ impl Run {
                     },
                 )?,
                 Part::Forms => self.forms()?,
+                Part::Short => short::run(&mut |line| self.tell(&line))?,
                 Part::Large => self.guest("large", &guest.with(LARGE))?,
             };
         }
