@@ -116,5 +116,6 @@ mod tests {
                 }
             }
         }
+        assert!(has_slash_or_nul(b"both/\0 ."));
     }
 }
