@@ -24,7 +24,8 @@ pub struct Options {
     /// xfstests, built
     #[arg(long, value_name = "DIR")]
     tree: Option<PathBuf>,
-    /// What runs: composefs, overlay/composefs, overlay/erofs, overlay/plain (directories)
+    /// What runs: composefs, overlay/composefs, overlay/composefs-1.0 (by Debian's mount.composefs),
+    /// overlay/erofs, overlay/plain (directories)
     #[arg(
         long,
         value_delimiter = ',',
@@ -40,6 +41,7 @@ pub struct Options {
 const WHAT: &[&str] = &[
     "composefs",
     "overlay/composefs",
+    "overlay/composefs-1.0",
     "overlay/erofs",
     "overlay/plain",
 ];
