@@ -22,7 +22,7 @@ pub mod header {
     /// Version of the header.
     pub const VERSION: u32 = 1;
     /// Flag: some file has a POSIX ACL.
-    pub const HAS_ACL: u32 = 1 << 0;
+    pub const HAS_ACL: u32 = 1;
     /// The newest version of the format that composefs 1.0 knows.
     pub const NEWEST_C_FORMAT: u32 = 1;
     /// The newest version of the format, which is composefs-rs's.
