@@ -125,7 +125,7 @@ pub mod inode {
     /// Bits of the format: the layout of the data.
     pub const LAYOUT: u16 = 0xe;
     /// Layout: whole blocks.
-    pub const PLAIN: u16 = 0 << 1;
+    pub const PLAIN: u16 = 0;
     /// Layout: whole blocks, and the last one behind the inode.
     pub const INLINE: u16 = 2 << 1;
     /// Layout: chunks whose addresses are behind the inode.

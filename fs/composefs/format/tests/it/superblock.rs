@@ -197,3 +197,8 @@ fn the_root_must_be_a_directory() {
     let error = open(builder.finish(&[])).err();
     assert_eq!(error, Some(Error::Corrupt("root is not a directory")));
 }
+
+#[test]
+fn errors_say_what_is_wrong() {
+    assert_eq!(Error::Corrupt("a reason").to_string(), "a reason");
+}

@@ -394,3 +394,22 @@ fn external_files_need_metacopy_only() {
     let (image, node) = Builder::single(&new);
     assert_eq!(image.external(&node), Ok(None));
 }
+
+#[test]
+fn external_files_may_have_other_attributes() {
+    let digest = [&[0, 36, 0, 1][..], &[7; 32]].concat();
+    let (trusted, user) = (XattrIndex::Trusted as u8, XattrIndex::User as u8);
+    let mut new = New::file(CHUNKS, 10);
+    let own = [
+        xattr(user, b"overlay.metacopy", b""),
+        xattr(trusted, b"overlay.opaque", b"y"),
+        xattr(trusted, b"overlay.metacopy", &digest),
+        xattr(trusted, b"overlay.redirect", b"/ab"),
+    ];
+    new.xattrs = xattr_area(&[], &own);
+    let (image, node) = Builder::single(&new);
+    let found = image.external(&node).unwrap().unwrap();
+    assert_eq!(found.digest.unwrap().as_bytes(), [7; 32]);
+    assert_eq!(found.redirect.unwrap().len(), 3);
+    assert_eq!(image.has_digest(&node), Ok(true));
+}
