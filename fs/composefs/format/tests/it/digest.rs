@@ -85,8 +85,25 @@ fn types_have_the_numbers_of_the_kernel() {
     // DT_ constants are the type bits of a mode.
     for mode in 0..=u16::MAX {
         match FileType::from_mode(mode) {
-            Some(file_type) => assert_eq!(u16::from(file_type.dt()), mode >> 12),
+            Some(file_type) => {
+                assert_eq!(u16::from(file_type.dt()), mode >> 12);
+                assert_eq!(file_type.mode(), mode & 0o170_000);
+            }
             None => assert!(![1, 2, 4, 6, 8, 10, 12].contains(&(mode >> 12))),
         }
     }
+}
+
+#[test]
+fn types_have_the_numbers_of_erofs() {
+    let types = [
+        FileType::Regular,
+        FileType::Directory,
+        FileType::CharDevice,
+        FileType::BlockDevice,
+        FileType::Fifo,
+        FileType::Socket,
+        FileType::Symlink,
+    ];
+    assert_eq!(types.map(FileType::dirent), [1, 2, 3, 4, 5, 6, 7]);
 }

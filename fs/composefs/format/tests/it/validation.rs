@@ -148,7 +148,11 @@ fn fields_are_checked() {
     };
     let empty = Error::Corrupt("inode has an attribute area but no attributes");
     assert_eq!(count(1), Err(empty));
-    assert!(count(2).unwrap().node.has_xattrs());
+    for (number, has_some) in [(0, false), (2, true)] {
+        let node = count(number).unwrap().node;
+        assert_eq!(node.has_xattrs(), has_some);
+        assert_eq!(node.compact().has_xattrs(), has_some);
+    }
     // From byte 64 of the last block on there is room for 12 + 4 * 1005 bytes.
     assert!(count(1006).is_ok());
     let past = Error::Corrupt("inode reaches past the end of the image");
