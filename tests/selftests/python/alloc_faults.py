@@ -10,8 +10,6 @@ def has_failed():
     left = os.pread(counter.fileno(), 16, 0).rstrip(b"\0\n")
     set_counter(0)
     return left == b"0"
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
 def each(name, prepare, operation, undo, may_survive=False):
     failed = survived = 0
     for number in range(1, 5000):

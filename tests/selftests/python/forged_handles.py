@@ -2,8 +2,6 @@
 # Opens handles of a mount that are made here.
 
 root, *argument = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 24)]
 mount = os.open(root, os.O_RDONLY)
 def decode(*numbers, flags=0):
     data = b"".join(struct.pack("<III", number >> 32, number & 0xffffffff, 0) for number in numbers)

@@ -2,8 +2,6 @@
 # Opens handles that it is asked for, line by line.
 
 import random
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
 def open_handle(mount, handle):
     fd = libc.open_by_handle_at(mount, ctypes.byref(handle), os.O_PATH)
     if fd >= 0:

@@ -2,8 +2,6 @@
 # Makes a handle for each file of a tree.
 
 root, target = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
 lines = []
 def add(path):
     handle, mount = Handle(bytes=128), ctypes.c_int()

@@ -2,8 +2,6 @@
 # Opens the handles that make_handles.py has made.
 
 root, source, expected = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
 import stat
 mount = os.open(root, os.O_RDONLY)
 stale = opened = 0

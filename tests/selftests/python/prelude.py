@@ -21,6 +21,10 @@ def fails(number, function, *arguments):
     else:
         raise AssertionError("%r, expected %s" % (value, errno.errorcode[number]))
 
+# The kernel's struct file_handle, with room for the largest.
+class Handle(ctypes.Structure):
+    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
+
 # Numbers of system calls on which machines do not agree.
 if os.uname().machine == "x86_64":
     GETDENTS64, PERF_EVENT_OPEN, USERFAULTFD = 217, 298, 323

@@ -10,10 +10,6 @@ KEPT_MAX = 64
 FOLLOW, EMPTY_PATH, FID, UNIQUE, CONNECTABLE = 0x400, 0x1000, 0x200, 1, 2
 
 
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
-
-
 def some(chance, bits):
     return sum(bit for bit in bits if chance.randrange(4) == 0)
 

@@ -2,8 +2,6 @@
 # Looks at what is mounted before and after the parameter is set.
 
 root, parameter, name = argument
-class Handle(ctypes.Structure):
-    _fields_ = [("bytes", ctypes.c_uint), ("type", ctypes.c_int), ("data", ctypes.c_ubyte * 128)]
 def handle_of(path):
     handle, mount = Handle(bytes=128), ctypes.c_int()
     call("name_to_handle_at", -100, os.fsencode(path), ctypes.byref(handle), ctypes.byref(mount), 0)

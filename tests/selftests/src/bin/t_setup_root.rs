@@ -78,9 +78,7 @@ fn make_disk(work: &Path) -> Result<Image> {
 impl Context {
     /// Whatever follows has a kernel without the driver.
     fn remove_driver(&mut self) -> Result<()> {
-        if self.without.is_none() {
-            self.without = Some(setup::WithoutModule::new()?);
-        }
+        setup::WithoutModule::keep(&mut self.without)?;
         if self.kind != "overlay" {
             self.kind = "overlay";
             self.image = make_disk(&self.work)?;

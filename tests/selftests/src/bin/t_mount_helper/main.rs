@@ -66,9 +66,7 @@ impl Context {
 
     /// Whatever follows has a kernel without the driver.
     fn remove_driver(&mut self) -> Result<()> {
-        if self.without.is_none() {
-            self.without = Some(setup::WithoutModule::new()?);
-        }
+        setup::WithoutModule::keep(&mut self.without)?;
         self.ways = WITHOUT_DRIVER;
         Ok(())
     }
