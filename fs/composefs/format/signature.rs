@@ -121,7 +121,7 @@ impl<'a> Signer<'a> {
     /// # Errors
     ///
     /// [`MalformedSignature`] unless `message` is one PKCS#7 `SignedData` in DER with one signer,
-    /// and nothing else.
+    /// and nothing else, in no more than [`MAX_SIGNATURE_SIZE`] bytes.
     pub fn of(message: &'a [u8]) -> Result<Self, MalformedSignature> {
         const NOT_PKCS7: MalformedSignature =
             MalformedSignature("signature is not a PKCS#7 message in DER");
@@ -242,16 +242,17 @@ impl<'a> Der<'a> {
         self.0.is_empty()
     }
 
-    /// Takes the next element: its tag and its content. Tags have one byte, lengths at most four
-    /// bytes, as short as they can be.
+    /// Takes the next element: its tag and its content. Tags have one byte, lengths at most three, as
+    /// short as they can be: no more than what [`MAX_SIGNATURE_SIZE`] permits.
     fn element(&mut self) -> Option<(u8, &'a [u8])> {
         let (&tag, rest) = self.0.split_first()?;
         let (&first, rest) = rest.split_first()?;
         let (len, rest) = match (first, rest) {
             (..=0x7f, rest) => (usize::from(first), rest),
             (0x81, &[a @ 0x80..=0xff, ref rest @ ..]) => (usize::from(a), rest),
-            (0x82, &[a @ 1..=0xff, b, ref rest @ ..]) => (number(&[a, b]), rest),
-            (0x83, &[a @ 1..=0xff, b, c, ref rest @ ..]) => (number(&[a, b, c]), rest),
+            (0x82, &[a @ 1..=0xff, b, ref rest @ ..]) => {
+                (usize::from(u16::from_be_bytes([a, b])), rest)
+            }
             _ => return None,
         };
         let content = rest.get(..len)?;
@@ -271,11 +272,4 @@ impl<'a> Der<'a> {
     fn constructed(&mut self, wanted: u8) -> Option<Self> {
         self.primitive(wanted).map(Self)
     }
-}
-
-/// The number of which these are the bytes, the highest first; at most three.
-fn number(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .fold(0, |number: usize, &byte| (number << 8) | usize::from(byte))
 }

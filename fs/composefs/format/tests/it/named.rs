@@ -14,8 +14,9 @@ const CHAR_DEVICE: u8 = 3;
 
 /// What was found, and what went wrong in which directories.
 fn search(image: &Image<Memory>) -> (NidSet<Vec<u8>>, Vec<(u64, Error)>) {
-    let memory = vec![0; image.nid_set_size().try_into().unwrap()];
-    let mut search = Search::new(image, memory);
+    let size: usize = image.nid_set_size().try_into().unwrap();
+    assert_eq!(size, image.source().bytes.len() / 256);
+    let mut search = Search::new(image, vec![0; size]);
     let (mut unread, mut errors) = (vec![image.root()], Vec::new());
     while let Some(dir) = unread.pop() {
         let mut push = |nid| {

@@ -14,7 +14,10 @@ fn signature(name: &str) -> Vec<u8> {
 fn signer(message: &[u8]) -> String {
     match Signer::of(message) {
         Ok(signer) => signer.to_string(),
-        Err(error) => error.to_string(),
+        Err(error) => {
+            assert_eq!(error.to_string(), error.reason());
+            error.reason().into()
+        }
     }
 }
 
@@ -99,6 +102,54 @@ fn truncated_messages_are_refused() {
     }
 }
 
+/// A DER element of a kind, made of others; of less than 128 bytes.
+fn element(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+    let content = parts.concat();
+    [&[tag, content.len().try_into().unwrap()], &*content].concat()
+}
+
+/// A message without certificates: the number of the signer's, and what stands behind the last
+/// element of `SignedData`, of what it is in, and of that.
+fn message(serial: &[u8], behind: [&[u8]; 3]) -> Vec<u8> {
+    const VERSION: &[u8] = &[2, 1, 1];
+    const SIGNED_DATA: &[u8] = &[6, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 13, 1, 7, 2];
+
+    let (none, empty) = (element(0x31, &[]), element(0x30, &[]));
+    let certificate = element(0x30, &[&empty, &element(2, &[serial])]);
+    let signer = element(0x30, &[VERSION, &certificate]);
+    let signers = element(0x31, &[&signer]);
+    let signed = element(0x30, &[VERSION, &none, &empty, &signers, behind[0]]);
+    let content = element(0xa0, &[&signed, behind[1]]);
+    element(0x30, &[SIGNED_DATA, &content, behind[2]])
+}
+
+#[test]
+fn numbers_are_shown_without_what_makes_them_positive() {
+    for (serial, shown) in [
+        (&[1][..], "01"),
+        (&[0], "00"),
+        (&[0, 0x80], "80"),
+        (&[0x7f, 0], "7f00"),
+    ] {
+        let message = message(serial, [b""; 3]);
+        assert_eq!(signer(&message), format!("certificate {shown} by \"?\""));
+    }
+}
+
+#[test]
+fn nothing_stands_behind_the_signers() {
+    const NULL: &[u8] = &[5, 0];
+
+    for at in 0..3 {
+        let mut behind = [&b""[..]; 3];
+        behind[at] = NULL;
+        assert_eq!(
+            signer(&message(&[1], behind)),
+            "signature is not a PKCS#7 message in DER"
+        );
+    }
+}
+
 /// Whatever the bytes, there is an answer; and what frames the signer cannot be changed unnoticed.
 #[test]
 fn changed_bytes_are_refused_or_change_little() {
@@ -127,7 +178,7 @@ fn lengths_have_one_encoding() {
     for message in [
         &[0x30, 0x81, 0x00][..],
         &[0x30, 0x82, 0x00, 0x00],
-        &[0x30, 0x84, 0, 0, 0, 0],
+        &[0x30, 0x83, 0, 0, 0],
         &[0x30, 0x80, 0, 0],
     ] {
         assert_eq!(signer(message), "signature is not a PKCS#7 message in DER");
@@ -136,7 +187,7 @@ fn lengths_have_one_encoding() {
     for message in [
         &[0x30, 0x01][..],
         &[0x30, 0x82, 0xff, 0xff],
-        &[0x30, 0x83, 0xff, 0xff, 0xff],
+        &[0x30, 0x82, 0x01, 0x00],
     ] {
         assert_eq!(signer(message), "signature is not a PKCS#7 message in DER");
     }
