@@ -138,6 +138,8 @@ impl<'a> Guest<'a> {
                 memory: "3G".into(),
                 blank_disk: vec![4 << 30],
                 disks,
+                // What waits for another CPU to come by would wait in vain for one that stands still.
+                threads: self.suite == Suite::Kcsan,
                 ..Default::default()
             },
             suite: self.suite,
