@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::crate_tool::CrateTool;
 use crate::tap::Counts;
-use crate::{checkout, note, place, process};
+use crate::{checkout, note, peers, place, process};
 
 /// Breaks the parser and the tools in many small ways, and wants their tests on the host to notice
 ///
@@ -60,23 +60,27 @@ const UNNOTICED: &str = "tests/mutants/unnoticed.toml";
 
 struct Package {
     name: &'static str,
-    /// For all that cargo does.
-    cargo: &'static [&'static str],
     /// What its tests are, as `cargo test` is told.
     tests: &'static [&'static str],
+    /// Whether the tests compare with the peers.
+    has_peers: bool,
     /// How many of a hundred have to be noticed.
     least: u64,
 }
+
+/// For all that cargo does: what is tried once is not optimised.
+const SOON: &[&str] = &[
+    "--config",
+    "profile.dev.package.composefs-format.opt-level=0",
+    "--config",
+    "profile.dev.package.composefs-tools.opt-level=0",
+];
 
 const PACKAGES: &[Package] = &[
     // Whether it can panic is asked of the compiler, and whether each byte of an image may be wrong, of
     // every byte: that goes on for long.
     Package {
         name: "composefs-format",
-        cargo: &[
-            "--config",
-            "profile.dev.package.composefs-format.opt-level=0",
-        ],
         tests: &[
             "--lib",
             "--test",
@@ -87,12 +91,34 @@ const PACKAGES: &[Package] = &[
             "--skip",
             "every_byte_may_be_wrong",
         ],
+        has_peers: false,
         least: 95,
     },
+    // Beside the C tools and composefs-rs, but on a few of the random inputs; and without what takes
+    // seconds, as it makes much of something, or kills all the time.
     Package {
         name: "composefs-tools",
-        cargo: &[],
-        tests: &[],
+        tests: &[
+            "--lib",
+            "--tests",
+            "--",
+            "--include-ignored",
+            "--skip",
+            "on_our_library",
+            "--skip",
+            "a_large_directory",
+            "--skip",
+            "real_directories",
+            "--skip",
+            "few_open_files_suffice",
+            "--skip",
+            "killed_at_any_moment",
+            "--skip",
+            "several_at_once",
+            "--skip",
+            "many_small_directories_take_few_descriptors",
+        ],
+        has_peers: true,
         least: 85,
     },
 ];
@@ -141,7 +167,7 @@ impl Package {
         );
         let mut mutants = self.cargo(&dir, options)?;
         mutants.args(config).args(OPTIONS).arg("--output").arg(&dir);
-        for argument in FOR_CARGO.iter().chain(self.cargo) {
+        for argument in FOR_CARGO.iter().chain(SOON) {
             mutants.arg(format!("--cargo-arg={argument}"));
         }
         mutants.arg("--").args(self.tests);
@@ -171,11 +197,20 @@ impl Package {
     /// cargo-mutants for the copy in a directory. What it builds stays there for the next time.
     fn cargo(&self, dir: &Path, options: &Options) -> Result<Command> {
         let target = format!("CARGO_TARGET_DIR={}", dir.join("target").display());
-        let mut cargo = CARGO_MUTANTS.cargo(&[
-            &target,
-            "CARGO_PROFILE_DEV_DEBUG=none",
-            "CARGO_PROFILE_TEST_DEBUG=none",
-        ])?;
+        let mut variables = vec![
+            target,
+            "CARGO_PROFILE_DEV_DEBUG=none".into(),
+            "CARGO_PROFILE_TEST_DEBUG=none".into(),
+        ];
+        if self.has_peers {
+            let rs_tools = peers::composefs_rs()?.join("host");
+            variables.extend([
+                format!("COMPOSEFS_C_TOOLS={}", peers::composefs_c()?.display()),
+                format!("COMPOSEFS_RS_TOOLS={}", rs_tools.display()),
+                "COMPOSEFS_FEW_SEEDS=1".into(),
+            ]);
+        }
+        let mut cargo = CARGO_MUTANTS.cargo(&variables)?;
         cargo.args(["mutants", "--package", self.name, "--dir"]);
         cargo.arg(dir.join("source"));
         for file in &options.files {

@@ -24,7 +24,7 @@ pub struct CrateTool {
 impl CrateTool {
     /// `env NAME=VALUE... cargo` in the toolchain root, where cargo knows the tool; `variables` are for
     /// what it runs.
-    pub fn cargo(&self, variables: &[&str]) -> Result<Command> {
+    pub fn cargo(&self, variables: &[String]) -> Result<Command> {
         let toolchain = Toolchain::of(Suite::Trixie)?;
         let dir = self.made(&toolchain)?;
         let mut command = toolchain.command(&[], "env")?;
