@@ -28,17 +28,32 @@ fn file_at(offset: usize, own: &[Vec<u8>]) -> (Image<Memory>, Node) {
     (image, node)
 }
 
+/// The prefixes by their numbers.
+const INDEXES: [XattrIndex; 7] = [
+    XattrIndex::Unprefixed,
+    XattrIndex::User,
+    XattrIndex::PosixAclAccess,
+    XattrIndex::PosixAclDefault,
+    XattrIndex::Trusted,
+    XattrIndex::Lustre,
+    XattrIndex::Security,
+];
+
+#[test]
+fn every_prefix_has_its_number() {
+    let own = [0, 1, 2, 3, 4, 5, 6].map(|number| xattr(number, b"x", b"v"));
+    let (image, node) = file_at(1152, &own);
+    let mut listed = Vec::new();
+    let emit = &mut |index, _: &[u8], _| {
+        listed.push(index);
+        true
+    };
+    image.list_xattrs(&node, emit).unwrap();
+    assert_eq!(listed, INDEXES);
+}
+
 #[test]
 fn listed_attributes_are_found() {
-    let indexes = [
-        XattrIndex::Unprefixed,
-        XattrIndex::User,
-        XattrIndex::PosixAclAccess,
-        XattrIndex::PosixAclDefault,
-        XattrIndex::Trusted,
-        XattrIndex::Lustre,
-        XattrIndex::Security,
-    ];
     for (name, _) in IMAGES {
         let image = image(name);
         let mut count = 0;
@@ -51,7 +66,7 @@ fn listed_attributes_are_found() {
                 continue;
             };
             for ((index, name), bytes) in all {
-                let index = indexes[usize::from(index)];
+                let index = INDEXES[usize::from(index)];
                 let found = image.xattr(&inode.node, index, &name).unwrap();
                 assert_eq!(found.map(|value| value.len()), Some(bytes.len()));
                 let other = [&name[..], b"~"].concat();
@@ -195,7 +210,7 @@ fn filters_are_believed_where_they_mean_something() {
     // The bits that the kernel's EROFS knows by heart, for a file without ACLs.
     assert_eq!(XattrIndex::PosixAclAccess.filter_bit(b""), 30);
     assert_eq!(XattrIndex::PosixAclDefault.filter_bit(b""), 21);
-    for (filter, feature, reserved, found) in [
+    for (stored, feature, reserved, found) in [
         (0, 6, 0, true),
         (!(1 << bit), 6, 0, true),
         (1 << bit, 6, 0, false),
@@ -208,7 +223,7 @@ fn filters_are_believed_where_they_mean_something() {
         builder.put(1024 + 104, &[reserved]);
         let mut new = New::file(PLAIN, 0);
         new.xattrs = xattr_area(&[], &[xattr(1, b"there", b"v")]);
-        new.xattrs[..4].copy_from_slice(&filter.to_le_bytes());
+        new.xattrs[..4].copy_from_slice(&stored.to_le_bytes());
         let nid = builder.inode(&new);
         let image = open(builder.finish(&[])).unwrap();
         let node = image.inode(nid).unwrap().node;
@@ -218,7 +233,13 @@ fn filters_are_believed_where_they_mean_something() {
             let index = XattrIndex::User;
             let read = image.read_visible_xattr(&node, index, b"there", &mut filter, &mut []);
             assert_eq!(read.unwrap().is_some(), found);
-            filter = XattrFilter::from_bits(filter.bits());
+            let bits = if (feature, reserved) == (6, 0) {
+                stored
+            } else {
+                0
+            };
+            assert_eq!(filter, XattrFilter::from_bits(bits));
+            assert_eq!(filter.bits(), bits);
         }
         assert_eq!(xattrs(&image, &node).unwrap().len(), 1);
     }
