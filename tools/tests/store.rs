@@ -342,10 +342,11 @@ fn without_proc() {
     // Nameless files cannot be given a name then; temporary names must do.
     let case = Case::new("proc");
     let wanted = case.fill(50);
-    let script = "umount -l /proc && exec \"$0\" --skip-xattrs \"$@\"";
+    let script = "umount -l /proc && exec \"$@\"";
     let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", script])
+        .args(["--mount", "sh", "-c", script, "sh"])
         .arg(tool())
+        .arg("--skip-xattrs")
         .args(case.arguments())
         .output();
     match output {
