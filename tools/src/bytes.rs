@@ -17,13 +17,8 @@ pub struct Span {
 
 impl Span {
     /// Length in bytes.
-    pub fn len(self) -> usize {
+    pub(crate) fn len(self) -> usize {
         self.len as usize
-    }
-
-    /// Whether the string is empty.
-    pub fn is_empty(self) -> bool {
-        self.len == 0
     }
 
     /// The same, if it is not empty; an `Option` of that takes no more than it does.
@@ -89,5 +84,22 @@ impl Bytes {
     pub fn get(&self, span: Span) -> &[u8] {
         let start = span.start as usize;
         &self.data[start..start + span.len as usize]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_of_some_size_are_found_again() {
+        let mut bytes = Bytes::default();
+        let parts = [[b'a'; 40_000], [b'b'; 40_000]];
+        let parts = parts.each_ref().map(|part| &part[..]);
+        let spans = [(); 3].map(|()| bytes.push(&parts).expect("store a string"));
+        for span in spans {
+            assert_eq!(bytes.get(span), parts.concat());
+            assert_eq!(bytes.get(span.skip(1)).len(), span.len() - 1);
+        }
     }
 }
