@@ -338,6 +338,30 @@ fn objects_are_readable_by_all() {
 }
 
 #[test]
+fn sources_may_be_on_another_file_system() {
+    let case = Case::new("elsewhere");
+    let memory = Path::new("/dev/shm");
+    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    if device(memory).is_none() || device(memory) == device(&case.dir) {
+        eprintln!("skipped: {memory:?} is no file system of its own");
+        return case.done();
+    }
+    let source = memory.join(format!("composefs-store-{}", std::process::id()));
+    fs::create_dir(&source).expect("create directory");
+    // Too large to be kept in memory, and no whole number of buffers.
+    let content: Vec<u8> = (0..5_000_001_u32).map(|at| (at >> 7) as u8).collect();
+    fs::write(source.join("file"), &content).expect("write");
+    let [store, _, image] = case.arguments();
+    let mut command = Command::new(tool());
+    let output = command.args([&store, &source, &image]).output();
+    fs::remove_dir_all(source).expect("remove directory");
+    let output = output.expect("run mkcomposefs");
+    assert!(succeeded(&output), "{output:?}");
+    assert_eq!(case.objects(), [case.object(&content)].into());
+    case.done();
+}
+
+#[test]
 fn without_proc() {
     // Nameless files cannot be given a name then; temporary names must do.
     let case = Case::new("proc");
