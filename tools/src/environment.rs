@@ -13,3 +13,23 @@ pub fn path(variable: &str) -> Option<PathBuf> {
 pub fn path_or_in_home(variable: &str, name: &str) -> Option<PathBuf> {
     path(variable).or_else(|| Some(path("HOME")?.join(name)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_is_in_the_home_directory() {
+        std::env::set_var("COMPOSEFS_TEST_SAID", "/said");
+        std::env::set_var("COMPOSEFS_TEST_EMPTY", "");
+        assert_eq!(path("COMPOSEFS_TEST_SAID"), Some("/said".into()));
+        assert_eq!(path("COMPOSEFS_TEST_EMPTY"), None);
+        assert_eq!(path("COMPOSEFS_TEST_UNSET"), None);
+
+        let home = path("HOME").map(|home| home.join("name"));
+        let found = |variable| path_or_in_home(variable, "name");
+        assert_eq!(found("COMPOSEFS_TEST_SAID"), Some("/said".into()));
+        assert_eq!(found("COMPOSEFS_TEST_EMPTY"), home);
+        assert_eq!(found("COMPOSEFS_TEST_UNSET"), home);
+    }
+}
