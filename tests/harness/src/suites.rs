@@ -99,10 +99,22 @@ const OLDER: &[&str] = &[
 /// What the kernel that looks for its own bugs is tried with: all but what makes an image of a
 /// whole system, which takes long there; and damaged images, allocations that fail, and everything
 /// at once.
-const DEBUG: &[&str] = &["alloc_faults", "t_[!cdew]*", "fuzz_images", "stress"];
+const DEBUG: &[&str] = &[
+    "alloc_faults",
+    "t_[!cdew]*",
+    "fuzz_images",
+    "races",
+    "stress",
+];
 
 /// What runs in the kernel that looks for races: what has several tasks do much at the same time.
-const RACES: &[&str] = &["stress", "t_sharing", "t_open_files", "t_random_calls 600"];
+const RACES: &[&str] = &[
+    "races 20",
+    "stress",
+    "t_sharing",
+    "t_open_files",
+    "t_random_calls 600",
+];
 
 /// A run of tests, and what came out so far.
 struct Run {
