@@ -256,6 +256,19 @@ fn measure_file() {
 }
 
 #[test]
+fn something_has_to_be_named() {
+    for (command, cause) in [
+        ("measure-file", "no files specified"),
+        ("ls", "no image path specified"),
+    ] {
+        let output = info(&[command], &[]);
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(stderr, format!("composefs-info: {cause}\n"));
+    }
+}
+
+#[test]
 fn what_is_installed_names_every_command() {
     for kind in ["man", "bash", "zsh", "fish"] {
         let output = info(&[&format!("--generate={kind}")], &[]);
