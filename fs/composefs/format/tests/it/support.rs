@@ -18,6 +18,17 @@ pub const IMAGES: &[(&str, &str)] = &[
     ("rs-v2-whiteouts.img", "whiteouts.dump"),
 ];
 
+/// The prefixes by their numbers.
+pub const INDEXES: [XattrIndex; 7] = [
+    XattrIndex::Unprefixed,
+    XattrIndex::User,
+    XattrIndex::PosixAclAccess,
+    XattrIndex::PosixAclDefault,
+    XattrIndex::Trusted,
+    XattrIndex::Lustre,
+    XattrIndex::Security,
+];
+
 /// The bytes of a file in `tests/images`.
 pub fn file(name: &str) -> Vec<u8> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

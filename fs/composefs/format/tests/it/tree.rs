@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use composefs_format::{overlay, Algorithm, FileType, Image, Inode, XattrFilter, XattrIndex};
+use composefs_format::{overlay, Algorithm, FileType, Image, Inode, XattrFilter};
 
 use crate::dump::{self, Line};
-use crate::support::{content, file, find, image, list, xattrs, Memory, IMAGES};
+use crate::support::{content, file, find, image, list, xattrs, Memory, IMAGES, INDEXES};
 
 /// Every path in an image but the root.
 fn walk(image: &Image<Memory>) -> BTreeMap<Vec<u8>, Inode> {
@@ -43,15 +43,7 @@ fn walk(image: &Image<Memory>) -> BTreeMap<Vec<u8>, Inode> {
 fn visible(image: &Image<Memory>, inode: &Inode) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut found = BTreeMap::new();
     for ((index, name), value) in xattrs(image, &inode.node).unwrap() {
-        let index = [
-            XattrIndex::Unprefixed,
-            XattrIndex::User,
-            XattrIndex::PosixAclAccess,
-            XattrIndex::PosixAclDefault,
-            XattrIndex::Trusted,
-            XattrIndex::Lustre,
-            XattrIndex::Security,
-        ][usize::from(index)];
+        let index = INDEXES[usize::from(index)];
         if let Some(name) = overlay::visible_name(index, &name) {
             let mut bytes = vec![0; value.len()];
             let mut filter = XattrFilter::default();

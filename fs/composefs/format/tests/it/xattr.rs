@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use composefs_format::{Algorithm, Error, External, Image, Node, XattrFilter, XattrIndex};
 
 use crate::builder::{external, xattr, xattr_area, Builder, New, CHUNKS, EXTENDED, PLAIN};
-use crate::support::{image, open, xattrs, Memory, IMAGES};
+use crate::support::{image, open, xattrs, Memory, IMAGES, INDEXES};
 
 fn value(image: &Image<Memory>, node: &Node, name: &[u8]) -> Result<Option<Vec<u8>>, Error> {
     let Some(value) = image.xattr(node, XattrIndex::User, name)? else {
@@ -27,17 +27,6 @@ fn file_at(offset: usize, own: &[Vec<u8>]) -> (Image<Memory>, Node) {
     let node = image.inode(nid).unwrap().node;
     (image, node)
 }
-
-/// The prefixes by their numbers.
-const INDEXES: [XattrIndex; 7] = [
-    XattrIndex::Unprefixed,
-    XattrIndex::User,
-    XattrIndex::PosixAclAccess,
-    XattrIndex::PosixAclDefault,
-    XattrIndex::Trusted,
-    XattrIndex::Lustre,
-    XattrIndex::Security,
-];
 
 #[test]
 fn every_prefix_has_its_number() {
