@@ -18,3 +18,17 @@ pub fn open_files() -> usize {
         usize::try_from(current).unwrap_or(usize::MAX)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_as_may_be_are_open() {
+        let open = open_files();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        let current = limit.current.map_or(usize::MAX, |current| current as usize);
+        assert_eq!(open, current);
+    }
+}

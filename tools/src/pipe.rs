@@ -140,3 +140,117 @@ impl Read for Pipe {
         Ok(count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::ErrorKind;
+
+    /// Gives little at a time, is interrupted in between, and fails in the end if it has to.
+    struct Stream<'a> {
+        rest: &'a [u8],
+        is_interrupted: bool,
+        fails: bool,
+    }
+
+    impl<'a> Stream<'a> {
+        fn new(rest: &'a [u8], fails: bool) -> Self {
+            Self {
+                rest,
+                is_interrupted: false,
+                fails,
+            }
+        }
+    }
+
+    impl Read for Stream<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.is_interrupted = !self.is_interrupted;
+            if self.is_interrupted {
+                return Err(ErrorKind::Interrupted.into());
+            }
+            if self.fails && self.rest.is_empty() {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            let some = buffer.len().min(10_007);
+            self.rest.read(&mut buffer[..some])
+        }
+    }
+
+    fn content() -> Vec<u8> {
+        (0..100_003_u32).map(|number| number as u8).collect()
+    }
+
+    /// All that comes, a bit at a time.
+    fn read_all(pipe: &mut Pipe) -> (Vec<u8>, Option<ErrorKind>) {
+        let (mut all, mut some) = (Vec::new(), [0; 5003]);
+        loop {
+            match pipe.read(&mut some) {
+                Ok(0) => return (all, None),
+                Ok(count) => all.extend_from_slice(&some[..count]),
+                Err(error) => return (all, Some(error.kind())),
+            }
+        }
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let content = content();
+        let (filler, mut pipe) = pipe();
+        assert!(filler.fill(&mut Stream::new(&content, false)));
+        assert!(filler.hand_over(b"one".to_vec()));
+        assert!(filler.hand_over_copy(b"two"));
+        drop(filler);
+        assert_eq!(
+            read_all(&mut pipe),
+            ([&content[..], b"onetwo"].concat(), None)
+        );
+    }
+
+    #[test]
+    fn the_parts_are_those_that_were_handed_over() {
+        let (filler, pipe) = pipe();
+        for part in [&b"one"[..], b"two"] {
+            assert!(filler.hand_over_copy(part));
+        }
+        drop(filler);
+        let parts: io::Result<Vec<_>> = pipe.parts().collect();
+        assert_eq!(parts.expect("no error"), [b"one", b"two"]);
+    }
+
+    #[test]
+    fn an_error_comes_behind_what_was_read_before_it() {
+        let content = content();
+        let (filler, mut pipe) = pipe();
+        assert!(!filler.fill(&mut Stream::new(&content, true)));
+        assert_eq!(read_all(&mut pipe), (content, Some(ErrorKind::TimedOut)));
+    }
+
+    #[test]
+    fn nothing_is_handed_to_nobody() {
+        let (filler, pipe) = pipe();
+        drop(pipe);
+        assert!(!filler.hand_over(vec![1]));
+        assert!(!filler.hand_over_copy(&[1]));
+        let mut stream = Stream::new(&[1; 2 * PART], false);
+        assert!(!filler.fill(&mut stream));
+        assert!(!stream.rest.is_empty());
+    }
+
+    #[test]
+    fn parts_are_filled_again() {
+        let (filler, mut pipe) = pipe();
+        let part = Vec::from([1; 1000]);
+        let place = part.as_ptr();
+        assert!(filler.hand_over(part));
+        assert!(filler.hand_over(vec![2]));
+        drop(filler);
+        // Of the pipe that goes on with what comes from this one.
+        let (filler, continued) = pipe.continued();
+        assert_eq!(read_all(&mut pipe).0.len(), 1001);
+        assert!(filler.hand_over_copy(&[3; 10]));
+        drop(filler);
+        let again = continued.parts().next().expect("a part").expect("no error");
+        assert_eq!((again.as_ptr(), &again[..]), (place, &[3; 10][..]));
+    }
+}
