@@ -46,7 +46,7 @@ const OPTIONS: &[&str] = &[
     "--no-shuffle",
     "--colors=never",
     "--cap-lints=true",
-    "--minimum-test-timeout=30",
+    "--minimum-test-timeout=15",
 ];
 
 /// What cargo is told whatever it does.
@@ -77,8 +77,8 @@ const SOON: &[&str] = &[
 ];
 
 const PACKAGES: &[Package] = &[
-    // Whether it can panic is asked of the compiler, and whether each byte of an image may be wrong, of
-    // every byte: that goes on for long.
+    // Whether it can panic is asked of the compiler, and whether an image may be wrong, of every byte
+    // and of thousands at random: that goes on for long.
     Package {
         name: "composefs-format",
         tests: &[
@@ -89,7 +89,7 @@ const PACKAGES: &[Package] = &[
             "--skip",
             "panic_free",
             "--skip",
-            "every_byte_may_be_wrong",
+            "may_be_wrong",
         ],
         has_peers: false,
         least: 95,
