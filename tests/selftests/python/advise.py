@@ -15,7 +15,8 @@ if size <= 64:
     sys.exit()
 
 # What is not needed leaves the page cache: a mapping that nobody looked at has nothing there.
-length, pages = ctypes.c_size_t(size), (size + 4095) // 4096
+page = os.sysconf("SC_PAGE_SIZE")
+length, pages = ctypes.c_size_t(size), (size + page - 1) // page
 at = call("mmap", ctypes.c_void_p(0), length, 1, 1, fd, ctypes.c_long(0), result=ctypes.c_void_p)
 def cached():
     resident = (ctypes.c_ubyte * pages)()
