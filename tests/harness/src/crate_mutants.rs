@@ -28,8 +28,8 @@ pub struct Options {
     /// Only in these files
     #[arg(long = "file", value_name = "GLOB")]
     pub files: Vec<String>,
-    /// Only this part of them, 0/4 for the first of four. With one of these two, how many have to be
-    /// noticed is not asked
+    /// Only this part of them, 0/4 for the first, fifth, ninth. With one of these two, how many have
+    /// to be noticed is not asked
     #[arg(long, value_name = "K/N")]
     pub shard: Option<String>,
 }
@@ -229,7 +229,7 @@ impl Package {
             cargo.args(["--file", file]);
         }
         if let Some(shard) = &options.shard {
-            cargo.args(["--shard", shard]);
+            cargo.args(["--sharding=round-robin", "--shard", shard]);
         }
         Ok(cargo)
     }
