@@ -4,7 +4,7 @@
 mod common;
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -28,7 +28,11 @@ fn make(arguments: &[&str], dump: &str) -> Output {
 }
 
 fn make_to(arguments: &[&str], dump: &str, stdout: Stdio) -> Output {
-    let mut child = Command::new(tool())
+    make_by(Command::new(tool()), arguments, dump, stdout)
+}
+
+fn make_by(mut command: Command, arguments: &[&str], dump: &str, stdout: Stdio) -> Output {
+    let mut child = command
         .arg("--from-file")
         .args(arguments)
         .stdin(Stdio::piped())
@@ -280,6 +284,7 @@ fn an_image_is_replaced_whole_or_not_at_all() {
     let link = dir.join("link");
     fs::write(&path, "old").expect("write");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).expect("chmod");
+    let old = File::open(&path).expect("open");
     symlink("image", &link).expect("link");
     let link = link.to_str().expect("is text");
 
@@ -293,6 +298,45 @@ fn an_image_is_replaced_whole_or_not_at_all() {
     assert_eq!(path.metadata().expect("stat").mode() & 0o777, 0o640);
     assert!(fs::symlink_metadata(link).expect("stat").is_symlink());
     assert_eq!(fs::read_dir(&dir).expect("read directory").count(), 2);
+    // Who has it open, or has mounted it, keeps what was there.
+    assert_eq!(io::read_to_string(old).expect("read"), "old");
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
+/// As root is that can do what the owner of a file can, and no more.
+fn without_capabilities() -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return Command::new(tool());
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-all", "--inh-caps=-all"]);
+    command.arg(tool());
+    command
+}
+
+#[test]
+fn who_may_make_no_file_writes_the_one_that_is_there() {
+    let dir = directory("in-place");
+    let path = |name: &str| dir.join(name).to_str().expect("is text").to_owned();
+    let (old, new) = (path("old"), path("new"));
+    fs::write(&old, "old").expect("write");
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o555)).expect("chmod");
+    let make = |arguments: &[&str]| {
+        let output = make_by(without_capabilities(), arguments, DUMP, Stdio::piped());
+        String::from_utf8(output.stderr).expect("is text")
+    };
+
+    // fs-verity wants a file that nobody writes to.
+    for arguments in [&["-", &new][..], &["--enable-verity", "-", &old]] {
+        let stderr = make(arguments);
+        assert!(stderr.contains(": Permission denied"), "{stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        assert_eq!(fs::read(&old).expect("read"), b"old");
+    }
+    assert_eq!(make(&["-", &old]), "");
+    assert_eq!(fs::read(&old).expect("read"), image());
+
+    fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).expect("chmod");
     fs::remove_dir_all(dir).expect("remove directory");
 }
 
