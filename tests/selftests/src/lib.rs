@@ -44,5 +44,6 @@ pub mod setup;
 pub mod signing;
 pub mod small_tree;
 pub mod tap;
+pub mod tasks;
 pub mod tree;
 pub mod verity;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure, Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::attributes::xattrs;
 use composefs_selftests::basic_tree::{self, content};
 use composefs_selftests::image::Image;
@@ -20,6 +20,7 @@ use composefs_selftests::memory;
 use composefs_selftests::mount::Mount;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 use mmap_io::MemoryMappedFile;
 use rustix::fs::{statfs, statx, AtFlags, StatxFlags, CWD};
 
@@ -64,10 +65,7 @@ fn pair(context: &Context, what: impl Fn(&Context, u64) -> Result<()> + Sync) ->
             fs::write("/proc/sys/vm/drop_caches", "2")?;
         }
         for task in tasks {
-            match task.join() {
-                Ok(result) => result?,
-                Err(_) => bail!("a task panicked"),
-            }
+            tasks::join(task)?;
         }
         Ok(())
     })?;

@@ -25,6 +25,7 @@ use composefs_selftests::image::{build, Image};
 use composefs_selftests::memory;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 use composefs_selftests::tree::{self, Tree};
 use mmap_io::MemoryMappedFile;
 use rustix::io::Errno;
@@ -96,10 +97,7 @@ fn everything(context: &mut Context) -> Result<()> {
             }
         }
         for worker in workers {
-            match worker.join() {
-                Ok(result) => result?,
-                Err(_) => bail!("a task panicked"),
-            }
+            tasks::join(worker)?;
         }
         Ok(())
     })?;
@@ -251,7 +249,7 @@ fn first_opens(context: &mut Context) -> Result<()> {
                 barrier.wait();
                 fs::write("/proc/sys/vm/drop_caches", "2")?;
                 for worker in workers {
-                    worker.join().map_err(|_| anyhow::anyhow!("panic"))??;
+                    tasks::join(worker)?;
                 }
                 Ok(())
             })?;

@@ -9,10 +9,11 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{bail, ensure, Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::pair::Context;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 
 fn set_up() -> Result<Context> {
     Context::set_up("at-once", 15)
@@ -92,10 +93,7 @@ fn everything(context: &mut Context) -> Result<()> {
             }));
         }
         for worker in workers {
-            match worker.join() {
-                Ok(result) => result?,
-                Err(_) => bail!("a task panicked"),
-            }
+            tasks::join(worker)?;
         }
         Ok(())
     })?;

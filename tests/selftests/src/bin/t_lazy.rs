@@ -21,6 +21,7 @@ use composefs_selftests::lazy_image::{evict, objects, LazyImage, FILES};
 use composefs_selftests::nginx::Nginx;
 use composefs_selftests::setup::drop_caches;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 use rustix::io::Errno;
 use rustix::process::{kill_process, Pid, Signal};
 
@@ -107,7 +108,7 @@ fn at_once(context: &mut LazyImage) -> Result<()> {
     thread::scope(|scope| {
         let readers: Vec<_> = (0..100).map(|_| scope.spawn(|| fs::read(&path))).collect();
         for reader in readers {
-            let read = reader.join().ok().context("a reader panicked")??;
+            let read = tasks::join(reader)?;
             ensure!(&read == content, "something else");
         }
         Ok(())
@@ -231,8 +232,7 @@ fn kills(context: &mut LazyImage, kills: usize) -> Result<()> {
             let server = Pid::from_raw(i32::try_from(context.service.server()?)?);
             kill_process(server.context("no process")?, Signal::KILL)?;
             for reader in readers {
-                let read = reader.join().ok().context("a reader panicked")?;
-                read.with_context(|| format!("kill {kill}, after {pause:?}"))?;
+                tasks::join(reader).with_context(|| format!("kill {kill}, after {pause:?}"))?;
             }
             anyhow::Ok(())
         })?;
@@ -330,7 +330,7 @@ fn twice(context: &mut LazyImage) -> Result<()> {
     thread::scope(|scope| {
         let one = scope.spawn(|| context.expect_all(mount.root()));
         context.expect_all(other.root())?;
-        one.join().ok().context("a reader panicked")?
+        tasks::join(one)
     })?;
     let requests = context.server()?.requests()?;
     ensure!(requests.len() <= FILES + 3, "{} requests", requests.len());

@@ -19,6 +19,7 @@ use composefs_selftests::lazy_image::{evict, expect_only_objects, objects, LazyI
 use composefs_selftests::repository::Repository;
 use composefs_selftests::setup::drop_caches;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 use rustix::io::Errno;
 use rustix::process::{kill_process, Pid, Signal};
 
@@ -148,7 +149,7 @@ fn round(
         // Nobody answers any more, in the midst of it.
         drop(server);
         for reader in readers {
-            reader.join().ok().context("a reader panicked")??;
+            tasks::join(reader)?;
         }
         anyhow::Ok(())
     })?;

@@ -21,6 +21,7 @@ use composefs_selftests::memory::{self, inodes, no_inodes};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 use composefs_selftests::tree::{self, Tree};
 use rustix::fs::statvfs;
 use rustix::io::Errno;
@@ -179,10 +180,7 @@ fn readers(context: &mut Context) -> Result<()> {
         stop.store(true, Ordering::Relaxed);
         let mut count = 0;
         for worker in workers {
-            match worker.join() {
-                Ok(result) => count += result?,
-                Err(_) => bail!("a thread panicked"),
-            }
+            count += tasks::join(worker)?;
         }
         dropped.map(|()| count)
     })?;

@@ -10,12 +10,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use anyhow::{bail, ensure, Context as _, Result};
+use anyhow::{ensure, Context as _, Result};
 use composefs_selftests::command::output;
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::python;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
+use composefs_selftests::tasks;
 use rustix::fs::{lgetxattr, lgetxattr_query, llistxattr, llistxattr_query, openat, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -254,10 +255,7 @@ fn together(context: &mut Context) -> Result<()> {
             setup::drop_caches()?;
         }
         for worker in workers {
-            match worker.join() {
-                Ok(result) => result?,
-                Err(_) => bail!("a thread panicked"),
-            }
+            tasks::join(worker)?;
         }
         Ok(())
     })

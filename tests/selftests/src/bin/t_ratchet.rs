@@ -17,6 +17,7 @@ use composefs_selftests::nfs::{wait_until_blocked, Server};
 use composefs_selftests::policy::{turn_on, Policy, FILE, PARAMETER};
 use composefs_selftests::signing::reload_module;
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 use composefs_selftests::{python, setup, tree};
 use rustix::io::Errno;
 
@@ -102,7 +103,7 @@ fn parameter_as_signature(context: &mut Policy) -> Result<()> {
     let request = context.plain().set("signature", PARAMETER);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let writer = scope.spawn(|| {
+        let writer = scope.spawn(|| -> Result<usize> {
             let mut count = 0;
             while !done.load(Ordering::Relaxed) {
                 turn_on()?;
@@ -113,8 +114,8 @@ fn parameter_as_signature(context: &mut Policy) -> Result<()> {
         let result =
             (0..300).try_for_each(|_| context.is_refused(&request, Errno::BADMSG, "PKCS#7"));
         done.store(true, Ordering::Relaxed);
-        let count: Result<usize> = writer.join().unwrap_or_else(|_| bail!("a panic"));
-        note(format_args!("written {} times meanwhile", count?));
+        let count = tasks::join(writer)?;
+        note(format_args!("written {count} times meanwhile"));
         result
     })
 }
@@ -161,7 +162,7 @@ fn waiting_for_a_server(context: &mut Policy) -> Result<()> {
             });
             // Whoever waits can go on.
             server.restart()?;
-            let refused = mounting.join().unwrap_or_else(|_| bail!("a panic"));
+            let refused = tasks::join(mounting);
             result.and(refused)
         })?;
     }

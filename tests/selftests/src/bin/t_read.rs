@@ -14,6 +14,7 @@ use composefs_selftests::basic_tree::{self, FILES};
 use composefs_selftests::mount::Mount;
 use composefs_selftests::setup;
 use composefs_selftests::tap::{self, Case};
+use composefs_selftests::tasks;
 use mmap_io::MemoryMappedFile;
 use rustix::io::{preadv, readv, Errno};
 use rustix::pipe::{fcntl_setpipe_size, pipe, splice, SpliceFlags};
@@ -287,10 +288,7 @@ fn race(context: &mut Context) -> Result<()> {
                 };
                 let readers: Vec<_> = (0..4).map(|_| scope.spawn(reader)).collect();
                 for reader in readers {
-                    match reader.join() {
-                        Ok(read) => ensure!(read? == content, "read differs"),
-                        Err(_) => anyhow::bail!("a reader panicked"),
-                    }
+                    ensure!(tasks::join(reader)? == content, "read differs");
                 }
                 Ok(())
             })

@@ -25,6 +25,7 @@ use composefs_selftests::image::{build, Image};
 use composefs_selftests::mount::{Mount, Request};
 use composefs_selftests::setup::{self, drop_caches};
 use composefs_selftests::tap::{self, note, Case};
+use composefs_selftests::tasks;
 use composefs_selftests::tree::{self, Tree};
 
 use calls::Caller;
@@ -111,7 +112,7 @@ fn at_random(context: &mut Context) -> Result<()> {
             })
             .collect();
         for task in tasks {
-            task.join().ok().context("a task panicked")??;
+            tasks::join(task)?;
         }
         anyhow::Ok(())
     })?;
