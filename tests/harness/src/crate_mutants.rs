@@ -47,7 +47,6 @@ const OPTIONS: &[&str] = &[
     "--colors=never",
     "--cap-lints=true",
     "--minimum-test-timeout=15",
-    "--timeout-multiplier=3",
 ];
 
 /// What cargo is told whatever it does.
