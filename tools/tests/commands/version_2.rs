@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Format version 2, which the C tool does not have.
 
-mod common;
-
 use std::fs;
 use std::process::Command;
 
 use composefs_tools::dump;
 use composefs_tools::fsverity::Algorithm;
 use composefs_tools::image::{self, Options};
+
+use crate::common;
 
 macro_rules! kept {
     ($name:literal) => {

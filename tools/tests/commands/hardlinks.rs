@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! mkcomposefs --hardlinks: which of several names the inode goes with, and what is refused.
 
-mod common;
-
 use std::fs;
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -10,6 +8,8 @@ use std::process::{Command, Output};
 
 use composefs_tools::fsverity::{digest_of, object_path, Algorithm};
 use rustix::fs::{mknodat, FileType, Mode, CWD};
+
+use crate::common;
 
 fn directory(name: &str) -> PathBuf {
     common::directory(&format!("hardlinks-{name}"))

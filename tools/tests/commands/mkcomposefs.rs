@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line of mkcomposefs, and where its image goes.
 
-mod common;
-
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
@@ -11,6 +9,8 @@ use std::process::{Command, Output, Stdio};
 
 use composefs_format::disk::header;
 use composefs_tools::fsverity::{digest_of, Algorithm};
+
+use crate::common;
 
 const DUMP: &str = "/ 0 40755 2 0 0 0 0.0 - - -\n/f 3 100644 1 0 0 0 0.0 - abc -\n";
 

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A store cannot be spoiled: not by a crash, not by company, not by what is in it already.
 
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
@@ -14,6 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use composefs_tools::fsverity::{digest_of, object_path, Algorithm};
+
+use crate::common;
 
 /// A directory for one test, with a source and a store in it.
 struct Case {

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! composefs-info on good images, on damaged ones, and on stores.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use composefs_tools::fsverity::{digest_of, object_path, Algorithm};
+
+use crate::common;
 
 const DUMP: &str = "\
 / 4096 40755 4 0 0 0 1.000000002 - - - user.a=b
