@@ -11,7 +11,9 @@ use clap::Args;
 use serde_json::Value;
 
 use crate::crate_tool::CrateTool;
+use crate::suite::Suite;
 use crate::tap::Counts;
+use crate::toolchain::{Toolchain, CLANG};
 use crate::{checkout, note, peers, place, process};
 
 /// Breaks the parser and the tools in many small ways, and wants their tests on the host to notice
@@ -49,6 +51,9 @@ const OPTIONS: &[&str] = &[
     "--minimum-test-timeout=15",
 ];
 
+/// What is broken may write, or take memory, for ever.
+const LIMITS: [&str; 3] = ["prlimit", "--fsize=1073741824", "--data=8589934592"];
+
 /// What cargo is told whatever it does.
 const FOR_CARGO: &[&str] = &["--locked", "--ignore-rust-version"];
 
@@ -64,6 +69,8 @@ struct Package {
     tests: &'static [&'static str],
     /// Whether the tests compare with the peers.
     has_peers: bool,
+    /// Whether GNU ld would take most of the time.
+    has_lld: bool,
     /// How many of a hundred have to be noticed.
     least: u64,
 }
@@ -92,6 +99,7 @@ const PACKAGES: &[Package] = &[
             "may_be_wrong",
         ],
         has_peers: false,
+        has_lld: false,
         least: 95,
     },
     // Beside the C tools and composefs-rs, but on a few of the random inputs; and without what takes
@@ -130,6 +138,7 @@ const PACKAGES: &[Package] = &[
             "signatures_by_openssl",
         ],
         has_peers: true,
+        has_lld: true,
         least: 85,
     },
 ];
@@ -213,6 +222,13 @@ impl Package {
             "CARGO_PROFILE_DEV_DEBUG=none".into(),
             "CARGO_PROFILE_TEST_DEBUG=none".into(),
         ];
+        let toolchain = match self.has_lld {
+            true => Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?,
+            false => Toolchain::of(Suite::Trixie)?,
+        };
+        if self.has_lld {
+            variables.push("RUSTFLAGS=-Clink-arg=-fuse-ld=lld".into());
+        }
         if self.has_peers {
             let rs_tools = peers::composefs_rs()?.join("host");
             variables.extend([
@@ -221,7 +237,8 @@ impl Package {
                 "COMPOSEFS_FEW_SEEDS=1".into(),
             ]);
         }
-        let mut cargo = CARGO_MUTANTS.cargo(&variables)?;
+        variables.extend(LIMITS.map(String::from));
+        let mut cargo = CARGO_MUTANTS.cargo(&toolchain, &variables)?;
         cargo.args(["mutants", "--package", self.name, "--dir"]);
         cargo.arg(dir.join("source"));
         for file in &options.files {

@@ -9,7 +9,6 @@ use anyhow::Result;
 
 use crate::artifact::Artifact;
 use crate::place;
-use crate::suite::Suite;
 use crate::toolchain::Toolchain;
 
 /// A crate with a program of the same name.
@@ -22,11 +21,10 @@ pub struct CrateTool {
 }
 
 impl CrateTool {
-    /// `env NAME=VALUE... cargo` in the toolchain root, where cargo knows the tool; `variables` are for
-    /// what it runs.
-    pub fn cargo(&self, variables: &[String]) -> Result<Command> {
-        let toolchain = Toolchain::of(Suite::Trixie)?;
-        let dir = self.made(&toolchain)?;
+    /// `env NAME=VALUE... cargo` in a toolchain root of trixie's, where cargo knows the tool; `variables`
+    /// are for what it runs, and a command that is to run cargo may follow them.
+    pub fn cargo(&self, toolchain: &Toolchain, variables: &[String]) -> Result<Command> {
+        let dir = self.made(toolchain)?;
         let mut command = toolchain.command(&[], "env")?;
         command
             .arg(format!("PATH={}/bin:/usr/bin:/bin", dir.display()))

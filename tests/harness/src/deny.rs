@@ -6,6 +6,8 @@ use std::process::Stdio;
 use anyhow::{bail, Result};
 
 use crate::crate_tool::CrateTool;
+use crate::suite::Suite;
+use crate::toolchain::Toolchain;
 
 const CARGO_DENY: CrateTool = CrateTool {
     name: "cargo-deny",
@@ -17,7 +19,7 @@ const CARGO_DENY: CrateTool = CrateTool {
 /// Checks licences, sources and versions; advisories would need the network in every run.
 pub fn check() -> Result<()> {
     let status = CARGO_DENY
-        .cargo(&[])?
+        .cargo(&Toolchain::of(Suite::Trixie)?, &[])?
         .args(["deny", "--locked", "check", "licenses", "bans", "sources"])
         .stdin(Stdio::null())
         .status()?;
