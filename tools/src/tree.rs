@@ -382,3 +382,33 @@ impl Tree {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_xattrs_are_kept() {
+        let mut tree = Tree::new();
+        let meta = Meta::new(FileType::Directory, 0o755);
+        let root = tree.add_root(meta).expect("root");
+        let mut list = XattrList::default();
+        let names: [&[u8]; 5] = [b"user.a", b"user.b", b"user.c", b"user.d", b"user.e"];
+        for name in names {
+            tree.collect_xattr(&mut list, name, &name[5..])
+                .expect("xattr");
+        }
+        tree.set_xattrs(root, &list).expect("xattrs");
+        let other = tree.add(root, b"other", meta).expect("other");
+        tree.set_xattrs(other, &list).expect("xattrs");
+
+        tree.retain_xattrs(other, |name| b"bde".contains(&name[5]));
+        let kept: Vec<_> = names
+            .iter()
+            .filter_map(|name| tree.xattr(other, name))
+            .collect();
+        assert_eq!(kept, [b"b", b"d", b"e"]);
+        assert_eq!(tree.xattrs(other).len(), 3);
+        assert_eq!(tree.xattrs(root).len(), 5);
+    }
+}

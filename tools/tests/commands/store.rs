@@ -2,8 +2,9 @@
 //! A store cannot be spoiled: not by a crash, not by company, not by what is in it already.
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{symlink, MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use composefs_tools::fsverity::{digest_of, object_path, Algorithm};
+use composefs_tools::store::{Store, Unnamed};
+use rustix::mount::{mount, unmount, MountFlags, UnmountFlags};
 
 use crate::common;
 
@@ -181,6 +184,29 @@ fn objects_that_are_there_are_left_alone() {
     case.done();
 }
 
+/// As whoever repairs a store has it; who has one of them open keeps what it was.
+#[test]
+fn damaged_objects_are_replaced_if_asked() {
+    let case = Case::new("replaced");
+    let content = b"What the object has to be.";
+    let object = case.object(content);
+    fs::create_dir_all(object.parent().expect("has a parent")).expect("create");
+    fs::write(&object, "What it is.").expect("write");
+    let mut open = File::open(&object).expect("open");
+
+    let store = Store::open(&case.store(), Algorithm::Sha256).expect("store");
+    store.replace([digest_of(Algorithm::Sha256, content)]);
+    let mut objects = Unnamed::new(&store);
+    objects.put(content).expect("put");
+    objects.publish().expect("published");
+
+    assert_eq!(fs::read(&object).expect("read"), content);
+    let mut kept = String::new();
+    open.read_to_string(&mut kept).expect("read");
+    assert_eq!(kept, "What it is.");
+    case.done();
+}
+
 #[test]
 fn damaged_objects_are_reported() {
     let content = b"The content of the one file that this source has, which is long enough.";
@@ -243,20 +269,40 @@ fn sources_that_change_are_an_error() {
     case.done();
 }
 
+/// A store that is a tmpfs, as long as this is there.
+struct Tmpfs(PathBuf);
+
+impl Tmpfs {
+    /// None if it cannot be mounted. What a run that was killed left mounted is in nobody's way.
+    fn case(name: &str, size: &CStr) -> Option<(Case, Self)> {
+        let case = Case::new(&format!("{name}-{}", std::process::id()));
+        let store = case.store();
+        fs::create_dir(&store).expect("create");
+        if let Err(error) = mount("tmpfs", &store, "tmpfs", MountFlags::empty(), size) {
+            eprintln!("skipped: cannot mount a tmpfs: {error}");
+            case.done();
+            return None;
+        }
+        Some((case, Self(store)))
+    }
+}
+
+impl Drop for Tmpfs {
+    fn drop(&mut self) {
+        let _ = unmount(&self.0, UnmountFlags::DETACH);
+    }
+}
+
 #[test]
 fn a_full_disk_is_named() {
-    let case = Case::new("full");
+    let Some((case, tmpfs)) = Tmpfs::case("full", c"size=1m") else {
+        return;
+    };
     case.fill(100);
-    fs::create_dir(case.store()).expect("create");
-    let flags = rustix::mount::MountFlags::empty();
-    if let Err(error) = rustix::mount::mount("tmpfs", case.store(), "tmpfs", flags, c"size=1m") {
-        eprintln!("skipped: cannot mount a small tmpfs: {error}");
-        return case.done();
-    }
     let output = case.run();
     // Every object that is there is whole.
     let objects = case.objects();
-    rustix::mount::unmount(case.store(), rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    drop(tmpfs);
     let store = case.store().display().to_string();
     assert_refused(&output, &["No space left on device", &store]);
     assert!(objects.len() < 100);
@@ -265,18 +311,14 @@ fn a_full_disk_is_named() {
 
 #[test]
 fn objects_without_fs_verity_are_mentioned() {
-    let case = Case::new("verity");
-    let wanted = case.fill(5);
-    fs::create_dir(case.store()).expect("create");
-    let flags = rustix::mount::MountFlags::empty();
     // A tmpfs has no fs-verity.
-    if let Err(error) = rustix::mount::mount("tmpfs", case.store(), "tmpfs", flags, c"size=16m") {
-        eprintln!("skipped: cannot mount a tmpfs: {error}");
-        return case.done();
-    }
+    let Some((case, tmpfs)) = Tmpfs::case("verity", c"size=16m") else {
+        return;
+    };
+    let wanted = case.fill(5);
     let output = case.run();
     let objects = case.objects();
-    rustix::mount::unmount(case.store(), rustix::mount::UnmountFlags::DETACH).expect("unmount");
+    drop(tmpfs);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(succeeded(&output), "{stderr}");
     assert_eq!(objects, wanted);
