@@ -96,13 +96,8 @@ pub struct Pool {
 
 impl Pool {
     /// Number of entries; their ids are below it.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether there are no entries.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     /// Full name of an entry.

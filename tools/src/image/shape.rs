@@ -173,3 +173,25 @@ impl Shape {
         Ok(start)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_symlink_may_end_with_its_block() {
+        let shape = Shape {
+            blocks: 0,
+            xattr_size: 0,
+            tail: 0,
+            shared_xattrs: 0,
+            compact: true,
+        };
+        let mut meta = Meta::new(FileType::Symlink, 0o777);
+        let start = 2 * BLOCK_SIZE - 128;
+        meta.size = 128 - shape.inode_size();
+        assert_eq!(shape.place(&meta, start), (start, false));
+        meta.size += 1;
+        assert_eq!(shape.place(&meta, start), (2 * BLOCK_SIZE, false));
+    }
+}

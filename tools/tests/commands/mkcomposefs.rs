@@ -393,6 +393,30 @@ fn unreadable_sources_are_named() {
 }
 
 #[test]
+fn what_is_empty_need_not_be_readable() {
+    let dir = directory("unreadable");
+    for (content, is_good) in [("", true), ("not for all", false)] {
+        let file = dir.join("file");
+        fs::write(&file, content).expect("write");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("chmod");
+        let output = without_capabilities()
+            .args(["--print-digest-only", "--skip-xattrs"])
+            .arg(&dir)
+            .output()
+            .expect("run mkcomposefs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.success(), is_good, "{stderr}");
+        assert_eq!(
+            stderr.contains("file': Permission denied"),
+            !is_good,
+            "{stderr}"
+        );
+        fs::remove_file(&file).expect("remove");
+    }
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
+#[test]
 fn many_small_directories_take_few_descriptors() {
     let dir = directory("wide");
     for number in 0..3000 {

@@ -24,3 +24,12 @@ pub fn directory(name: &str) -> PathBuf {
     fs::create_dir_all(&dir).expect("create directory");
     dir
 }
+
+/// How many random inputs are tried of `all`: where `COMPOSEFS_FEW_SEEDS` is set, for whom every second
+/// counts, a tenth.
+pub fn few(all: u64) -> u64 {
+    match std::env::var_os("COMPOSEFS_FEW_SEEDS") {
+        Some(_) => all / 10,
+        None => all,
+    }
+}

@@ -19,19 +19,13 @@ mod trees;
 use std::fs;
 use std::path::Path;
 
+use common::few;
 use rng::Rng;
 use run::{assert_same_images, assert_same_info, Tools};
 
 const DUMPS: u64 = 250;
 const MUTATIONS: u64 = 400;
 const TREES: u64 = 60;
-
-/// The random inputs that are tried of `all`: where `COMPOSEFS_FEW_SEEDS` is set, for whom every second
-/// counts, a tenth.
-fn seeds(all: u64) -> std::ops::Range<u64> {
-    let few = std::env::var_os("COMPOSEFS_FEW_SEEDS").is_some();
-    0..if few { all / 10 } else { all }
-}
 
 #[test]
 #[ignore = "compares with the C tools, which COMPOSEFS_C_TOOLS must say where they are"]
@@ -46,7 +40,7 @@ fn dumps_make_the_same_images_on_our_library() {
 }
 
 fn same_images_of_dumps(tools: &Tools) {
-    for seed in seeds(DUMPS) {
+    for seed in 0..few(DUMPS) {
         let mut rng = Rng::new(seed);
         let case = tools.case("dump", seed);
         let dump = case.path("in.dump");
@@ -74,7 +68,7 @@ fn dumps_are_refused_alike_on_our_library() {
 
 fn same_refusals(tools: &Tools) {
     let mut refused = 0;
-    for seed in seeds(MUTATIONS) {
+    for seed in 0..few(MUTATIONS) {
         let mut rng = Rng::new(seed);
         let case = tools.case("mutation", seed);
         let dump = case.path("in.dump");
@@ -84,7 +78,7 @@ fn same_refusals(tools: &Tools) {
         refused += u64::from(!assert_same_images(tools, &case, &options, &dump));
         case.done();
     }
-    let all = seeds(MUTATIONS).end;
+    let all = few(MUTATIONS);
     let some = all / 10 + 1..all * 9 / 10;
     assert!(some.contains(&refused), "{refused} of {all} were refused");
 }
@@ -126,7 +120,7 @@ fn directories_make_the_same_images_and_stores_on_our_library() {
 }
 
 fn same_images_of_directories(tools: &Tools) {
-    for seed in seeds(TREES) {
+    for seed in 0..few(TREES) {
         let mut rng = Rng::new(seed);
         let case = tools.case("tree", seed);
         let source = case.path("source");
