@@ -25,6 +25,12 @@ mod tests {
 
     #[test]
     fn as_many_as_may_be_are_open() {
+        let before = getrlimit(Resource::Nofile);
+        let few = Rlimit {
+            current: Some(512),
+            ..before
+        };
+        setrlimit(Resource::Nofile, few).expect("a lower limit");
         let open = open_files();
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);

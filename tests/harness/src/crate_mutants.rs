@@ -127,8 +127,6 @@ const PACKAGES: &[Package] = &[
             "--skip",
             "many_small_directories_take_few_descriptors",
             "--skip",
-            "damaged_files",
-            "--skip",
             "every_form",
             "--skip",
             "encrypted_keys",

@@ -208,7 +208,7 @@ impl<'a> Unnamed<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fsverity::Algorithm;
+    use crate::fsverity::{object_path, Algorithm};
 
     /// However many have such objects, files that are open are few.
     #[test]
@@ -231,12 +231,19 @@ mod tests {
             unnamed.publish().expect("names");
         }
         assert_eq!(store.unnamed.load(Ordering::Relaxed), 0);
-        let left = std::fs::read_dir(&dir).expect("store").flatten();
-        let names = left.map(|entry| entry.file_name().into_string().expect("name"));
-        assert!(
-            names.into_iter().all(|name| name.len() == 2),
-            "something has a temporary name"
-        );
+        let mut left = 0;
+        for directory in std::fs::read_dir(&dir).expect("store") {
+            let directory = directory.expect("directory");
+            assert_eq!(directory.file_name().len(), 2, "a temporary name");
+            for object in std::fs::read_dir(directory.path()).expect("directory") {
+                let path = object.expect("object").path();
+                let content = std::fs::read(&path).expect("content");
+                let digest = digest_of(Algorithm::Sha256, &content);
+                assert_eq!(path, dir.join(object_path(&digest)));
+                left += 1;
+            }
+        }
+        assert_eq!(left, 4 * 200);
         std::fs::remove_dir_all(&dir).expect("removed");
     }
 }

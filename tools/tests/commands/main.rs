@@ -8,4 +8,5 @@ mod hardlinks;
 mod info;
 mod mkcomposefs;
 mod store;
+mod streams;
 mod version_2;

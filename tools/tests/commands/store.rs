@@ -191,10 +191,13 @@ fn damaged_objects_are_replaced_if_asked() {
     let content = b"What the object has to be.";
     let object = case.object(content);
     fs::create_dir_all(object.parent().expect("has a parent")).expect("create");
-    fs::write(&object, "What it is.").expect("write");
+    fs::write(&object, "What it is, as long as it.").expect("write");
     let mut open = File::open(&object).expect("open");
 
     let store = Store::open(&case.store(), Algorithm::Sha256).expect("store");
+    let refused = Unnamed::new(&store).put(content).expect_err("damaged");
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("is damaged: its digest is"), "{refused}");
     store.replace([digest_of(Algorithm::Sha256, content)]);
     let mut objects = Unnamed::new(&store);
     objects.put(content).expect("put");
@@ -203,7 +206,7 @@ fn damaged_objects_are_replaced_if_asked() {
     assert_eq!(fs::read(&object).expect("read"), content);
     let mut kept = String::new();
     open.read_to_string(&mut kept).expect("read");
-    assert_eq!(kept, "What it is.");
+    assert_eq!(kept, "What it is, as long as it.");
     case.done();
 }
 

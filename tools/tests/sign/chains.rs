@@ -113,6 +113,22 @@ fn dates_and_purposes_are_told_not_judged() {
     pki.openssl(&format!("{sign} -nocerts"));
     pki.good(&verify("old.crt"));
 
+    pki.write("index.txt", "");
+    pki.write(
+        "ca.cnf",
+        "[ca]\ndefault_ca = it\n\
+         [it]\ndatabase = index.txt\nnew_certs_dir = .\nrand_serial = yes\n\
+         default_md = sha256\npolicy = any\n\
+         [any]\ncommonName = supplied\n",
+    );
+    pki.openssl(
+        "ca -batch -config ca.cnf -selfsign -keyfile old.key -in old.csr -notext -out next.crt \
+         -startdate 21000101000000Z -enddate 21010101000000Z",
+    );
+    pki.good("sign image --key old.key --cert next.crt");
+    let said = pki.good(&verify("next.crt"));
+    assert!(said.contains("is not valid yet"), "{said}");
+
     pki.certificate("server", KINDS[1].1, "-addext keyUsage=keyEncipherment");
     pki.good("sign image --key server.key --cert server.crt");
     let said = pki.good(&verify("server.crt"));

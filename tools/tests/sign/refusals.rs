@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is no signature, or not one of this image.
 
+use crate::common;
 use crate::pki::{Pki, KINDS};
 
 const VERIFY: &str = "verify image --signature image.sig --cert";
@@ -24,7 +25,7 @@ fn damaged_files() {
     }
     assert!(with(b"-----BEGIN PKCS7-----\n").contains("malformed: "));
     assert!(with(&pki.read("rsa.crt")).contains("malformed: "));
-    for at in 1..=256 {
+    for at in 1..=common::few(256) as usize {
         let mut damaged = good.clone();
         let len = damaged.len();
         damaged[len - at] ^= 1 << (at % 8);
