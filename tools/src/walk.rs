@@ -360,3 +360,25 @@ fn open(dir: BorrowedFd, name: &[u8], hint: rustix::fs::FileType) -> Result<Open
     }
     Ok(Opened { fd, stat, readable })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_read_again() {
+        for (len, calls) in [(0, 1), (256, 1), (257, 2), (XATTR_MAX, 2)] {
+            let value: Vec<_> = (0..len).map(|at| (at >> 3) as u8).collect();
+            let mut called = 0;
+            let read = read_sized(|buffer| {
+                called += 1;
+                let room = buffer.get_mut(..len).ok_or(Errno::RANGE)?;
+                room.copy_from_slice(&value);
+                Ok(len)
+            });
+            assert_eq!(read, Ok(value));
+            assert_eq!(called, calls, "{len}");
+        }
+        assert_eq!(read_sized(|_| Err(Errno::ACCESS)), Err(Errno::ACCESS));
+    }
+}

@@ -69,3 +69,25 @@ fn what_ends_or_is_not_wanted_is_no_object() {
     assert_eq!(fs::read_dir(&dir).expect("store").count(), 0);
     fs::remove_dir_all(dir).expect("removed");
 }
+
+#[test]
+fn who_is_second_takes_what_is_there() {
+    let dir = common::directory("second");
+    let store = Store::open(&dir, Algorithm::Sha256).expect("store");
+    let content = content(300);
+    let object = dir.join(object_path(&digest_of(Algorithm::Sha256, &content)));
+    let mut three = [(); 3].map(|()| Unnamed::new(&store));
+    for objects in &mut three {
+        objects.put(&content).expect("put");
+    }
+    let [first, second, third] = three;
+    first.publish().expect("is there");
+    second.publish().expect("is there already");
+
+    fs::remove_file(&object).expect("removed");
+    fs::write(&object, [0; 300]).expect("damaged");
+    let refused = third.publish().expect_err("is damaged");
+    let refused = format!("{refused:#}");
+    assert!(refused.contains("is damaged"), "{refused}");
+    fs::remove_dir_all(dir).expect("removed");
+}
