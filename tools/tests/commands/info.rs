@@ -3,11 +3,13 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use composefs_format::disk::{inode, xattr};
 use composefs_tools::fsverity::{digest_of, object_path, Algorithm};
+use rustix::fs::{mknodat, FileType, Mode, CWD};
 
 use crate::common;
 
@@ -138,7 +140,8 @@ fn missing_objects_and_verify() {
     let dir = directory("verify");
     let (source, store, image) = (dir.join("source"), dir.join("store"), dir.join("image"));
     fs::create_dir(&source).expect("create directory");
-    let contents = ["good", "gone", "bad"].map(|name| format!("{name} ").repeat(50));
+    let contents =
+        ["good", "gone", "bad", "link", "fifo"].map(|name| format!("{name} ").repeat(50));
     for content in &contents {
         fs::write(source.join(&content[..3]), content).expect("write");
     }
@@ -148,11 +151,15 @@ fn missing_objects_and_verify() {
         .stderr(Stdio::null())
         .status();
     assert!(made.expect("run mkcomposefs").success());
-    let [good, gone, bad] =
+    let [good, gone, bad, link, fifo] =
         contents.map(|content| object_path(&digest_of(Algorithm::Sha256, content.as_bytes())));
     fs::remove_file(store.join(&gone)).expect("remove object");
     fs::remove_file(store.join(&bad)).expect("remove object");
     fs::write(store.join(&bad), "something else").expect("write object");
+    fs::rename(store.join(&link), dir.join("elsewhere")).expect("move object");
+    symlink(dir.join("elsewhere"), store.join(&link)).expect("link");
+    fs::remove_file(store.join(&fifo)).expect("remove object");
+    mknodat(CWD, store.join(&fifo), FileType::Fifo, Mode::RWXU, 0).expect("FIFO");
 
     let basedir = format!("--basedir={}", store.display());
     let output = info(&["missing-objects", &basedir], &[&image]);
@@ -164,10 +171,12 @@ fn missing_objects_and_verify() {
     let line = |object: &str| stdout.lines().find(|line| line.starts_with(object));
     assert!(line(&gone).is_some_and(|line| line.ends_with(": missing")));
     assert!(line(&bad).is_some_and(|line| line.contains(": wrong digest ")));
+    assert!(line(&link).is_some_and(|line| line.ends_with(": a symbolic link")));
+    assert!(line(&fifo).is_some_and(|line| line.ends_with(": not a regular file")));
     // Whether the filesystem of this test has fs-verity is not for it to say.
     let good = line(&good);
     assert!(good.is_none_or(|line| line.ends_with(": fs-verity is not enabled")));
-    assert_eq!(stdout.lines().count(), 2 + usize::from(good.is_some()));
+    assert_eq!(stdout.lines().count(), 4 + usize::from(good.is_some()));
     assert_eq!(String::from_utf8_lossy(&output.stderr).lines().count(), 1);
     fs::remove_dir_all(dir).expect("remove directory");
 }
