@@ -409,3 +409,28 @@ fn parse_digest(text: &[u8], algorithm: Algorithm) -> Result<Digest> {
             )
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_text_of_xattrs() {
+        let options = Options {
+            algorithm: Algorithm::Sha256,
+            strict: true,
+        };
+        let read = |len: usize| {
+            let mut xattrs = format!("user.x={}", "v".repeat(len % 4 + 1));
+            while xattrs.len() < len {
+                xattrs.push_str("\\x41");
+            }
+            assert_eq!(xattrs.len(), len);
+            let dump = format!("/ 0 40755 2 0 0 0 0.0 - - - {xattrs}\n");
+            super::read(dump.as_bytes(), &options)
+        };
+        assert!(read(XATTRS_TEXT_MAX).is_ok());
+        let refused = read(XATTRS_TEXT_MAX + 1).expect_err("too long");
+        assert!(format!("{refused:#}").contains("xattrs take more than 65535"));
+    }
+}
