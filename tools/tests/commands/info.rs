@@ -105,6 +105,17 @@ fn dump_and_ls() {
     fs::remove_dir_all(dir).expect("remove directory");
 }
 
+#[test]
+fn spaces_are_escaped_in_targets_alone() {
+    let dir = directory("spaces");
+    let image = dir.join("image");
+    let dump = "/ 0 40755 2 0 0 0 0.0 - - -\n/a\\x20b 3 120777 1 0 0 0 0.0 c\\x20d - -\n";
+    make_image(&image, dump);
+    let listed = info(&["ls"], &[&image]);
+    assert_eq!(text(&listed), "/a b\t-> c\\x20d\n");
+    fs::remove_dir_all(dir).expect("remove directory");
+}
+
 /// What mkcomposefs accepts is read, up to its limits.
 #[test]
 fn the_largest_that_there_is() {
