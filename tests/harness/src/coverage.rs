@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{bail, Context, Result};
 
 use crate::suite::Suite;
-use crate::toolchain::{Toolchain, CLANG};
+use crate::toolchain::Toolchain;
 use crate::{debug_kernel, note, place, process};
 
 /// What runs in the guest in place of run-tests.
@@ -36,7 +36,7 @@ impl Coverage {
     /// Puts what collects it into the payload of a guest.
     pub fn of(suite: Suite, payload: &Path) -> Result<Self> {
         note!("coverage: looking for the driver's basic blocks (usually 2 minutes)");
-        let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
+        let toolchain = Toolchain::clang()?;
         let kernel = debug_kernel::path(suite)?;
         let to = payload.join("coverage");
         let from = place::checkout("scripts/in-guest/coverage");

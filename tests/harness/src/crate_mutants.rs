@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::crate_tool::CrateTool;
 use crate::suite::Suite;
 use crate::tap::Counts;
-use crate::toolchain::{Toolchain, CLANG};
+use crate::toolchain::Toolchain;
 use crate::{checkout, note, peers, place, process};
 
 /// Breaks the parser and the tools in many small ways, and wants their tests on the host to notice
@@ -219,7 +219,7 @@ impl Package {
             "CARGO_PROFILE_TEST_DEBUG=none".into(),
         ];
         let toolchain = match self.has_lld {
-            true => Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?,
+            true => Toolchain::clang()?,
             false => Toolchain::of(Suite::Trixie)?,
         };
         if self.has_lld {

@@ -17,7 +17,7 @@ use crate::kernel::Kernel;
 use crate::overlay::{self, Overlay};
 use crate::process::{self, Log};
 use crate::suite::Suite;
-use crate::toolchain::{Toolchain, CLANG};
+use crate::toolchain::Toolchain;
 use crate::{note, place, versions};
 
 /// Lists of options, one a line, with comments.
@@ -51,7 +51,7 @@ pub fn base(suite: Suite) -> Result<PathBuf> {
         bail!("{suite}: no kernel that looks for its own bugs");
     }
     let kernel = Kernel::of(Suite::Trixie)?;
-    let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
+    let toolchain = Toolchain::clang()?;
     let versions = versions::get(Suite::Trixie)?;
     let number = kernel.release.split('+').next().unwrap_or_default();
     let artifact = Artifact {
@@ -128,7 +128,7 @@ fn flags(suite: Suite) -> &'static str {
 }
 
 fn build(suite: Suite, overlay: &Overlay, work: &Path, log: &Log) -> Result<()> {
-    let toolchain = Toolchain::with(Suite::Trixie, "toolchain-clang", CLANG)?;
+    let toolchain = Toolchain::clang()?;
     let tree = overlay.tree();
     overlay.put_file_system(log)?;
     let told = format!("echo '{}' >>\"$TREE/fs/composefs/Makefile\"", flags(suite));

@@ -76,6 +76,11 @@ impl Toolchain {
         Self::in_root(suite, &format!("toolchain-{suite}"), PACKAGES)
     }
 
+    /// Trixie's, with clang and lld.
+    pub fn clang() -> Result<Self> {
+        Self::with(Suite::Trixie, "toolchain-clang", CLANG)
+    }
+
     /// With more packages, in a root called NAME-SUITE.
     pub fn with(suite: Suite, name: &str, more: &[&str]) -> Result<Self> {
         let packages = [PACKAGES, more].concat();
