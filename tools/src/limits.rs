@@ -27,7 +27,7 @@ mod tests {
     fn as_many_as_may_be_are_open() {
         let before = getrlimit(Resource::Nofile);
         let few = Rlimit {
-            current: Some(512),
+            current: Some(before.maximum.map_or(512, |maximum| maximum.min(512))),
             ..before
         };
         setrlimit(Resource::Nofile, few).expect("a lower limit");
